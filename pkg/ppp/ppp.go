@@ -1,0 +1,232 @@
+package ppp
+
+import (
+	"io"
+	"net/netip"
+	"time"
+)
+
+// Time is an instant: nanoseconds on the machine's boot-time clock. Zero in a deadline means "no deadline".
+type Time = time.Duration
+
+// Protocol is a PPP protocol number (RFC 1661, section 2).
+type Protocol uint16
+
+// Protocols with a meaning here.
+const (
+	ProtoIPv4   Protocol = 0x0021
+	ProtoIPv6   Protocol = 0x0057
+	ProtoIPCP   Protocol = 0x8021
+	ProtoIPV6CP Protocol = 0x8057
+	ProtoCCP    Protocol = 0x80fd
+	ProtoLCP    Protocol = 0xc021
+	ProtoPAP    Protocol = 0xc023
+	ProtoCHAP   Protocol = 0xc223
+)
+
+// AuthMethod is an authentication protocol.
+type AuthMethod uint8
+
+// Methods.
+const (
+	AuthNone AuthMethod = iota
+	AuthPAP
+	AuthCHAPMD5
+)
+
+// IPv4Mode says where our own IPv4 address on the link comes from.
+type IPv4Mode uint8
+
+// Modes of IPCP.
+const (
+	IPv4Off        IPv4Mode = iota // IPCP is protocol-rejected
+	IPv4Own                        // we have Local; the peer gets what AddressWanted's answer says
+	IPv4Request                    // we send 0.0.0.0 and take the Nak (S164, S165)
+	IPv4Unnumbered                 // no IP-Address option needed from either side; Local, if valid, is borrowed (S166)
+)
+
+// Config is one link's policy. It is copied on use.
+type Config struct {
+	MRU      uint16       // what we want to receive; 0 means 1500
+	Auth     []AuthMethod // what we demand of the peer, in order of preference; empty: nothing (P256)
+	Answer   []AuthMethod // what we agree to if the peer demands it; needs User and Password
+	Name     string       // our name in CHAP challenges
+	User     string       // our credentials towards the peer (S163)
+	Password []byte
+
+	IPv4       IPv4Mode
+	Local      netip.Addr   // our IPv4 address, for IPv4Own and IPv4Unnumbered
+	DNS        []netip.Addr // offered to the peer on request, at most two (P263)
+	NBNS       []netip.Addr
+	WantDNS    bool   // ask the peer for DNS servers
+	IPv6       bool   // negotiate IPV6CP
+	IPv6ID     uint64 // our interface identifier; 0: chosen from Random (P264)
+	PeerIPv6ID uint64 // what the peer must take; 0: anything
+
+	Passive bool // LCP waits for the peer's Configure-Request before it sends its own
+
+	Restart      time.Duration // 0 means 3 s (P252)
+	MaxConfigure int           // 0 means 10
+	MaxTerminate int           // 0 means 2
+	MaxFailure   int           // 0 means 5
+	AuthTimeout  time.Duration // the whole authentication phase; 0 means 60 s
+
+	EchoInterval   time.Duration // 0: no LCP echo (S153)
+	EchoFailures   int           // 0 means 3
+	IdleTimeout    time.Duration // 0: none; the owner reports data by CmdIdle (S157)
+	SessionTimeout time.Duration // 0: none
+	Rechallenge    time.Duration // 0: none; CHAP only (P258)
+
+	Random io.Reader // magic numbers, challenges, identifiers; must not fail
+}
+
+// Output is what a step asks its owner to do, in this order: persist Record if Persist, send Frames, hand Events up.
+// A frame starts with the two-octet protocol field: no FF 03, no FCS (P182, P183).
+type Output struct {
+	Persist bool
+	Frames  [][]byte
+	Events  []Event
+}
+
+// Reset empties o and keeps its memory.
+func (o *Output) Reset() {
+	o.Persist = false
+	clear(o.Frames)
+	clear(o.Events)
+	o.Frames, o.Events = o.Frames[:0], o.Events[:0]
+}
+
+// Phase is a phase of RFC 1661, 3.2.
+type Phase uint8
+
+// Phases.
+const (
+	PhaseDead Phase = iota
+	PhaseEstablish
+	PhaseAuthenticate
+	PhaseNetwork
+	PhaseTerminate
+)
+
+// Stage names where a set-up failed, for the one explaining line and for RFC 3145 causes.
+type Stage uint8
+
+// Stages.
+const (
+	StageLCP Stage = iota
+	StageAuth
+	StageAddress // IPCP and IPV6CP
+	StageUp      // the link had been up
+)
+
+// Reason is why a link ended.
+type Reason uint8
+
+// Reasons.
+const (
+	ReasonNone          Reason = iota
+	ReasonLocal                // CmdClose
+	ReasonPeer                 // Terminate-Request
+	ReasonNoAnswer             // LCP configure or terminate retries exhausted
+	ReasonNoAgreement          // LCP options could not be agreed on
+	ReasonAuthRefused          // the peer refused every method we demand (cause 15)
+	ReasonAuthFailed           // wrong credentials, of either side
+	ReasonAuthTimeout          // no answer in the authentication phase
+	ReasonEcho                 // LCP echo failures (cause 8)
+	ReasonIdle                 // IdleTimeout
+	ReasonSessionTime          // SessionTimeout
+	ReasonLoop                 // magic number: the line is looped back
+	ReasonNoNetwork            // no NCP came up (cause 18)
+	ReasonProtocolError        // Code-Reject or Protocol-Reject of something vital
+)
+
+// Event is something the owner must know. The concrete types are the Ev… structs.
+type Event interface{ event() }
+
+// Events of a link.
+type (
+	// EvLinkUp: LCP is Opened. PeerMRU bounds the interface MTU (P275).
+	EvLinkUp struct {
+		MRU, PeerMRU uint16
+		Auth         AuthMethod // agreed: what the peer must show us
+		Answer       AuthMethod // agreed: what we must show the peer
+	}
+	// EvAuthRequest: the peer presented credentials; answer with CmdAuthResult. Sent once an attempt, never for a repeat.
+	EvAuthRequest struct {
+		Method    AuthMethod
+		ID        uint8
+		Name      string
+		Password  []byte // PAP
+		Challenge []byte // CHAP
+		Response  []byte // CHAP
+	}
+	// EvAuthenticated: both directions of authentication that were agreed on succeeded.
+	EvAuthenticated struct{ PeerName string }
+	// EvAddressWanted: IPCP needs to know what the peer shall have; answer with CmdAddress. Wanted is what it asked for, if anything.
+	EvAddressWanted struct{ Wanted netip.Addr }
+	// EvNetworkUp: one NCP opened. Called once for IPv4 and once for IPv6.
+	EvNetworkUp struct {
+		Proto       Protocol   // ProtoIPv4 or ProtoIPv6
+		Local, Peer netip.Addr // IPv4: may be invalid when unnumbered. IPv6: link-local addresses
+		DNS         []netip.Addr
+	}
+	// EvNetworkDown: one NCP left Opened.
+	EvNetworkDown struct{ Proto Protocol }
+	// EvLinkDown: the end; the link sends nothing more. Text holds the other side's words, if any.
+	EvLinkDown struct {
+		Stage  Stage
+		Reason Reason
+		Peer   bool // the other side ended it
+		Text   string
+	}
+	// EvIdleCheck: the idle time may be over; answer with CmdIdle.
+	EvIdleCheck struct{}
+	// EvAnomaly: odd but harmless, for a rate-limited log line.
+	EvAnomaly struct{ Text string }
+)
+
+func (EvLinkUp) event()        {}
+func (EvAuthRequest) event()   {}
+func (EvAuthenticated) event() {}
+func (EvAddressWanted) event() {}
+func (EvNetworkUp) event()     {}
+func (EvNetworkDown) event()   {}
+func (EvLinkDown) event()      {}
+func (EvIdleCheck) event()     {}
+func (EvAnomaly) event()       {}
+
+// Command is something the owner wants. The concrete types are the Cmd… structs.
+type Command interface{ command() }
+
+// Commands to a link.
+type (
+	// CmdAuthResult answers EvAuthRequest. Message goes to the peer in the reply.
+	CmdAuthResult struct {
+		OK      bool
+		Message string
+	}
+	// CmdAddress answers EvAddressWanted. An invalid Peer means there is none: IPCP is closed (cause 18, P265).
+	CmdAddress struct{ Peer netip.Addr }
+	// CmdIdle says for how long no user data has moved, from the kernel's counters.
+	CmdIdle struct{ Idle time.Duration }
+	// CmdClose sends Terminate-Request and ends with EvLinkDown when it is answered or given up.
+	CmdClose struct{ Text string }
+)
+
+func (CmdAuthResult) command() {}
+func (CmdAddress) command()    {}
+func (CmdIdle) command()       {}
+func (CmdClose) command()      {}
+
+// View is a consistent look at a link for show output.
+type View struct {
+	Phase                   Phase
+	LCP, IPCP, IPV6CP       string // automaton states by their RFC 1661 names
+	MRU, PeerMRU            uint16
+	Magic, PeerMagic        uint32
+	Auth, Answer            AuthMethod
+	PeerName                string
+	Local, Peer             netip.Addr
+	LocalIPv6ID, PeerIPv6ID uint64
+	EchoMissed              int
+}
