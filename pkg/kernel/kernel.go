@@ -1,0 +1,81 @@
+package kernel
+
+import (
+	"net/netip"
+	"time"
+)
+
+// TunnelSpec asks for a kernel tunnel on a connected UDP socket (spec of TUNNEL_CREATE, managed form).
+// The kernel tunnel lives as long as the socket: closing the socket's last descriptor removes it.
+type TunnelSpec struct {
+	ID, PeerID uint16 // 1..65535
+	FD         int    // connected UDP socket, stays the caller's
+}
+
+// SessionSpec asks for a kernel session with a connected PPPoX socket.
+type SessionSpec struct {
+	TunnelID, PeerTunnelID uint16 // 1..65535
+	SessionID, PeerID      uint16 // 1..65535
+	Sequencing             Sequencing
+}
+
+// Sequencing are the data sequence number switches of a session. Reorder must be 20..50 ms when Send or Require is set:
+// the kernel drops six frames for each lost one otherwise.
+type Sequencing struct {
+	Send    bool          // number the frames we send
+	Require bool          // drop received frames without numbers
+	LNS     bool          // the peer must not switch our numbering: always true in the LNS role
+	Reorder time.Duration // reorder time-out
+}
+
+// UnitSpec describes the PPP interface wanted for a session.
+type UnitSpec struct {
+	Name string // interface name, 1..15 octets; empty: the kernel's pppN
+	MTU  int
+}
+
+// Unit is the PPP interface that a session got.
+type Unit struct {
+	Name  string
+	Index int // interface index
+	Unit  int // PPP unit number
+}
+
+// Stats are the kernel's counters of one session: packets and octets include the L2TP header and FF 03.
+type Stats struct {
+	TxPackets, TxBytes, TxErrors              uint64
+	RxPackets, RxBytes, RxErrors              uint64
+	RxSeqDiscards, RxOutOfSequence, RxInvalid uint64
+}
+
+// NetworkProtocol is a network protocol whose traffic a unit passes or drops (PPPIOCSNPMODE).
+type NetworkProtocol uint16
+
+// Network protocols.
+const (
+	IPv4 NetworkProtocol = 0x0021
+	IPv6 NetworkProtocol = 0x0057
+)
+
+// Features is what the probe found. Code asks for a feature, never for a version.
+type Features struct {
+	Release      string // uname release
+	NewCore      bool   // the core rewritten in 6.11: several tunnels on one 5-tuple work
+	Reinjects    bool   // GCHAN re-injects queued frames (6.1.190, 6.12.110)
+	BelowMinimum bool   // older than 6.1.190 / 6.12.110: warn, Advice says why
+	Advice       string
+}
+
+// TunnelInfo and SessionInfo are what the kernel says of an object (TUNNEL_GET, SESSION_GET), for show and adoption.
+type TunnelInfo struct {
+	ID, PeerID    uint16
+	Local, Remote netip.AddrPort
+	UDPChecksum   bool
+}
+
+// SessionInfo is the kernel's view of one session.
+type SessionInfo struct {
+	TunnelID, PeerTunnelID, SessionID, PeerID uint16
+	Sequencing                                Sequencing
+	Stats                                     Stats
+}
