@@ -21,6 +21,16 @@ const (
 	MsgSLI     MessageType = 16
 )
 
+// Control messages of extensions. They have names for logs; none is implemented, so they are handled as P26 says.
+const (
+	MsgSRRQ  MessageType = 18 // RFC 3817, PPPoE relay
+	MsgSRRP  MessageType = 19
+	MsgFSQ   MessageType = 21 // RFC 4951, failover
+	MsgFSR   MessageType = 22
+	MsgCSUN  MessageType = 28 // RFC 5515, access line information
+	MsgCSURQ MessageType = 29
+)
+
 // AVPType is an attribute number of vendor 0 (RFC 2661, 4.4).
 type AVPType uint16
 
@@ -69,6 +79,34 @@ const (
 	AVPPPPDisconnectCause   AVPType = 46
 )
 
+// Attributes of extensions. Most have only a name: see the catalogue.
+const (
+	AVPRxMinimumBPS             AVPType = 40 // RFC 3301, ATM
+	AVPRxMaximumBPS             AVPType = 41
+	AVPServiceCategory          AVPType = 42
+	AVPServiceName              AVPType = 43
+	AVPCallingSubAddress        AVPType = 44
+	AVPVPIVCI                   AVPType = 45
+	AVPControlConnectionDS      AVPType = 47 // RFC 3308, differentiated services
+	AVPSessionDS                AVPType = 48
+	AVPLCPWantOptions           AVPType = 49 // RFC 3437, LCP negotiation
+	AVPLCPAllowOptions          AVPType = 50
+	AVPLNSLastSentLCP           AVPType = 51
+	AVPLNSLastRecvLCP           AVPType = 52
+	AVPModemOnHoldCapable       AVPType = 53 // RFC 3573, modem on hold
+	AVPModemOnHoldStatus        AVPType = 54
+	AVPPPPoERelay               AVPType = 55 // RFC 3817, PPPoE relay
+	AVPPPPoERelayResponse       AVPType = 56
+	AVPPPPoERelayForward        AVPType = 57
+	AVPExtendedVendorID         AVPType = 58 // RFC 3931
+	AVPFailoverCapability       AVPType = 76 // RFC 4951, failover
+	AVPTunnelRecovery           AVPType = 77
+	AVPSuggestedControlSequence AVPType = 78
+	AVPFailoverSessionState     AVPType = 79
+	AVPConnectSpeedUpdate       AVPType = 97 // RFC 5515, access line information
+	AVPConnectSpeedUpdateEnable AVPType = 98
+)
+
 // Framing and bearer bits (RFC 2661, 4.4.3): capabilities and types share them.
 const (
 	FramingSync   uint32 = 1
@@ -109,6 +147,7 @@ type Message struct {
 	Type      MessageType
 	Mandatory bool // M bit of the Message Type AVP
 	AVPs      []AVP
+	Ignored   []string // set by Unhide: one note for each AVP it removed, no secrets
 }
 
 // Result codes of StopCCN (RFC 2661, 4.4.2).
