@@ -1,0 +1,93 @@
+package api
+
+import (
+	"context"
+	"fmt"
+	"strings"
+)
+
+// Backend is what the server asks: the engine, or a fake in tests. Methods are called concurrently. They return when ctx is
+// done at the latest, and *Error where the caller's question is at fault; any other error is reported as internal.
+type Backend interface {
+	// Snapshot returns the parts that q names, consistent with each other as far as one shard goes. Objects come in the order of
+	// their ids (tunnel, then session) and calls by name.
+	Snapshot(ctx context.Context, q Query) (*Snapshot, error)
+	// Act does a, or starts it and says so. It is called only for a caller that may act.
+	Act(ctx context.Context, a Action) (*Result, error)
+}
+
+// Query says what a Snapshot must hold. The server has resolved names already: a Backend filters by id only.
+type Query struct {
+	Status, Tunnels, Sessions, Calls bool
+
+	Tunnel  uint16 // only this tunnel and its sessions; 0: all
+	Session uint16 // only this session of Tunnel; 0: all
+	Call    string // only this call, by its configured spelling; empty: all
+	// Stats asks for the kernel's counters (Session.Data, Status.Counters.Data brought up to date): one kernel request a
+	// session, so it is set for single objects and for status, not for lists.
+	Stats bool
+}
+
+// Verb is something an operator may ask for.
+type Verb string
+
+// Verbs.
+const (
+	VerbTunnelClose  Verb = "tunnel-close"  // StopCCN; needs Tunnel
+	VerbSessionClose Verb = "session-close" // CDN; needs Tunnel and Session
+	VerbCallUp       Verb = "call-up"       // dial now (S76); needs Call
+	VerbCallDown     Verb = "call-down"     // CDN 3 and no redial until asked (S77); needs Call
+	VerbReload       Verb = "reload"        // read the configuration again and apply the difference
+)
+
+// Action is one request to act.
+type Action struct {
+	Verb    Verb   `json:"verb"`
+	Tunnel  uint16 `json:"tunnel,omitempty"`
+	Session uint16 `json:"session,omitempty"`
+	Call    string `json:"call,omitempty"`
+	// By names the asking process for the log: "uid=0 pid=4711". The server sets it; what a client sends is ignored.
+	By string `json:"-"`
+}
+
+// Result is the answer to an Action.
+type Result struct {
+	APIVersion string   `json:"apiVersion"`
+	Changed    bool     `json:"changed"`          // false: it was so already
+	Message    string   `json:"message"`          // one line for the operator, without a full stop
+	Details    []string `json:"details,omitzero"` // a reload: one line for each difference, in the order applied
+}
+
+// ErrorCode is the kind of an Error.
+type ErrorCode string
+
+// Error codes.
+const (
+	CodeInvalid     ErrorCode = "invalid"     // the request makes no sense: 400
+	CodeForbidden   ErrorCode = "forbidden"   // the caller may not: 403
+	CodeNotFound    ErrorCode = "not-found"   // no such object: 404
+	CodeConflict    ErrorCode = "conflict"    // the object's state does not allow it: 409
+	CodeUnavailable ErrorCode = "unavailable" // starting, stopping or too busy: 503
+	CodeInternal    ErrorCode = "internal"    // the daemon's own fault: 500
+)
+
+// Error is an answer that says no. It travels as JSON and comes out of the client as the same type.
+type Error struct {
+	Code    ErrorCode `json:"code"`
+	Message string    `json:"message"`           // lower case, no full stop, names the object
+	Nearest []string  `json:"nearest,omitempty"` // of CodeNotFound: what exists and looks like it, at most five
+	Hint    string    `json:"hint,omitempty"`    // what to do next
+}
+
+// Error returns the message and, if there are any, the nearest objects.
+func (e *Error) Error() string {
+	if len(e.Nearest) == 0 {
+		return e.Message
+	}
+	return e.Message + " (nearest: " + strings.Join(e.Nearest, ", ") + ")"
+}
+
+// Errorf makes an Error of the given code.
+func Errorf(code ErrorCode, format string, args ...any) *Error {
+	return &Error{Code: code, Message: fmt.Sprintf(format, args...)}
+}
