@@ -7,12 +7,6 @@ import (
 	"github.com/l2tpd/l2tpd/pkg/ppp"
 )
 
-// Secret is a shared secret or password. It prints as "***" whatever the verb or encoding; Reveal gives the octets.
-type Secret struct{ octets []byte }
-
-// Range is an inclusive range of addresses of one family; the zero Range is "any", of both families (S29, S87).
-type Range struct{ From, To netip.Addr }
-
 // Mode says which roles the server plays (S44).
 type Mode uint8
 

@@ -1,0 +1,102 @@
+package policy
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/l2tpd/l2tpd/pkg/wire"
+)
+
+// ForOffer says what an offered call becomes (S63, S64):
+//
+//  1. the virtual call whose Match, or name, is the Called Number and whose peer is the source; else such a passive one;
+//  2. without a Called Number, the only virtual call whose peer is the source;
+//  3. a temporary call by the most specific accept entry;
+//  4. nothing: CDN 5 for a role that we do not play or a line that we do not have (S44, S60), CDN 6 for a Called Number that
+//     nobody here answers to, CDN 3 else (P57, P88).
+//
+// An OCRQ with a Called Number that is no call's, or with a Sub-Address, asks for a line: it is never a temporary call.
+func (p *Policy) ForOffer(o Offer, peers Peers) Verdict {
+	incoming, outgoing := p.Roles()
+	if o.Outgoing && !outgoing {
+		return refuse(wire.CDNNoFacilitiesPerm, "outgoing call asked of a server without the LAC role")
+	}
+	if !o.Outgoing && !incoming {
+		return refuse(wire.CDNNoFacilitiesPerm, "incoming call for a server without the LNS role")
+	}
+	if o.Outgoing && o.SubAddress != "" {
+		return refuse(wire.CDNNoFacilitiesPerm, "no line for an outgoing call with a sub-address")
+	}
+	c, several := p.callFor(o, peers)
+	if c != nil {
+		return Verdict{Call: c}
+	}
+	if o.Outgoing && o.CalledNumber != "" {
+		return refuse(wire.CDNNoFacilitiesPerm, fmt.Sprintf("no call and no line answers to %q for %v", o.CalledNumber, o.Source))
+	}
+	if a := p.accept(o.Source, o.HostName); a != nil {
+		return Verdict{Accept: a}
+	}
+	switch {
+	case several:
+		return refuse(wire.CDNInvalidDestination, fmt.Sprintf("several calls have the peer %v: the caller must name one (remote)", o.Source))
+	case o.CalledNumber != "":
+		return refuse(wire.CDNInvalidDestination, fmt.Sprintf("no call answers to %q for %v, and no accept entry", o.CalledNumber, o.Source))
+	}
+	return refuse(wire.CDNAdmin, fmt.Sprintf("no call and no accept entry for %v", o.Source))
+}
+
+func refuse(code uint16, reason string) Verdict {
+	return Verdict{Refuse: true, Code: code, Reason: reason}
+}
+
+// callFor finds the configured call of an offer; several says that more than one would do and none is named.
+func (p *Policy) callFor(o Offer, peers Peers) (call *Call, several bool) {
+	var passive *Call
+	var unnamed []*Call
+	for _, key := range slices.Sorted(maps.Keys(p.Calls)) {
+		c := p.Calls[key]
+		if c.Type != CallVirtual {
+			continue
+		}
+		named := o.CalledNumber != "" && strings.EqualFold(c.MatchName(), o.CalledNumber)
+		switch {
+		case c.Passive:
+			if named && passive == nil {
+				passive = c
+			}
+		case !hasPeer(key, c, o.Source, peers):
+		case named:
+			return c, false
+		case o.CalledNumber == "":
+			unnamed = append(unnamed, c)
+		}
+	}
+	if len(unnamed) == 1 {
+		return unnamed[0], false
+	}
+	return passive, len(unnamed) > 1
+}
+
+// MatchName is the name by which the peer's calls select c: Match, else the call's own name.
+func (c *Call) MatchName() string {
+	if c.Match != "" {
+		return c.Match
+	}
+	return c.Name
+}
+
+// Bearer is the Bearer Type that c asks of a LAC by OCRQ (S60): digital for isdn, analog for async, 0 for virtual.
+func (c *Call) Bearer() uint32 {
+	switch c.Type {
+	case CallVirtual:
+		return 0
+	case CallISDN:
+		return wire.BearerDigital
+	case CallAsync:
+		return wire.BearerAnalog
+	}
+	return 0
+}
