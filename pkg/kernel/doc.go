@@ -1,3 +1,8 @@
 // Package kernel programs Linux's L2TP and PPP: tunnels and sessions by generic netlink, PPPoX sockets, /dev/ppp channels
-// and units. Everything here may sleep; callers keep it off their loops.
+// and units. Everything here may sleep; callers keep it off their loops. The exceptions are Session.Send and
+// Session.Stats, which are single system calls that do not wait.
+//
+// Objects live in the network namespace of the thread that called: Open, CreateSession and Attach of one Kernel are called
+// in the same namespace. Absent objects are os.ErrNotExist, taken ids and names os.ErrExist, closed ones os.ErrClosed, all
+// by errors.Is; the errno is there as well.
 package kernel

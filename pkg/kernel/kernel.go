@@ -17,10 +17,15 @@ type SessionSpec struct {
 	TunnelID, PeerTunnelID uint16 // 1..65535
 	SessionID, PeerID      uint16 // 1..65535
 	Sequencing             Sequencing
+
+	// OnDead, if set, is told once when the channel or the interface vanishes under the session, for example by
+	// "ip link del". It runs where the sink runs, under the sink's rules, and never after Close has returned.
+	OnDead func(error)
 }
 
 // Sequencing are the data sequence number switches of a session. Reorder must be 20..50 ms when Send or Require is set:
-// the kernel drops six frames for each lost one otherwise.
+// the kernel drops six frames for each lost one otherwise. With both off, 0 stands for 30 ms, because a peer that numbers
+// its frames unasked is served by the same code.
 type Sequencing struct {
 	Send    bool          // number the frames we send
 	Require bool          // drop received frames without numbers
@@ -31,7 +36,7 @@ type Sequencing struct {
 // UnitSpec describes the PPP interface wanted for a session.
 type UnitSpec struct {
 	Name string // interface name, 1..15 octets; empty: the kernel's pppN
-	MTU  int
+	MTU  int    // octets, 68..65535; 0: the kernel's 1500
 }
 
 // Unit is the PPP interface that a session got.
@@ -42,6 +47,7 @@ type Unit struct {
 }
 
 // Stats are the kernel's counters of one session: packets and octets include the L2TP header and FF 03.
+// Session.Stats leaves RxInvalid 0: only SESSION_GET has it.
 type Stats struct {
 	TxPackets, TxBytes, TxErrors              uint64
 	RxPackets, RxBytes, RxErrors              uint64

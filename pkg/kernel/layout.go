@@ -1,0 +1,104 @@
+package kernel
+
+import (
+	"encoding/binary"
+	"fmt"
+	"time"
+
+	"github.com/mdlayher/netlink"
+	"golang.org/x/sys/unix"
+)
+
+// hostOrder is the byte order of every structure here except where network order is said.
+var hostOrder = binary.NativeEndian
+
+// PPPoX over L2TP (include/uapi/linux/if_pppox.h, if_pppol2tp.h).
+const (
+	protoOL2TP = 1 // PX_PROTO_OL2TP
+
+	optRecvSeq   = 2 // PPPOL2TP_SO_RECVSEQ
+	optSendSeq   = 3 // PPPOL2TP_SO_SENDSEQ
+	optLNSMode   = 4 // PPPOL2TP_SO_LNSMODE
+	optReorderTO = 5 // PPPOL2TP_SO_REORDERTO, ms
+
+	sockaddrLen = 38 // packed sockaddr_pppol2tp
+	statsLen    = 72 // pppol2tp_ioc_stats
+)
+
+// sockaddr is a packed sockaddr_pppol2tp in host order. The kernel tells the forms apart by length; this one, with an empty
+// IPv4 address, serves tunnels of both families. The descriptor is -1: it matters only where connect makes a tunnel.
+func sockaddr(s SessionSpec) [sockaddrLen]byte {
+	var b [sockaddrLen]byte
+	hostOrder.PutUint16(b[0:], unix.AF_PPPOX)
+	hostOrder.PutUint32(b[2:], protoOL2TP)
+	hostOrder.PutUint32(b[10:], ^uint32(0))
+	hostOrder.PutUint16(b[30:], s.TunnelID)
+	hostOrder.PutUint16(b[32:], s.SessionID)
+	hostOrder.PutUint16(b[34:], s.PeerTunnelID)
+	hostOrder.PutUint16(b[36:], s.PeerID)
+	return b
+}
+
+// option is one setsockopt at level SOL_PPPOL2TP.
+type option struct{ name, value int }
+
+// options gives the switches in an order in which no frame is ever numbered, or checked, without a reorder time-out.
+func (q Sequencing) options() [4]option {
+	bit := func(b bool) int {
+		if b {
+			return 1
+		}
+		return 0
+	}
+	return [4]option{
+		{optReorderTO, int(q.reorder() / time.Millisecond)},
+		{optLNSMode, bit(q.LNS)},
+		{optRecvSeq, bit(q.Require)},
+		{optSendSeq, bit(q.Send)},
+	}
+}
+
+// parseStats reads a pppol2tp_ioc_stats.
+func parseStats(b *[statsLen]byte) Stats {
+	u := func(i int) uint64 { return hostOrder.Uint64(b[8+8*i:]) }
+	return Stats{
+		TxPackets: u(0), TxBytes: u(1), TxErrors: u(2),
+		RxPackets: u(3), RxBytes: u(4), RxSeqDiscards: u(5), RxOutOfSequence: u(6), RxErrors: u(7),
+	}
+}
+
+// newLinkRequest is the body of the RTM_NEWLINK that makes a PPP interface on an unattached /dev/ppp file. The link stays
+// down: a link that is up before its channel is connected keeps the wrong queueing discipline.
+func newLinkRequest(fd int, u UnitSpec) ([]byte, error) {
+	ae := netlink.NewAttributeEncoder()
+	if u.Name != "" {
+		ae.String(unix.IFLA_IFNAME, u.Name)
+	}
+	if u.MTU != 0 {
+		ae.Uint32(unix.IFLA_MTU, uint32(u.MTU))
+	}
+	ae.Nested(unix.IFLA_LINKINFO, func(info *netlink.AttributeEncoder) error {
+		info.String(unix.IFLA_INFO_KIND, "ppp")
+		info.Nested(unix.IFLA_INFO_DATA, func(data *netlink.AttributeEncoder) error {
+			data.Int32(unix.IFLA_PPP_DEV_FD, int32(fd))
+			return nil
+		})
+		return nil
+	})
+	attrs, err := ae.Encode()
+	if err != nil {
+		return nil, fmt.Errorf("encode link: %w", err)
+	}
+	return append(make([]byte, unix.SizeofIfInfomsg), attrs...), nil
+}
+
+// parseIdle reads a ppp_idle64: the time since the last packet in either direction. A unit without traffic counts from boot,
+// hence the clamp to its age.
+func parseIdle(b *[16]byte, age time.Duration) time.Duration {
+	// Compared as seconds: an idle time counted from jiffies 0 is near 200 days, garbage may be more than a Duration holds.
+	secs := min(hostOrder.Uint64(b[0:]), hostOrder.Uint64(b[8:]))
+	if limit := uint64(max(age, 0) / time.Second); secs > limit {
+		return max(age, 0)
+	}
+	return time.Duration(secs) * time.Second
+}

@@ -1,0 +1,147 @@
+package kernel
+
+import (
+	"errors"
+	"fmt"
+	"syscall"
+	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+const devPPP = "/dev/ppp"
+
+// NPMODE values of a unit (include/uapi/linux/ppp-ioctl.h).
+const (
+	npModePass = 0
+	npModeDrop = 1
+)
+
+// openPPP opens an unattached PPP file. It is a raw descriptor on purpose: a poller that sees it before it is attached never
+// wakes for it.
+func openPPP() (int, error) {
+	for {
+		fd, err := unix.Open(devPPP, unix.O_RDWR|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+		if errors.Is(err, unix.EINTR) {
+			continue
+		}
+		if err != nil {
+			return -1, fmt.Errorf("open %s: %w", devPPP, edge(err))
+		}
+		return fd, nil
+	}
+}
+
+// ioctl passes a pointer to a structure that the request knows the size of.
+func ioctl(fd int, request uint, arg unsafe.Pointer) error {
+	for {
+		_, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(fd), uintptr(request), uintptr(arg))
+		switch errno {
+		case 0:
+			return nil
+		case syscall.EINTR:
+			continue
+		}
+		return edge(errno)
+	}
+}
+
+// channelOf binds a PPPoX socket to the PPP driver and gives its channel's index. It sleeps an RCU grace period.
+func channelOf(pppox int) (int32, error) {
+	var index int32
+	if err := ioctl(pppox, unix.PPPIOCGCHAN, unsafe.Pointer(&index)); err != nil {
+		return 0, fmt.Errorf("bind channel: %w", err)
+	}
+	return index, nil
+}
+
+// attachChannel opens a PPP file on a channel.
+func attachChannel(index int32) (int, error) {
+	fd, err := openPPP()
+	if err != nil {
+		return -1, err
+	}
+	if err := ioctl(fd, unix.PPPIOCATTCHAN, unsafe.Pointer(&index)); err != nil {
+		_ = unix.Close(fd)
+		return -1, fmt.Errorf("attach channel %d: %w", index, err)
+	}
+	return fd, nil
+}
+
+// unitOf gives the number of a unit.
+func unitOf(fd int) (int32, error) {
+	var unit int32
+	if err := ioctl(fd, unix.PPPIOCGUNIT, unsafe.Pointer(&unit)); err != nil {
+		return 0, fmt.Errorf("get unit: %w", err)
+	}
+	return unit, nil
+}
+
+// connectUnit puts a channel under a unit.
+func connectUnit(channel int, unit int32) error {
+	if err := ioctl(channel, unix.PPPIOCCONNECT, unsafe.Pointer(&unit)); err != nil {
+		return fmt.Errorf("connect unit %d: %w", unit, err)
+	}
+	return nil
+}
+
+// setNPMode lets a unit pass or drop a network protocol.
+func setNPMode(fd int, p NetworkProtocol, pass bool) error {
+	arg := struct{ protocol, mode int32 }{int32(p), npModeDrop}
+	if pass {
+		arg.mode = npModePass
+	}
+	if err := ioctl(fd, unix.PPPIOCSNPMODE, unsafe.Pointer(&arg)); err != nil {
+		return fmt.Errorf("set %v mode: %w", p, err)
+	}
+	return nil
+}
+
+// idleOf gives the time since a unit's last packet in either direction.
+func idleOf(fd int, age time.Duration) (time.Duration, error) {
+	var b [16]byte
+	if err := ioctl(fd, unix.PPPIOCGIDLE64, unsafe.Pointer(&b)); err != nil {
+		return 0, fmt.Errorf("get idle time: %w", err)
+	}
+	return parseIdle(&b, age), nil
+}
+
+// statsOf reads a session's counters without a lock of the netlink family.
+func statsOf(pppox int) (Stats, error) {
+	var b [statsLen]byte
+	if err := ioctl(pppox, unix.PPPIOCGL2TPSTATS, unsafe.Pointer(&b)); err != nil {
+		return Stats{}, fmt.Errorf("get counters: %w", err)
+	}
+	return parseStats(&b), nil
+}
+
+// connectPPPoX makes a session and a socket for it.
+func connectPPPoX(s SessionSpec) (int, error) {
+	fd, err := unix.Socket(unix.AF_PPPOX, unix.SOCK_DGRAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, protoOL2TP)
+	if err != nil {
+		return -1, fmt.Errorf("open pppox: %w", edge(err))
+	}
+	// x/sys has no sockaddr_pppol2tp, hence the raw call.
+	sa := sockaddr(s)
+	_, _, errno := unix.Syscall(unix.SYS_CONNECT, uintptr(fd), uintptr(unsafe.Pointer(&sa)), sockaddrLen)
+	if errno == 0 {
+		err = setSequencing(fd, s.Sequencing)
+	} else {
+		err = fmt.Errorf("connect pppox: %w", edge(errno))
+	}
+	if err != nil {
+		_ = unix.Close(fd)
+		return -1, err
+	}
+	return fd, nil
+}
+
+func setSequencing(fd int, q Sequencing) error {
+	for _, o := range q.options() {
+		if err := unix.SetsockoptInt(fd, unix.SOL_PPPOL2TP, o.name, o.value); err != nil {
+			return fmt.Errorf("set sequencing: %w", edge(err))
+		}
+	}
+	return nil
+}

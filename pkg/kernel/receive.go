@@ -1,0 +1,78 @@
+package kernel
+
+import (
+	"errors"
+	"fmt"
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+// ready serves one event, on the loop's goroutine.
+func (s *Session) ready(from source, events uint32, buf []byte) {
+	s.mu.Lock()
+	fd := s.descriptor(from)
+	channel := s.channel
+	s.mu.Unlock()
+	if fd < 0 {
+		return
+	}
+	if from == sourceUnit && channel >= 0 {
+		// Authentication ends on the channel before network protocols begin on the unit: keep that order.
+		s.read(sourceChannel, channel, buf, readBurst)
+	}
+	err := s.read(from, fd, buf, readBurst)
+	if err == nil && events&(unix.EPOLLHUP|unix.EPOLLERR) != 0 {
+		err = os.ErrNotExist
+	}
+	if err != nil {
+		s.k.loop.forget(fd)
+		s.dead(from, err)
+	}
+}
+
+// descriptor needs mu.
+func (s *Session) descriptor(from source) int {
+	switch from {
+	case sourceWake:
+	case sourcePPPoX:
+		return s.pppox
+	case sourceChannel:
+		return s.channel
+	case sourceUnit:
+		return s.unit
+	}
+	return -1
+}
+
+// read gives up to burst frames to the sink, on the loop's goroutine. An error means that the descriptor is of no more
+// use: os.ErrNotExist when its channel or unit is gone.
+func (s *Session) read(from source, fd int, buf []byte, burst int) error {
+	for range burst {
+		n, err := unix.Read(fd, buf)
+		switch {
+		case err == nil && n >= 2:
+			s.sink(buf[:n])
+		case err == nil && n == 0 && from != sourcePPPoX:
+			return os.ErrNotExist // end of file
+		case err == nil, errors.Is(err, unix.EINTR):
+			// Nothing, or less than a protocol.
+		case errors.Is(err, unix.EAGAIN):
+			return nil
+		case errors.Is(err, unix.EOVERFLOW):
+			s.k.log.Warn("frame too long", "tunnel", s.tunnel, "session", s.id, "octets", maxFrame)
+		default:
+			return edge(err)
+		}
+	}
+	return nil
+}
+
+// dead tells once that the session is of no more use.
+func (s *Session) dead(from source, err error) {
+	if s.toldDead || s.onDead == nil {
+		return
+	}
+	s.toldDead = true
+	s.onDead(fmt.Errorf("the %v of session %d/%d is gone: %w", from, s.tunnel, s.id, err))
+}

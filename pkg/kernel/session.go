@@ -1,0 +1,364 @@
+package kernel
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"os"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// PPP protocol ranges and numbers that decide about routing.
+const (
+	protocolLCP   = 0xc021
+	firstLinkCtrl = 0xc000 // from here on: LCP and authentication, the channel's business
+)
+
+// bindWait is what a bind takes at least where it waits for an RCU grace period.
+const bindWait = 5 * time.Millisecond
+
+// errAttached says that a session has its interface already.
+var errAttached = fmt.Errorf("an interface is attached: %w", os.ErrExist)
+
+// errDetached says that a session has no interface.
+var errDetached = fmt.Errorf("no interface is attached: %w", os.ErrNotExist)
+
+// Session is one L2TP session with its PPPoX socket and, once attached, its PPP channel and interface. Safe for concurrent
+// use. Close, Attach, Pass and Idle may sleep; Close and Attach must not be called from the sink.
+type Session struct {
+	k                *Kernel
+	sink             func([]byte)
+	onDead           func(error)
+	serial           uint32
+	tunnel, id       uint16
+	toldDead, closed bool // toldDead: the loop's; closed: mu
+
+	op sync.Mutex // held by Attach, Pass, Idle, Close: the descriptors stay open while it is held
+
+	// mu is held only over calls that do not sleep. The descriptors are -1 when absent; their writers hold op as well.
+	mu                   sync.Mutex
+	pppox, channel, unit int
+	last                 Stats
+	attached             time.Time
+}
+
+// CreateSession makes a session in an existing tunnel (os.ErrNotExist otherwise) and begins to read. A taken id is
+// os.ErrExist.
+//
+// The sink gets every PPP frame that reaches user space, beginning with the two octets of its protocol; the frame is valid
+// until the sink returns. It is called by one goroutine for all sessions of a Kernel, so it must not block, and it may be
+// called before CreateSession has returned. It may call Send.
+func (k *Kernel) CreateSession(spec SessionSpec, sink func(frame []byte)) (*Session, error) {
+	s, err := k.createSession(spec, sink)
+	if err != nil {
+		return nil, fmt.Errorf("create session %d/%d: %w", spec.TunnelID, spec.SessionID, err)
+	}
+	return s, nil
+}
+
+func (k *Kernel) createSession(spec SessionSpec, sink func(frame []byte)) (*Session, error) {
+	if err := spec.Validate(); err != nil {
+		return nil, err
+	}
+	fd, err := connectPPPoX(spec)
+	if err != nil {
+		return nil, err
+	}
+	s := &Session{
+		k: k, sink: sink, onDead: spec.OnDead, tunnel: spec.TunnelID, id: spec.SessionID,
+		pppox: fd, channel: -1, unit: -1,
+	}
+	if err := k.loop.add(s); err != nil {
+		_ = unix.Close(fd)
+		return nil, err
+	}
+	return s, nil
+}
+
+// Send sends one PPP frame that begins with the two octets of its protocol. Until Attach it goes out by the PPPoX socket;
+// afterwards LCP and authentication go by the channel and all else by the unit. It does not wait, and like any PPP link it
+// may lose what it took. After Close: os.ErrClosed.
+func (s *Session) Send(frame []byte) error {
+	if err := s.send(frame); err != nil {
+		return fmt.Errorf("send on session %d/%d: %w", s.tunnel, s.id, err)
+	}
+	return nil
+}
+
+func (s *Session) send(frame []byte) error {
+	if len(frame) < 2 {
+		return errFrame
+	}
+	protocol := binary.BigEndian.Uint16(frame)
+	if protocol == protocolLCP && len(frame) < 6 {
+		return errFrame // the kernel's filters have read past the end of such frames
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return os.ErrClosed
+	}
+	fd := s.pppox
+	if s.unit >= 0 {
+		fd = s.unit
+		if protocol >= firstLinkCtrl {
+			fd = s.channel
+		}
+	}
+	for {
+		_, err := unix.Write(fd, frame)
+		if !errors.Is(err, unix.EINTR) {
+			return edge(err)
+		}
+	}
+}
+
+// Attach gives the session a PPP interface. The interface is down and drops IPv4 and IPv6 until Pass. No frame is lost or
+// reordered on the way. After an error the session works as before, and Attach may be tried again, for example with
+// another name when the wanted one was taken (os.ErrExist).
+func (s *Session) Attach(spec UnitSpec) (Unit, error) {
+	u, err := s.attach(spec)
+	if err != nil {
+		return Unit{}, fmt.Errorf("attach session %d/%d: %w", s.tunnel, s.id, err)
+	}
+	return u, nil
+}
+
+func (s *Session) attach(spec UnitSpec) (Unit, error) {
+	if err := spec.Validate(); err != nil {
+		return Unit{}, err
+	}
+	s.op.Lock()
+	defer s.op.Unlock()
+	if s.pppox < 0 {
+		return Unit{}, os.ErrClosed
+	}
+	if s.unit >= 0 {
+		return Unit{}, errAttached
+	}
+	defer s.k.sleep()()
+	if err := s.openChannel(); err != nil {
+		return Unit{}, err
+	}
+	return s.openUnit(spec)
+}
+
+// openChannel binds the socket and begins to read its channel, unless a former Attach did.
+func (s *Session) openChannel() error {
+	if s.channel >= 0 {
+		return nil
+	}
+	index, err := s.bind()
+	if err != nil {
+		return errors.Join(err, s.k.loop.watch(s.serial, sourcePPPoX, s.pppox))
+	}
+	fd, err := attachChannel(index)
+	if err != nil {
+		return err
+	}
+	s.setChannel(fd)
+	if err := s.k.loop.watch(s.serial, sourceChannel, fd); err != nil {
+		s.setChannel(-1)
+		return errors.Join(err, unix.Close(fd))
+	}
+	return nil
+}
+
+// bind empties the socket into the sink and hands it to the PPP driver. Kernels that do not re-inject strand what comes in
+// between, so there both happen in one go on the loop: a bind does not sleep on them. Where it does sleep it tells that the
+// kernel waits for readers in order to re-inject, whatever its version.
+func (s *Session) bind() (int32, error) {
+	var (
+		index int32
+		err   error
+	)
+	reinjects := s.k.reinjects.Load()
+	s.k.loop.call(func() {
+		s.k.loop.forget(s.pppox)
+		s.read(sourcePPPoX, s.pppox, s.k.loop.buf, drainBurst)
+		if reinjects {
+			return
+		}
+		began := time.Now()
+		index, err = channelOf(s.pppox)
+		if time.Since(began) >= bindWait {
+			s.k.reinjects.Store(true)
+		}
+	})
+	if reinjects {
+		index, err = channelOf(s.pppox)
+	}
+	return index, err
+}
+
+// openUnit makes the interface and connects the channel to it. NCP frames that came before are in the channel's queue: they
+// are read before the first one of the unit.
+func (s *Session) openUnit(spec UnitSpec) (Unit, error) {
+	fd, err := openPPP()
+	if err != nil {
+		return Unit{}, err
+	}
+	u, err := s.configureUnit(fd, spec)
+	if err == nil {
+		s.k.loop.call(func() {
+			s.read(sourceChannel, s.channel, s.k.loop.buf, drainBurst)
+			s.setUnit(fd)
+			if err = s.k.loop.watch(s.serial, sourceUnit, fd); err != nil {
+				s.setUnit(-1)
+			}
+		})
+	}
+	if err != nil {
+		return Unit{}, errors.Join(err, unix.Close(fd))
+	}
+	return u, nil
+}
+
+func (s *Session) configureUnit(fd int, spec UnitSpec) (Unit, error) {
+	if err := s.k.links.create(fd, spec); err != nil {
+		return Unit{}, fmt.Errorf("create interface %s: %w", spec.Name, err)
+	}
+	number, err := unitOf(fd)
+	if err != nil {
+		return Unit{}, err
+	}
+	u := Unit{Name: spec.Name, Unit: int(number)}
+	if u.Name == "" {
+		u.Name = fmt.Sprintf("ppp%d", number)
+	}
+	if u.Index, err = s.k.links.index(u.Name); err != nil {
+		return Unit{}, fmt.Errorf("find interface %s: %w", u.Name, err)
+	}
+	for _, p := range []NetworkProtocol{IPv4, IPv6} {
+		if err := setNPMode(fd, p, false); err != nil {
+			return Unit{}, err
+		}
+	}
+	return u, connectUnit(s.channel, number)
+}
+
+func (s *Session) setChannel(fd int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.channel = fd
+}
+
+func (s *Session) setUnit(fd int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.unit, s.attached = fd, time.Now()
+}
+
+// Pass lets the interface pass a network protocol, or drop it silently. It needs Attach.
+func (s *Session) Pass(p NetworkProtocol, pass bool) error {
+	s.op.Lock()
+	defer s.op.Unlock()
+	var err error
+	switch {
+	case s.pppox < 0:
+		err = os.ErrClosed
+	case s.unit < 0:
+		err = errDetached
+	case p != IPv4 && p != IPv6:
+		err = errProtocol
+	default:
+		err = setNPMode(s.unit, p, pass)
+	}
+	if err != nil {
+		return fmt.Errorf("pass %v on session %d/%d: %w", p, s.tunnel, s.id, err)
+	}
+	return nil
+}
+
+// SetSequencing changes the switches of a live session. Before 7.3.4 turning Send on or off under traffic may garble a
+// frame.
+func (s *Session) SetSequencing(q Sequencing) error {
+	err := q.Validate()
+	if err == nil {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if s.closed {
+			err = os.ErrClosed
+		} else {
+			err = setSequencing(s.pppox, q)
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("set sequencing of session %d/%d: %w", s.tunnel, s.id, err)
+	}
+	return nil
+}
+
+// Stats reads the counters: one system call, no lock shared with netlink. After Close it gives the last ones, without an
+// error.
+func (s *Session) Stats() (Stats, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return s.last, nil
+	}
+	return s.readStats()
+}
+
+// readStats needs mu. What could be read last is given with an error too.
+func (s *Session) readStats() (Stats, error) {
+	now, err := statsOf(s.pppox)
+	if err != nil {
+		return s.last, fmt.Errorf("session %d/%d: %w", s.tunnel, s.id, err)
+	}
+	s.last = now
+	return now, nil
+}
+
+// Idle is the time, in whole seconds, since the interface last carried a packet in either direction, and never more than
+// the time since Attach. It needs Attach.
+func (s *Session) Idle() (time.Duration, error) {
+	s.op.Lock()
+	defer s.op.Unlock()
+	var (
+		idle time.Duration
+		err  error
+	)
+	switch {
+	case s.pppox < 0:
+		err = os.ErrClosed
+	case s.unit < 0:
+		err = errDetached
+	default:
+		idle, err = idleOf(s.unit, time.Since(s.attached))
+	}
+	if err != nil {
+		return 0, fmt.Errorf("idle time of session %d/%d: %w", s.tunnel, s.id, err)
+	}
+	return idle, nil
+}
+
+// Close ends the session: the counters are read, then the PPPoX socket, which is the session, and the interface are closed.
+// It sleeps 15-60 ms. After it has returned the sink is not called again. Further calls do nothing.
+func (s *Session) Close() error {
+	s.op.Lock()
+	defer s.op.Unlock()
+	if s.pppox < 0 {
+		return nil
+	}
+	defer s.k.sleep()()
+	s.k.loop.remove(s)
+	s.mu.Lock()
+	// A session that was deleted under us has none: what was read last stands.
+	_, _ = s.readStats()
+	pppox, channel, unit := s.pppox, s.channel, s.unit
+	s.closed, s.pppox, s.channel, s.unit = true, -1, -1, -1
+	s.mu.Unlock()
+	var errs []error
+	for _, fd := range []int{pppox, channel, unit} {
+		if fd >= 0 {
+			if err := unix.Close(fd); err != nil {
+				errs = append(errs, fmt.Errorf("close session %d/%d: %w", s.tunnel, s.id, err))
+			}
+		}
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,92 @@
+package kernel
+
+import (
+	"errors"
+	"fmt"
+	"time"
+)
+
+// Limits of the reorder time-out, and what stands for 0 while the peer alone decides about numbering.
+const (
+	minReorder     = 20 * time.Millisecond
+	maxReorder     = 50 * time.Millisecond
+	defaultReorder = 30 * time.Millisecond
+)
+
+// maxName is IFNAMSIZ without its NUL.
+const maxName = 15
+
+var (
+	errID       = errors.New("id 0 is reserved")
+	errReorder  = fmt.Errorf("the reorder time-out must be %v..%v with sequence numbers", minReorder, maxReorder)
+	errFrame    = errors.New("frame shorter than its protocol allows")
+	errProtocol = errors.New("not a network protocol")
+)
+
+// Validate reports ids outside 1..65535 and a missing socket.
+func (s TunnelSpec) Validate() error {
+	if s.ID == 0 || s.PeerID == 0 {
+		return errID
+	}
+	if s.FD < 0 {
+		return errors.New("no socket")
+	}
+	return nil
+}
+
+// Validate reports ids outside 1..65535 and bad sequencing.
+func (s SessionSpec) Validate() error {
+	if s.TunnelID == 0 || s.PeerTunnelID == 0 || s.SessionID == 0 || s.PeerID == 0 {
+		return errID
+	}
+	return s.Sequencing.Validate()
+}
+
+// Validate reports a reorder time-out outside its range: 20..50 ms, or 0 while neither Send nor Require is set.
+func (q Sequencing) Validate() error {
+	if q.Reorder == 0 && !q.Send && !q.Require {
+		return nil
+	}
+	if q.Reorder < minReorder || q.Reorder > maxReorder {
+		return errReorder
+	}
+	return nil
+}
+
+// reorder is the time-out the kernel is given.
+func (q Sequencing) reorder() time.Duration {
+	if q.Reorder == 0 {
+		return defaultReorder
+	}
+	return q.Reorder
+}
+
+// Validate reports a name or an MTU that the kernel would refuse or read as a pattern.
+func (u UnitSpec) Validate() error {
+	if len(u.Name) > maxName {
+		return fmt.Errorf("interface name %q is longer than %d octets", u.Name, maxName)
+	}
+	if u.Name == "." || u.Name == ".." {
+		return fmt.Errorf("interface name %q is reserved", u.Name)
+	}
+	for _, c := range []byte(u.Name) {
+		if c <= ' ' || c == 0x7f || c == '/' || c == ':' || c == '%' {
+			return fmt.Errorf("interface name %q has a forbidden character", u.Name)
+		}
+	}
+	if u.MTU != 0 && (u.MTU < 68 || u.MTU > 65535) {
+		return fmt.Errorf("mtu %d is not in 68..65535", u.MTU)
+	}
+	return nil
+}
+
+// String names the protocol.
+func (p NetworkProtocol) String() string {
+	switch p {
+	case IPv4:
+		return "ipv4"
+	case IPv6:
+		return "ipv6"
+	}
+	return fmt.Sprintf("protocol 0x%04x", uint16(p))
+}
