@@ -77,5 +77,5 @@ func (l *kernelLog) report() string {
 	return b.String()
 }
 
-// tail returns the last n lines.
-func (l *kernelLog) tail(n int) []string { return l.lines[max(0, len(l.lines)-n):] }
+// tail returns the last n lines, without the boot's once the command has begun.
+func (l *kernelLog) tail(n int) []string { return l.lines[max(0, l.begun, len(l.lines)-n):] }

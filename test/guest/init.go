@@ -66,6 +66,11 @@ func (a *agent) run() error {
 	if err != nil {
 		return err
 	}
+	if a.task.Terminal { // before input for it can arrive
+		if a.pty, err = os.OpenFile("/dev/ptmx", os.O_RDWR, 0); err != nil {
+			return err
+		}
+	}
 	go a.followKernelLog(kmsg)
 	go a.beat()
 	go a.obey()
@@ -237,14 +242,10 @@ func (a *agent) onPipes(attr *os.ProcAttr) (*sync.WaitGroup, error) {
 
 // onTerminal gives the command a terminal of its own.
 func (a *agent) onTerminal(attr *os.ProcAttr) (*sync.WaitGroup, error) {
-	master, err := os.OpenFile("/dev/ptmx", os.O_RDWR, 0)
-	if err != nil {
-		return nil, err
-	}
-	if err := unix.IoctlSetPointerInt(int(master.Fd()), unix.TIOCSPTLCK, 0); err != nil {
+	if err := unix.IoctlSetPointerInt(int(a.pty.Fd()), unix.TIOCSPTLCK, 0); err != nil {
 		return nil, fmt.Errorf("unlock terminal: %w", err)
 	}
-	n, err := unix.IoctlGetInt(int(master.Fd()), unix.TIOCGPTN)
+	n, err := unix.IoctlGetInt(int(a.pty.Fd()), unix.TIOCGPTN)
 	if err != nil {
 		return nil, fmt.Errorf("number of terminal: %w", err)
 	}
@@ -252,11 +253,10 @@ func (a *agent) onTerminal(attr *os.ProcAttr) (*sync.WaitGroup, error) {
 	if err != nil {
 		return nil, err
 	}
-	a.pty = master
 	attr.Files = []*os.File{tty, tty, tty}
 	attr.Sys = &unix.SysProcAttr{Setsid: true, Setctty: true}
 	var wg sync.WaitGroup
-	wg.Go(func() { io.Copy(a.out.stream(frameOut), master) }) // ends with an error when the last user is gone
+	wg.Go(func() { io.Copy(a.out.stream(frameOut), a.pty) }) // ends with an error when the last user is gone
 	return &wg, nil
 }
 

@@ -9,6 +9,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"regexp"
+	"runtime"
 	"slices"
 	"strings"
 	"time"
@@ -55,6 +56,7 @@ func main() {
 	if os.Getpid() == 1 && os.Args[0] == "/init" {
 		initMain()
 	}
+	runtime.LockOSThread() // Pdeathsig means the thread that started the child
 	if len(os.Args) > 1 && os.Args[1] == nativeVerb {
 		fmt.Fprintln(os.Stderr, "guest:", nativeChild(os.Args[2:]))
 		os.Exit(exitRunner)

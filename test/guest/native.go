@@ -148,7 +148,7 @@ func nativeChild(args []string) error {
 		fmt.Fprintf(os.Stderr, "guest: %v\n", err)
 		os.Exit(127)
 	}
-	signal.Ignore(unix.SIGQUIT) // meant for the command, which is in our process group
+	signal.Notify(make(chan os.Signal, 1), unix.SIGQUIT) // meant for the command; ignoring it would be inherited
 	p, err := os.StartProcess(path, args, &os.ProcAttr{Files: []*os.File{nil, os.Stdout, os.Stderr}})
 	if err != nil {
 		fmt.Fprintf(os.Stderr, "guest: %v\n", err)

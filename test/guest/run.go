@@ -37,6 +37,7 @@ type session struct {
 	err     io.Writer
 	started time.Time
 	ready   *readyReport
+	dead    bool // the guest did not live to report the command's end
 }
 
 // runGuest boots a kernel, runs the command there and judges the run.
@@ -120,6 +121,7 @@ func (s *session) follow() (int, error) {
 		case f := <-frames:
 			if f.err != nil { // QEMU is gone or going: a panic reboots, -no-reboot exits
 				<-consoleDone
+				s.dead = true
 				return s.fail(exitRunner, "the guest died before the command ended (panic?)")
 			}
 			if f.kind == frameReady && !s.opts.isShell() {
@@ -130,6 +132,7 @@ func (s *session) follow() (int, error) {
 				return code, err
 			}
 		case <-silence.C:
+			s.dead = true
 			if s.ready == nil {
 				return s.fail(exitRunner, fmt.Sprintf("the guest did not boot within %v", bootLimit))
 			}
@@ -162,6 +165,7 @@ func (s *session) handle(f frame) (done bool, code int, err error) {
 		fmt.Fprintf(os.Stderr, "guest: Linux %s, %s, ready after %.1fs\n",
 			s.ready.Release, s.m.accel, time.Since(s.started).Seconds())
 	case frameFatal:
+		s.dead = true
 		code, err := s.fail(exitRunner, "the guest's init gave up: "+string(f.body))
 		return true, code, err
 	case frameExit:
@@ -214,7 +218,7 @@ func (s *session) fail(code int, why string) (int, error) {
 	} else if tail := s.log.tail(15); len(tail) > 0 {
 		fmt.Fprintf(w, "guest: end of the kernel log:\n  %s\n", strings.Join(tail, "\n  "))
 	}
-	if tail := s.console.String(); tail != "" && (s.ready == nil || code == exitRunner) {
+	if tail := s.console.String(); s.dead && tail != "" {
 		fmt.Fprintf(w, "guest: end of the console:\n%s\n", tail)
 	}
 	return code, nil
