@@ -209,6 +209,7 @@ type (
 		Result  wire.Result
 		// DisconnectCause is the PPP Disconnect Cause AVP of the CDN, if any (RFC 3145): code, protocol, direction, text.
 		DisconnectCause []byte
+		Q931Cause       []byte // Q.931 Cause Code AVP of the CDN, if any: cause, message, advisory text (P207)
 	}
 	// EvSessionState: every change of state.
 	EvSessionState struct {
@@ -341,3 +342,13 @@ const (
 	CollisionPeers                  // the peer's wins: this tunnel is dead (EvTunnelDown CauseTieLost), Accept the SCCRQ
 	CollisionEqual                  // equal values: both are dropped (EvTunnelDown CauseTieEqual)
 )
+
+// CmdProbe sends a HELLO now unless something unacknowledged is out already: is the peer still the one that it was?
+type CmdProbe struct{}
+
+// CmdForget ends the tunnel at once and without a word: the peer has been restarted and knows it no more. Sessions get
+// EvSessionDown{CauseTunnelClosed}; the tunnel is dead.
+type CmdForget struct{}
+
+func (CmdProbe) command()  {}
+func (CmdForget) command() {}
