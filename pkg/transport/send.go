@@ -50,8 +50,8 @@ func (t *Transport) send(local, remote netip.AddrPort, datagram []byte) error {
 		}
 		return os.NewSyscallError("sendmsg", err)
 	})
-	if errors.Is(err, unix.EINVAL) || errors.Is(err, unix.EADDRNOTAVAIL) {
-		return fmt.Errorf("%w (is %v still an address of this host?)", err, local.Addr())
+	if errors.Is(err, unix.EINVAL) || errors.Is(err, unix.EADDRNOTAVAIL) || errors.Is(err, unix.ENETUNREACH) {
+		return fmt.Errorf("%w (no route, or %v is no address of this host any more)", err, local.Addr())
 	}
 	return err
 }

@@ -73,9 +73,8 @@ func (t *Transport) read(s *socket) {
 		case errors.Is(err, os.ErrClosed), t.isClosed():
 			return
 		case isUnreachable(err):
-			t.counters[s.kind].unreachable.Add(1)
-			if s.kind == kindTunnel {
-				t.unreachable(*s.remote.Load())
+			if s.kind == kindTunnel { // a listener's error queue tells the same, with the address
+				t.unreachable(s.kind, *s.remote.Load())
 			}
 			continue
 		}
@@ -155,12 +154,12 @@ func (t *Transport) drainErrors(s *socket, fd uintptr) {
 		if !parseAncillary(oob[:n]).failure || from == nil {
 			continue
 		}
-		t.counters[s.kind].unreachable.Add(1)
-		t.unreachable(fromSockaddr(from))
+		t.unreachable(s.kind, fromSockaddr(from))
 	}
 }
 
-func (t *Transport) unreachable(remote netip.AddrPort) {
+func (t *Transport) unreachable(k kind, remote netip.AddrPort) {
+	t.counters[k].unreachable.Add(1)
 	if t.options.OnUnreachable != nil && remote.IsValid() {
 		t.options.OnUnreachable(remote)
 	}
