@@ -1,0 +1,338 @@
+package control
+
+import (
+	"encoding/binary"
+	"slices"
+	"time"
+
+	"github.com/l2tpd/l2tpd/pkg/wire"
+)
+
+// ackDelay is how long an acknowledgement may wait for a message to ride on (P143: at most 100 ms).
+const ackDelay = 50 * time.Millisecond
+
+// resendGap is the shortest time between two copies of a message that a duplicate of its request may provoke (P75).
+const resendGap = 500 * time.Millisecond
+
+// Packet is one control message waiting to be sent or acknowledged. Its octets never change: ids and counters are
+// patched into the copy that leaves.
+type Packet struct {
+	Datagram []byte // header with Ns and Nr 0
+	Type     wire.MessageType
+	Session  SessionID // ours; 0 for tunnel messages
+	Ns       uint16    // valid once sent
+	SentAt   Time      // of the newest copy
+	Resent   bool      // its round trip proves nothing (P146)
+}
+
+// Arrival is a control message that came before its predecessor.
+type Arrival struct {
+	Ns      uint16
+	Session SessionID
+	Payload []byte
+}
+
+// ChannelRecord is the whole state of reliable delivery (RFC 2661, 5.8 and appendix A).
+type ChannelRecord struct {
+	Ns, Nr  uint16 // next to send, next expected
+	PeerNr  uint16 // last acknowledged by the peer
+	Queue   []Packet
+	Sent    int // leading packets of Queue that have an Ns
+	Flying  int // leading packets of Queue not to be sent (again) before the timer says so
+	Retries int // retransmissions of Queue[0]
+
+	Early []Arrival // in order of distance from Nr
+
+	PeerWindow uint16
+	Congestion uint16 // CWND
+	Threshold  uint16 // SSTHRESH
+	Growth     uint16 // acknowledgements towards the next step of congestion avoidance
+
+	SRTT, RTTVar time.Duration // SRTT 0: no sample yet
+
+	Unacked int  // messages delivered since the last acknowledgement left
+	AckAt   Time // when a ZLB must leave; 0: nothing to acknowledge
+
+	Counters Counters
+}
+
+// verdict is what the channel thinks of an arrived Ns.
+type verdict uint8
+
+const (
+	inOrder verdict = iota
+	early
+	duplicate
+	outside
+)
+
+// channel delivers messages in order, exactly once. It knows nothing of their meaning.
+type channel struct {
+	ChannelRecord
+	window  uint16 // ours
+	first   time.Duration
+	cap     time.Duration
+	retries int
+	ackNow  bool // an acknowledgement leaves at the end of this step
+	urgent  bool // ignore CWND: only StopCCN is left to send
+}
+
+func newChannel(cfg *TunnelConfig) channel {
+	c := channel{window: cfg.ReceiveWindow, first: cfg.RetransmitFirst, cap: cfg.RetransmitCap, retries: cfg.MaxRetransmits}
+	c.PeerWindow, c.Threshold, c.Congestion = cfg.DefaultWindow, cfg.DefaultWindow, 1
+	return c
+}
+
+// setPeerWindow takes the peer's Receive Window Size; 0 keeps the default (P140).
+func (c *channel) setPeerWindow(w uint16) {
+	if w == 0 {
+		return
+	}
+	w = min(w, 32767)
+	if c.Threshold == c.PeerWindow {
+		c.Threshold = w
+	}
+	c.PeerWindow = w
+	c.Threshold = min(c.Threshold, w)
+	c.Congestion = min(c.Congestion, w)
+}
+
+// push appends a message to the send queue.
+func (c *channel) push(p Packet) { c.Queue = append(c.Queue, p) }
+
+// backlog is how many messages wait for a first transmission.
+func (c *channel) backlog() int { return len(c.Queue) - c.Sent }
+
+// withdraw forgets the messages of a session that never left, and reports whether its opening request was among them:
+// the peer then knows nothing of the session.
+func (c *channel) withdraw(id SessionID) (unknown bool) {
+	if c.backlog() == 0 {
+		return false
+	}
+	keep := c.Queue[:c.Sent]
+	for _, p := range c.Queue[c.Sent:] {
+		if p.Session != id {
+			keep = append(keep, p)
+			continue
+		}
+		unknown = unknown || p.Type == wire.MsgICRQ || p.Type == wire.MsgOCRQ
+	}
+	clear(c.Queue[len(keep):])
+	c.Queue = keep
+	return unknown
+}
+
+// supersede forgets a message of this type and session that never left: a newer one replaces it.
+func (c *channel) supersede(t wire.MessageType, id SessionID) {
+	keep := slices.DeleteFunc(c.Queue[c.Sent:], func(p Packet) bool { return p.Type == t && p.Session == id })
+	c.Queue = c.Queue[:c.Sent+len(keep)]
+}
+
+// abandon forgets the messages that never left, and all if everything is true. The peer must still get the sent ones,
+// or it would never accept what follows.
+func (c *channel) abandon(everything bool) {
+	if everything {
+		c.Sent, c.Flying, c.Retries = 0, 0, 0
+	}
+	clear(c.Queue[c.Sent:])
+	c.Queue = c.Queue[:c.Sent]
+}
+
+// acknowledge takes an Nr from the peer. One that acknowledges nothing new is ignored, and so is one for a message
+// never sent (P136).
+func (c *channel) acknowledge(now Time, nr uint16) {
+	if int16(nr-c.Ns) > 0 {
+		c.Counters.InWrongNr++
+		return
+	}
+	if int16(nr-c.PeerNr) > 0 {
+		c.PeerNr = nr
+	}
+	n := 0
+	for n < c.Sent && int16(nr-c.Queue[n].Ns) > 0 {
+		n++
+	}
+	if n == 0 {
+		return
+	}
+	if last := &c.Queue[n-1]; !last.Resent {
+		c.sample(now - last.SentAt)
+	}
+	clear(c.Queue[:n])
+	c.Queue = c.Queue[n:]
+	c.Sent -= n
+	c.Flying = max(0, c.Flying-n)
+	c.Retries = 0
+	for range n {
+		c.grow()
+	}
+}
+
+// grow opens the congestion window by one acknowledged message (RFC 2661, appendix A).
+func (c *channel) grow() {
+	switch {
+	case c.Congestion >= c.PeerWindow:
+	case c.Congestion < c.Threshold:
+		c.Congestion++
+	default:
+		if c.Growth++; c.Growth >= c.Congestion {
+			c.Growth = 0
+			c.Congestion++
+		}
+	}
+}
+
+// sample takes a round-trip time (RFC 6298, 2).
+func (c *channel) sample(rtt time.Duration) {
+	rtt = max(rtt, 1)
+	if c.SRTT == 0 {
+		c.SRTT, c.RTTVar = rtt, rtt/2
+		return
+	}
+	c.RTTVar += ((c.SRTT - rtt).Abs() - c.RTTVar) / 4
+	c.SRTT = max(1, c.SRTT+(rtt-c.SRTT)/8)
+}
+
+// timeout is the wait after the present number of retransmissions: from RetransmitFirst, or more on a slow path,
+// doubling up to the cap (P137, P138).
+func (c *channel) timeout() time.Duration {
+	d := c.first
+	if c.SRTT > 0 {
+		d = max(d, c.SRTT+4*c.RTTVar)
+	}
+	for range c.Retries {
+		if d *= 2; d >= c.cap {
+			break
+		}
+	}
+	return min(d, c.cap)
+}
+
+// judge places an Ns (RFC 2661, 5.8: half of the number space is the past).
+func (c *channel) judge(ns uint16) verdict {
+	switch d := ns - c.Nr; {
+	case d == 0:
+		return inOrder
+	case d >= 0x8000:
+		return duplicate
+	case d < c.window:
+		return early
+	}
+	return outside
+}
+
+// hold keeps a message that came before its predecessor, once. It copies payload.
+func (c *channel) hold(ns uint16, session SessionID, payload []byte) (fresh bool) {
+	i, found := slices.BinarySearchFunc(c.Early, ns, func(a Arrival, ns uint16) int { return int(a.Ns-c.Nr) - int(ns-c.Nr) })
+	if found {
+		return false
+	}
+	c.Early = slices.Insert(c.Early, i, Arrival{Ns: ns, Session: session, Payload: slices.Clone(payload)})
+	return true
+}
+
+// delivered counts the message Nr as taken.
+func (c *channel) delivered() {
+	c.Nr++
+	c.Unacked++
+}
+
+// next takes the held message whose turn has come.
+func (c *channel) next() (a Arrival, ok bool) {
+	if len(c.Early) == 0 || c.Early[0].Ns != c.Nr {
+		return a, false
+	}
+	a = c.Early[0]
+	c.Early = slices.Delete(c.Early, 0, 1)
+	return a, true
+}
+
+// retransmitAt is when the oldest unacknowledged message is due again; 0 if none.
+func (c *channel) retransmitAt() Time {
+	if c.Sent == 0 {
+		return 0
+	}
+	return c.Queue[0].SentAt + c.timeout()
+}
+
+// expire makes the oldest message due for retransmission, if its time has come, and starts slow start over. It reports
+// false when the peer has been silent for the whole cycle (P139).
+func (c *channel) expire(now Time) (alive bool) {
+	if c.AckAt != 0 && c.AckAt <= now {
+		c.ackNow = true
+	}
+	if at := c.retransmitAt(); at == 0 || at > now {
+		return true
+	}
+	if c.Retries >= c.retries {
+		return false
+	}
+	c.Retries++
+	c.Threshold = max(1, c.Congestion/2)
+	c.Congestion, c.Growth = 1, 0
+	c.Flying = 0
+	return true
+}
+
+// resend makes all unacknowledged messages due at once, unless a copy left a moment ago.
+func (c *channel) resend(now Time) {
+	if c.Sent > 0 && now-c.Queue[0].SentAt >= resendGap {
+		c.Flying = 0
+	}
+}
+
+// flush sends what the windows allow and then, if nothing carried it, the acknowledgement that is due. peer is the
+// tunnel id in the header; 0 while unknown: a ZLB could then not be told apart and is not sent.
+func (c *channel) flush(now Time, peer TunnelID, out *Output) {
+	sent := false
+	for c.Flying < len(c.Queue) && c.Flying < c.room() {
+		p := &c.Queue[c.Flying]
+		if c.Flying == c.Sent {
+			p.Ns = c.Ns
+			c.Ns++
+			c.Sent++
+			out.Persist = true
+		} else {
+			p.Resent = true
+			c.Counters.OutRetransmits++
+		}
+		p.SentAt = now
+		c.Flying++
+		out.Datagrams = append(out.Datagrams, p.stamp(peer, c.Nr))
+		c.Counters.OutControl++
+		c.Counters.OutMessages++
+		sent = true
+	}
+	if c.Unacked*2 >= int(c.window) && c.Unacked > 0 {
+		c.ackNow = true
+	}
+	if c.ackNow && !sent && peer != 0 {
+		out.Datagrams = append(out.Datagrams, wire.AppendZLB(nil, uint16(peer), c.Ns, c.Nr))
+		c.Counters.OutControl++
+		c.Counters.OutZLB++
+	}
+	switch {
+	case sent, c.ackNow:
+		c.Unacked, c.AckAt = 0, 0
+	case c.Unacked > 0 && c.AckAt == 0:
+		c.AckAt = now + ackDelay
+	}
+	c.ackNow = false
+}
+
+// room is how many messages may be unacknowledged now (P140, P142).
+func (c *channel) room() int {
+	if c.urgent {
+		return int(c.PeerWindow)
+	}
+	return int(min(c.Congestion, c.PeerWindow))
+}
+
+// stamp makes the copy of p that leaves.
+func (p *Packet) stamp(peer TunnelID, nr uint16) []byte {
+	d := slices.Clone(p.Datagram)
+	binary.BigEndian.PutUint16(d[4:], uint16(peer))
+	binary.BigEndian.PutUint16(d[8:], p.Ns)
+	wire.PatchNr(d, nr)
+	return d
+}

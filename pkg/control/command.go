@@ -1,0 +1,145 @@
+package control
+
+import (
+	"github.com/l2tpd/l2tpd/pkg/wire"
+)
+
+// Do carries out a command. One that does not fit the present state is ignored: what it meant may be gone by now.
+func (t *Tunnel) Do(now Time, c Command, out *Output) {
+	st := &step{t: t, now: now, out: out}
+	if t.state == TunnelDead || t.state == TunnelIdle {
+		st.refuseOpen(c)
+		return
+	}
+	switch c := c.(type) {
+	case CmdClose:
+		if t.state != TunnelClosing {
+			st.close(CauseLocal, c.Result)
+		}
+	case CmdHeard:
+		t.lastHeard = max(t.lastHeard, min(c.At, now))
+	case CmdOpenSession:
+		st.open(c)
+	case CmdAcceptSession:
+		st.accept(c)
+	case CmdConnectSession:
+		st.connect(c)
+	case CmdCloseSession:
+		if s := t.sess.byID[c.Session]; s != nil {
+			s.hangUp(st, CauseLocal, c.Result, c.DisconnectCause)
+		}
+	case CmdSendWEN:
+		if s := t.sess.byID[c.Session]; s != nil && s.Role.lac() {
+			st.notify(s, wire.NewMessage(wire.MsgWEN, wire.CallErrorsAVP(c.Errors)))
+		}
+	case CmdSendSLI:
+		if s := t.sess.byID[c.Session]; s != nil && !s.Role.lac() {
+			st.notify(s, wire.NewMessage(wire.MsgSLI, wire.ACCMAVP(c.Send, c.Receive)))
+		}
+	}
+	st.finish()
+}
+
+// refuseOpen answers CmdOpenSession where no session can be.
+func (st *step) refuseOpen(c Command) {
+	if open, ok := c.(CmdOpenSession); ok {
+		*open.Session = 0
+		st.anomaly(0, "no session: tunnel is "+st.t.state.String())
+	}
+}
+
+// open makes a session that we ask for (P78, P81, P101).
+func (st *step) open(c CmdOpenSession) {
+	t := st.t
+	*c.Session = 0
+	switch {
+	case t.state == TunnelClosing:
+		st.refuseOpen(c)
+		return
+	case c.Role != LACIncoming && c.Role != LNSOutgoing:
+		st.anomaly(0, "no session: role "+c.Role.String()+" does not ask")
+		return
+	case t.sess.count() >= t.cfg.MaxSessions || t.sess.count() >= 65534:
+		st.anomaly(0, "no session: too many sessions")
+		return
+	}
+	s := &session{SessionRecord{ID: t.newID(st.now), Role: c.Role, Local: c.Call}}
+	if s.Local.SerialNumber == 0 {
+		t.serial++
+		s.Local.SerialNumber = t.serial
+	}
+	*c.Session = s.ID
+	t.sess.add(s)
+	st.watchIdle()
+	s.become(st, SessionWaitTunnel)
+	if t.state == TunnelEstablished {
+		s.start(st)
+	}
+}
+
+// accept answers an offered call: ICRP or OCRP leaves (P87, P94).
+func (st *step) accept(c CmdAcceptSession) {
+	t := st.t
+	s := t.sess.byID[c.Session]
+	if s == nil || s.State != SessionIdle {
+		return
+	}
+	s.Local = c.Call
+	switch s.Role {
+	case LNSIncoming:
+		st.send(s, icrp(t, s))
+		s.become(st, SessionWaitConnect)
+	case LACOutgoing:
+		st.send(s, ocrp(s))
+		s.become(st, SessionWaitCSAnswer)
+	case LACIncoming, LNSOutgoing:
+	}
+}
+
+// connect completes a call on the LAC's side: ICCN or OCCN leaves (P82, P97).
+func (st *step) connect(c CmdConnectSession) {
+	t := st.t
+	s := t.sess.byID[c.Session]
+	switch {
+	case s == nil:
+	case s.Role == LACIncoming && s.State == SessionWaitReply && s.Replied:
+		s.connectWith(c.Call)
+		st.send(s, iccn(t, s))
+		s.up(st, s.Local)
+	case s.Role == LACOutgoing && s.State == SessionWaitCSAnswer:
+		s.connectWith(c.Call)
+		st.send(s, occn(t, s))
+		s.up(st, s.Local)
+	}
+}
+
+// connectWith takes what the owner says at connect; the numbers of the opening request stay.
+func (s *session) connectWith(call CallInfo) {
+	old := s.Local
+	s.Local = call
+	s.Local.SerialNumber = old.SerialNumber
+	if s.Local.CalledNumber == "" {
+		s.Local.CalledNumber = old.CalledNumber
+	}
+	if s.Local.CallingNumber == "" {
+		s.Local.CallingNumber = old.CallingNumber
+	}
+	if s.Local.SubAddress == "" {
+		s.Local.SubAddress = old.SubAddress
+	}
+	if s.Local.BearerType == 0 {
+		s.Local.BearerType = old.BearerType
+	}
+	if s.Local.PhysicalChannel == 0 {
+		s.Local.PhysicalChannel = old.PhysicalChannel
+	}
+}
+
+// notify sends WEN or SLI on an established session; it replaces one that has not left yet.
+func (st *step) notify(s *session, m wire.Message) {
+	if s.State != SessionEstablished {
+		return
+	}
+	st.t.ch.supersede(m.Type, s.ID)
+	st.send(s, m)
+}

@@ -1,0 +1,127 @@
+package control
+
+import (
+	"container/heap"
+	"errors"
+	"fmt"
+	"slices"
+)
+
+// recordVersion grows when a Record changes its meaning.
+const recordVersion = 1
+
+// Record is the complete state of a tunnel without its configuration, which holds the secrets. Encoding it with gob or any
+// other codec that keeps octets and strings exact and restoring it changes nothing that the peer can see. It shares octets
+// that never change with the tunnel, and nothing else.
+type Record struct {
+	Version   int
+	ID        TunnelID
+	State     TunnelState
+	Initiator bool
+	Peer      PeerInfo
+
+	Challenge  []byte // as sent: not a secret
+	TieBreaker uint64
+	Request    uint64 // fingerprint of the peer's SCCRQ
+	Serial     uint32
+
+	LastHeard, SetupAt, IdleAt, LingerAt Time
+	PeerStopped                          bool
+
+	Channel  ChannelRecord
+	Sessions []SessionRecord // by id
+	Freed    []FreedID
+}
+
+// Record is a copy of the present state.
+func (t *Tunnel) Record() Record {
+	r := Record{
+		Version: recordVersion, ID: t.id, State: t.state, Initiator: t.initiator, Peer: t.peer,
+		Challenge: t.challenge, TieBreaker: t.tieBreaker, Request: t.request, Serial: t.serial,
+		LastHeard: t.lastHeard, SetupAt: t.setupAt, IdleAt: t.idleAt, LingerAt: t.lingerAt, PeerStopped: t.peerStopped,
+		Channel: t.ch.ChannelRecord, Freed: slices.Clone(t.sess.freed),
+	}
+	r.Channel.Queue = slices.Clone(r.Channel.Queue)
+	r.Channel.Early = slices.Clone(r.Channel.Early)
+	for _, s := range t.sess.ordered() {
+		r.Sessions = append(r.Sessions, s.SessionRecord)
+	}
+	return r
+}
+
+// ErrRecord means that a Record does not describe a tunnel that could exist.
+var ErrRecord = errors.New("record is not usable")
+
+// Restore makes the tunnel of a Record anew. cfg is that of the old one; its timers apply from the next use on. What fell due
+// meanwhile is done at once, in out. The Record must not be changed afterwards.
+func Restore(r Record, cfg TunnelConfig, now Time, out *Output) (*Tunnel, error) {
+	if err := r.check(); err != nil {
+		return nil, fmt.Errorf("restore tunnel %d: %w", r.ID, err)
+	}
+	t := newTunnel(cfg, r.ID, now)
+	t.state, t.initiator, t.peer = r.State, r.Initiator, r.Peer
+	t.challenge, t.tieBreaker, t.request, t.serial = r.Challenge, r.TieBreaker, r.Request, r.Serial
+	t.lastHeard, t.setupAt, t.idleAt, t.lingerAt = r.LastHeard, r.SetupAt, r.IdleAt, r.LingerAt
+	t.peerStopped = r.PeerStopped
+	t.ch.ChannelRecord = r.Channel
+	t.ch.Queue = slices.Clone(r.Channel.Queue)
+	t.ch.Early = slices.Clone(r.Channel.Early)
+	t.ch.urgent = t.state == TunnelClosing
+	for _, sr := range r.Sessions {
+		s := &session{sr}
+		t.sess.add(s)
+		if s.Deadline != 0 {
+			heap.Push(&t.sess.timers, timer{s.Deadline, s.ID})
+		}
+	}
+	t.sess.freed = slices.Clone(r.Freed)
+	for _, f := range r.Freed {
+		t.sess.held[f.ID] = true
+	}
+	if due(t.Deadline(), now) {
+		t.Expire(now, out)
+	}
+	return t, nil
+}
+
+// check refuses a Record that would break what the machines rely on.
+func (r *Record) check() error {
+	c := &r.Channel
+	switch {
+	case r.Version != recordVersion:
+		return fmt.Errorf("version %d: %w", r.Version, ErrRecord)
+	case r.ID == 0, r.State == TunnelIdle, r.State > TunnelDead:
+		return fmt.Errorf("id %d in state %v: %w", r.ID, r.State, ErrRecord)
+	case c.Sent < 0, c.Sent > len(c.Queue), c.Flying < 0, c.Flying > c.Sent, c.PeerWindow == 0, c.Congestion == 0:
+		return fmt.Errorf("send queue: %w", ErrRecord)
+	}
+	for _, p := range c.Queue {
+		if len(p.Datagram) < 12 {
+			return fmt.Errorf("queued message of %d octets: %w", len(p.Datagram), ErrRecord)
+		}
+	}
+	for _, s := range r.Sessions {
+		if s.ID == 0 || s.State > SessionEstablished || s.Role > LNSOutgoing {
+			return fmt.Errorf("session %d in state %v: %w", s.ID, s.State, ErrRecord)
+		}
+	}
+	return nil
+}
+
+// View is a look at the tunnel for show output.
+func (t *Tunnel) View() TunnelView {
+	c := &t.ch
+	v := TunnelView{
+		ID: t.id, State: t.state, Initiator: t.initiator, Peer: t.peer,
+		Ns: c.Ns, Nr: c.Nr, PeerNr: c.PeerNr,
+		Window: c.window, PeerWindow: c.PeerWindow, CongestionWindow: c.Congestion, SlowStartThreshold: c.Threshold,
+		Outstanding: c.Sent, Queued: c.backlog(), RTT: c.SRTT, RTO: c.timeout(), Counters: c.Counters,
+	}
+	for _, s := range t.sess.ordered() {
+		v.Sessions = append(v.Sessions, SessionView{
+			ID: s.ID, Peer: s.Peer, Role: s.Role, State: s.State, Local: s.Local, Remote: s.Remote,
+			SerialNumber: s.Local.SerialNumber, PeerSerial: s.Remote.SerialNumber, EstablishedTime: s.Established,
+		})
+	}
+	return v
+}

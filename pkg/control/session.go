@@ -1,0 +1,255 @@
+package control
+
+import (
+	"container/heap"
+	"slices"
+	"time"
+
+	"github.com/l2tpd/l2tpd/pkg/wire"
+)
+
+// quarantine is how long a freed session id is not given out again, so that late messages for the old session do not
+// meet a new one.
+const quarantine = 31 * time.Second
+
+// session is one call in this tunnel. Its record is its whole state.
+type session struct{ SessionRecord }
+
+// SessionRecord is the state of one session.
+type SessionRecord struct {
+	ID, Peer    SessionID
+	Role        Role
+	State       SessionState
+	Replied     bool // LACIncoming: ICRP came, ICCN waits for the owner
+	Local       CallInfo
+	Remote      CallInfo
+	Deadline    Time // set-up ends then; 0: none (P109)
+	Established Time
+}
+
+// become is the only writer of a session's state. It also sets the time the new state may take.
+func (s *session) become(st *step, to SessionState) {
+	st.emit(EvSessionState{Session: s.ID, From: s.State, To: to})
+	s.State = to
+	st.out.Persist = true
+	cfg := &st.t.cfg
+	switch to {
+	case SessionIdle, SessionWaitTunnel, SessionEstablished:
+		s.setDeadline(st, 0)
+	case SessionWaitReply:
+		s.setDeadline(st, st.now+cfg.SessionTimeout)
+	case SessionWaitConnect:
+		if s.Role == LNSOutgoing {
+			s.setDeadline(st, st.now+cfg.AnswerTimeout)
+		} else {
+			s.setDeadline(st, st.now+cfg.SessionTimeout)
+		}
+	case SessionWaitCSAnswer:
+		s.setDeadline(st, st.now+cfg.AnswerTimeout)
+	}
+}
+
+func (s *session) setDeadline(st *step, at Time) {
+	s.Deadline = at
+	if at != 0 {
+		heap.Push(&st.t.sess.timers, timer{at, s.ID})
+	}
+}
+
+// start sends the opening request of a session that we want, now that the tunnel is up (P81, P101, P102).
+func (s *session) start(st *step) {
+	t := st.t
+	switch s.Role {
+	case LACIncoming:
+		st.send(s, icrq(s))
+	case LNSOutgoing:
+		if t.peer.Bearer == 0 {
+			s.down(st, CauseRefused, wire.Result{Code: wire.CDNNoFacilitiesPerm, Text: "the peer cannot place calls"})
+			return
+		}
+		st.send(s, ocrq(t, s))
+	case LNSIncoming, LACOutgoing:
+		return
+	}
+	s.become(st, SessionWaitReply)
+}
+
+// up enters the established state.
+func (s *session) up(st *step, call CallInfo) {
+	s.become(st, SessionEstablished)
+	s.Established = st.now
+	st.emit(EvSessionUp{Session: s.ID, Peer: s.Peer, Role: s.Role, Call: call})
+}
+
+// down ends a session without a word to the peer.
+func (s *session) down(st *step, cause Cause, result wire.Result) {
+	s.gone(st, EvSessionDown{Cause: cause, Result: result})
+}
+
+// gone forgets a session and says so once.
+func (s *session) gone(st *step, e EvSessionDown) {
+	t := st.t
+	t.ch.withdraw(s.ID)
+	if s.State != SessionIdle {
+		s.become(st, SessionIdle)
+	}
+	t.sess.remove(s, st.now)
+	e.Session, e.Role = s.ID, s.Role
+	st.emit(e)
+	st.out.Persist = true
+	st.watchIdle()
+}
+
+// hangUp ends a session and tells the peer by CDN, unless the peer has never heard of it (P80, P85).
+func (s *session) hangUp(st *step, cause Cause, result wire.Result, disconnect []byte) {
+	t := st.t
+	unheard := t.ch.withdraw(s.ID) || s.State == SessionWaitTunnel
+	peer := *s
+	s.down(st, cause, result)
+	if !unheard {
+		st.send(&peer, cdn(s.ID, result, disconnect, t.cfg.PRE13))
+	}
+}
+
+// timer is a session deadline. It counts only while the session still has that deadline.
+type timer struct {
+	at Time
+	id SessionID
+}
+
+// timers is a heap by time, then by id so that runs can be repeated.
+type timers []timer
+
+func (h timers) Len() int { return len(h) }
+
+func (h timers) Less(i, j int) bool {
+	return h[i].at < h[j].at || h[i].at == h[j].at && h[i].id < h[j].id
+}
+
+func (h timers) Swap(i, j int) { h[i], h[j] = h[j], h[i] }
+
+// Push and Pop serve container/heap.
+func (h *timers) Push(x any) { *h = append(*h, x.(timer)) }
+
+// Pop takes the last element.
+func (h *timers) Pop() any {
+	last := (*h)[len(*h)-1]
+	*h = (*h)[:len(*h)-1]
+	return last
+}
+
+// FreedID is a session id in quarantine.
+type FreedID struct {
+	ID    SessionID
+	Until Time
+}
+
+// sessionTable finds sessions by either side's id.
+type sessionTable struct {
+	byID   map[SessionID]*session
+	byPeer map[SessionID]*session
+	freed  []FreedID // oldest first
+	held   map[SessionID]bool
+	timers timers
+}
+
+func newSessionTable() sessionTable {
+	return sessionTable{byID: map[SessionID]*session{}, byPeer: map[SessionID]*session{}, held: map[SessionID]bool{}}
+}
+
+func (x *sessionTable) count() int { return len(x.byID) }
+
+// ordered lists the sessions by id.
+func (x *sessionTable) ordered() []*session {
+	list := make([]*session, 0, len(x.byID))
+	for _, s := range x.byID {
+		list = append(list, s)
+	}
+	slices.SortFunc(list, func(a, b *session) int { return int(a.ID) - int(b.ID) })
+	return list
+}
+
+func (x *sessionTable) add(s *session) {
+	x.byID[s.ID] = s
+	if s.Peer != 0 {
+		x.byPeer[s.Peer] = s
+	}
+}
+
+// setPeer learns the peer's id of s; false if another session has it.
+func (x *sessionTable) setPeer(s *session, peer SessionID) bool {
+	if other := x.byPeer[peer]; other != nil && other != s {
+		return false
+	}
+	s.Peer = peer
+	x.byPeer[peer] = s
+	return true
+}
+
+func (x *sessionTable) remove(s *session, now Time) {
+	delete(x.byID, s.ID)
+	if x.byPeer[s.Peer] == s {
+		delete(x.byPeer, s.Peer)
+	}
+	x.hold(s.ID, now)
+}
+
+// hold puts an id into quarantine.
+func (x *sessionTable) hold(id SessionID, now Time) {
+	x.freed = append(x.freed, FreedID{ID: id, Until: now + quarantine})
+	x.held[id] = true
+}
+
+// release ends the quarantine of ids whose time has come, and of the oldest while there is no other id left.
+func (x *sessionTable) release(now Time) {
+	n := 0
+	for n < len(x.freed) && (x.freed[n].Until <= now || len(x.byID)+len(x.freed)-n >= 65535) {
+		delete(x.held, x.freed[n].ID)
+		n++
+	}
+	x.freed = x.freed[n:]
+}
+
+// newID picks a random unused session id (P15). There is one: callers keep below 65535 sessions.
+func (t *Tunnel) newID(now Time) SessionID {
+	x := &t.sess
+	x.release(now)
+	var b [2]byte
+	t.random(b[:])
+	id := SessionID(b[0])<<8 | SessionID(b[1])
+	// A full table would make picking again and again slow: the next free id after a random one is as good.
+	for id == 0 || x.byID[id] != nil || x.held[id] {
+		id++
+	}
+	return id
+}
+
+// deadline is when the first session set-up ends; 0 if none.
+func (x *sessionTable) deadline() Time {
+	for len(x.timers) > 0 {
+		first := x.timers[0]
+		if s := x.byID[first.id]; s != nil && s.Deadline == first.at {
+			return first.at
+		}
+		heap.Pop(&x.timers)
+	}
+	return 0
+}
+
+// expireSessions ends the sessions whose set-up took too long (P109).
+func (st *step) expireSessions() {
+	x := &st.t.sess
+	for due(x.deadline(), st.now) {
+		s := x.byID[x.timers[0].id]
+		s.timeOut(st)
+	}
+}
+
+func (s *session) timeOut(st *step) {
+	text := "set-up time over in state " + s.State.String()
+	result := wire.Result{Code: wire.CDNTimeout, Text: text}
+	if !s.Role.lac() {
+		result = wire.Result{Code: wire.CDNError, Error: wire.ErrCodeResources, HasError: true, Text: text}
+	}
+	s.hangUp(st, CauseTimeout, result, nil)
+}

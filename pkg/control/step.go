@@ -1,0 +1,224 @@
+package control
+
+import (
+	"errors"
+
+	"github.com/l2tpd/l2tpd/pkg/wire"
+)
+
+// step is one call into a Tunnel: what happens at one instant.
+type step struct {
+	t         *Tunnel
+	now       Time
+	out       *Output
+	promptAck bool // set-up and teardown do not wait for a message to carry the acknowledgement
+	again     bool // the SCCRQ of a half-open tunnel came again
+}
+
+func (st *step) emit(e Event) { st.out.Events = append(st.out.Events, e) }
+
+func (st *step) anomaly(id SessionID, text string) { st.emit(EvAnomaly{Session: id, Text: text}) }
+
+// become is the only writer of the tunnel's state.
+func (st *step) become(to TunnelState) {
+	t := st.t
+	st.emit(EvTunnelState{From: t.state, To: to})
+	t.state = to
+	st.out.Persist = true
+	if to != TunnelWaitCtlReply && to != TunnelWaitCtlConn {
+		t.setupAt = 0
+	}
+	if to != TunnelEstablished {
+		t.idleAt = 0
+	}
+}
+
+// send queues a message for the peer; s is nil for tunnel messages.
+func (st *step) send(s *session, m wire.Message) {
+	t := st.t
+	p := Packet{Type: m.Type}
+	var peer SessionID
+	if s != nil {
+		p.Session, peer = s.ID, s.Peer
+	}
+	var hide *wire.Hiding
+	if t.cfg.HideAVPs && len(t.cfg.Secret) > 0 && m.Type != wire.MsgSCCRQ {
+		hide = &wire.Hiding{Secret: t.cfg.Secret, Random: t.cfg.Random}
+	}
+	p.Datagram = wire.AppendMessage(nil, uint16(t.peer.TunnelID), uint16(peer), 0, 0, m, hide)
+	if t.cfg.PRE13 && len(p.Datagram) > maxPRE13 {
+		p.Datagram = wire.AppendMessage(nil, uint16(t.peer.TunnelID), uint16(peer), 0, 0, withoutProxy(m), hide)
+		st.anomaly(p.Session, m.Type.String()+" too long for a pre-draft 13 peer: proxy AVPs left out")
+	}
+	t.ch.push(p)
+}
+
+// take gives a message to the channel, and what the channel releases to the machines.
+func (st *step) take(h wire.Header, payload []byte) error {
+	ch := &st.t.ch
+	switch ch.judge(h.Ns) {
+	case inOrder:
+		ch.Counters.InOrder++
+		st.deliver(SessionID(h.SessionID), payload)
+		for {
+			a, ok := ch.next()
+			if !ok {
+				return nil
+			}
+			st.deliver(a.Session, a.Payload)
+		}
+	case early:
+		if !ch.hold(h.Ns, SessionID(h.SessionID), payload) {
+			break
+		}
+		ch.Counters.InOutOfOrder++
+		if ch.AckAt == 0 {
+			ch.AckAt = st.now + ackDelay
+		}
+		return nil
+	case outside:
+		ch.Counters.InOutsideWindow++
+		ch.Counters.InDiscarded++
+		ch.ackNow = true
+		return ErrOutside
+	case duplicate:
+	}
+	ch.Counters.InDuplicates++
+	ch.Counters.InDiscarded++
+	if st.again {
+		ch.resend(st.now)
+	}
+	ch.ackNow = true
+	return ErrDuplicate
+}
+
+// deliver gives one message, in order, to the machines.
+func (st *step) deliver(id SessionID, payload []byte) {
+	t := st.t
+	t.ch.delivered()
+	t.ch.Counters.InProcessed++
+	st.out.Persist = true
+	if t.state == TunnelDead {
+		return
+	}
+	m, err := wire.ParseMessage(payload)
+	if err == nil {
+		err = m.Unhide(t.cfg.Secret)
+	}
+	if err == nil {
+		var ignored []string
+		ignored, err = m.Validate(wire.ValidateOptions{PRE13: t.cfg.PRE13})
+		for _, text := range ignored {
+			st.anomaly(id, text)
+		}
+	}
+	switch {
+	case err != nil:
+		st.malformed(id, m, err)
+	case !m.Type.Known():
+	case m.Type.Session():
+		st.sessionMessage(id, m)
+	default:
+		st.tunnelMessage(m)
+	}
+}
+
+// malformed answers a message that cannot be used: StopCCN for the tunnel's own messages, CDN for a session's (P20-P36).
+func (st *step) malformed(id SessionID, m wire.Message, err error) {
+	t := st.t
+	t.ch.Counters.InMalformed++
+	result := resultOf(err)
+	p, ok := errors.AsType[*wire.Problem](err)
+	clears := ok && p.ClearsTunnel()
+	switch {
+	case m.Type == wire.MsgStopCCN, t.state == TunnelClosing:
+		st.tunnelMessage(m)
+	case m.Type.Session() && !clears:
+		st.malformedSession(id, m, result)
+	default:
+		st.learnID(m)
+		st.close(CauseProtocol, result)
+	}
+}
+
+// resultOf is what the peer is told of a message that could not be used.
+func resultOf(err error) wire.Result {
+	if p, ok := errors.AsType[*wire.Problem](err); ok {
+		return p.Result()
+	}
+	return wire.Result{Code: wire.StopError, Error: wire.ErrCodeValue, HasError: true, Text: err.Error()}
+}
+
+// learnID takes the peer's tunnel id from any message that shows it, so that even a refusal finds its way.
+func (st *step) learnID(m wire.Message) {
+	if id, ok := m.Uint16(wire.AVPAssignedTunnelID); ok && st.t.peer.TunnelID == 0 {
+		st.t.peer.TunnelID = TunnelID(id)
+	}
+}
+
+// endSessions tells of the end of every session, in order of their ids; no CDN is sent (RFC 2661, 5.7).
+func (st *step) endSessions() {
+	for _, s := range st.t.sess.ordered() {
+		s.down(st, CauseTunnelClosed, wire.Result{})
+	}
+}
+
+// close ends the tunnel by StopCCN and lingers until it is acknowledged.
+func (st *step) close(cause Cause, result wire.Result) {
+	t := st.t
+	st.endSessions()
+	t.ch.abandon(t.state == TunnelWaitCtlReply && t.peer.TunnelID == 0)
+	t.ch.urgent = true
+	st.send(nil, stopCCN(t.id, result, t.cfg.PRE13))
+	t.lingerAt = st.now + cycle(t.cfg)
+	st.become(TunnelClosing)
+	st.emit(EvTunnelDown{Cause: cause, Result: result})
+}
+
+// stopped ends the tunnel because the peer said StopCCN: it is acknowledged, now and when it comes again (P73, P145).
+func (st *step) stopped(result wire.Result) {
+	t := st.t
+	st.endSessions()
+	t.ch.abandon(true)
+	t.peerStopped = true
+	t.lingerAt = st.now + cycle(t.cfg)
+	st.become(TunnelClosing)
+	st.emit(EvTunnelDown{Cause: CausePeer, Result: result})
+}
+
+// lost ends the tunnel without a word.
+func (st *step) lost(cause Cause, result wire.Result) {
+	t := st.t
+	st.endSessions()
+	t.ch.abandon(true)
+	known := t.state == TunnelClosing
+	st.become(TunnelDead)
+	if !known {
+		st.emit(EvTunnelDown{Cause: cause, Result: result})
+	}
+}
+
+// setupOver ends a tunnel that did not come up in time (P76). Who acknowledges nothing is told nothing: the source
+// address may be a lie.
+func (st *step) setupOver() {
+	if st.t.ch.Sent > 0 {
+		st.lost(CauseTimeout, wire.Result{})
+		return
+	}
+	st.close(CauseTimeout, wire.Result{Code: wire.StopGeneral, Text: "set-up time over"})
+}
+
+// finish sends what may leave and ends a closing tunnel when nothing is left to say.
+func (st *step) finish() {
+	t := st.t
+	if t.state == TunnelDead {
+		return
+	}
+	if st.promptAck || t.state != TunnelEstablished {
+		t.ch.ackNow = t.ch.ackNow || t.ch.Unacked > 0
+	}
+	t.ch.flush(st.now, t.peer.TunnelID, st.out)
+	if t.state == TunnelClosing && len(t.ch.Queue) == 0 && !t.peerStopped {
+		st.become(TunnelDead)
+	}
+}

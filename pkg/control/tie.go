@@ -1,0 +1,33 @@
+package control
+
+import (
+	"slices"
+
+	"github.com/l2tpd/l2tpd/pkg/wire"
+)
+
+// Collide decides what becomes of this tunnel when m, an SCCRQ from its peer, crosses ours (P66, P113-P118; RFC 2661, 4.4.3,
+// Tie Breaker). Only a tunnel in wait-ctl-reply can lose, and only to an SCCRQ that is valid. Whatever the outcome, nothing is
+// sent; m is not changed.
+func (t *Tunnel) Collide(m wire.Message, now Time, out *Output) Collision {
+	if t.state != TunnelWaitCtlReply {
+		return CollisionNone
+	}
+	m.AVPs = slices.Clone(m.AVPs)
+	if _, refusal := judgeRequest(&m, t.cfg); refusal != nil {
+		return CollisionNone
+	}
+	theirs, has := m.Uint64(wire.AVPTieBreaker)
+	st := &step{t: t, now: now, out: out}
+	switch {
+	case !has && !t.cfg.TieBreaker:
+		return CollisionNone
+	case !has, t.cfg.TieBreaker && t.tieBreaker < theirs:
+		return CollisionOurs
+	case !t.cfg.TieBreaker, theirs < t.tieBreaker:
+		st.lost(CauseTieLost, wire.Result{})
+		return CollisionPeers
+	}
+	st.lost(CauseTieEqual, wire.Result{})
+	return CollisionEqual
+}

@@ -1,0 +1,159 @@
+package control
+
+import (
+	"github.com/l2tpd/l2tpd/pkg/wire"
+)
+
+// tunnelMessage gives a message of the control connection to the function of the present state (RFC 2661, 7.2.1).
+func (st *step) tunnelMessage(m wire.Message) {
+	if m.Type == wire.MsgHello {
+		return
+	}
+	switch st.t.state {
+	case TunnelIdle, TunnelDead:
+	case TunnelWaitCtlReply:
+		waitCtlReply(st, m)
+	case TunnelWaitCtlConn:
+		waitCtlConn(st, m)
+	case TunnelEstablished:
+		established(st, m)
+	case TunnelClosing:
+		closing(st, m)
+	}
+}
+
+func waitCtlReply(st *step, m wire.Message) {
+	switch m.Type {
+	case wire.MsgSCCRP:
+		acceptReply(st, m)
+	case wire.MsgStopCCN:
+		peerStop(st, m)
+	case wire.MsgSCCRQ, wire.MsgSCCCN, wire.MsgHello,
+		wire.MsgOCRQ, wire.MsgOCRP, wire.MsgOCCN, wire.MsgICRQ, wire.MsgICRP, wire.MsgICCN, wire.MsgCDN, wire.MsgWEN, wire.MsgSLI:
+		unexpected(st, m)
+	}
+}
+
+func waitCtlConn(st *step, m wire.Message) {
+	switch m.Type {
+	case wire.MsgSCCCN:
+		acceptConnected(st, m)
+	case wire.MsgStopCCN:
+		peerStop(st, m)
+	case wire.MsgSCCRQ, wire.MsgSCCRP, wire.MsgHello,
+		wire.MsgOCRQ, wire.MsgOCRP, wire.MsgOCCN, wire.MsgICRQ, wire.MsgICRP, wire.MsgICCN, wire.MsgCDN, wire.MsgWEN, wire.MsgSLI:
+		unexpected(st, m)
+	}
+}
+
+func established(st *step, m wire.Message) {
+	switch m.Type {
+	case wire.MsgStopCCN:
+		peerStop(st, m)
+	case wire.MsgSCCRQ, wire.MsgSCCRP, wire.MsgSCCCN, wire.MsgHello,
+		wire.MsgOCRQ, wire.MsgOCRP, wire.MsgOCCN, wire.MsgICRQ, wire.MsgICRP, wire.MsgICCN, wire.MsgCDN, wire.MsgWEN, wire.MsgSLI:
+		unexpected(st, m)
+	}
+}
+
+// closing acknowledges whatever comes. An SCCRP that crossed our StopCCN shows where the StopCCN must go; a StopCCN
+// that crossed it makes the peer's retransmissions our business.
+func closing(st *step, m wire.Message) {
+	t := st.t
+	switch m.Type {
+	case wire.MsgSCCRP:
+		if t.peer.TunnelID == 0 {
+			st.learnID(m)
+			t.ch.Flying = 0
+		}
+	case wire.MsgStopCCN:
+		st.learnID(m)
+		if !t.peerStopped {
+			t.peerStopped = true
+			t.ch.abandon(true)
+			t.lingerAt = st.now + cycle(t.cfg)
+		}
+	case wire.MsgSCCRQ, wire.MsgSCCCN, wire.MsgHello,
+		wire.MsgOCRQ, wire.MsgOCRP, wire.MsgOCCN, wire.MsgICRQ, wire.MsgICRP, wire.MsgICCN, wire.MsgCDN, wire.MsgWEN, wire.MsgSLI:
+	}
+}
+
+// peerStop ends the tunnel on a StopCCN, however little of it can be read.
+func peerStop(st *step, m wire.Message) {
+	st.learnID(m)
+	result, _ := m.Result()
+	st.stopped(result)
+}
+
+// unexpected ends the tunnel on a message that does not fit its state (P67, P70, P71, P127).
+func unexpected(st *step, m wire.Message) {
+	st.learnID(m)
+	st.close(CauseProtocol, wire.Result{
+		Code: wire.StopFSM,
+		Text: m.Type.String() + " in state " + st.t.state.String(),
+	})
+}
+
+// acceptReply judges the SCCRP to our SCCRQ (P64, P65, P77).
+func acceptReply(st *step, m wire.Message) {
+	t := st.t
+	t.peer = peerInfo(m)
+	st.out.Persist = true
+	if r, ok := refuseVersion(m); ok {
+		st.close(CauseProtocol, r)
+		return
+	}
+	if text := t.checkResponse(sccrpID, m); text != "" {
+		st.close(CauseAuth, wire.Result{Code: wire.StopNotAuthorised, Text: text})
+		return
+	}
+	if t.challenge == nil && m.Has(wire.AVPChallengeResponse) {
+		st.anomaly(0, "challenge response without a challenge")
+	}
+	reply := wire.NewMessage(wire.MsgSCCCN)
+	if challenge, ok := m.Bytes(wire.AVPChallenge); ok {
+		if len(t.cfg.Secret) == 0 {
+			st.close(CauseAuth, wire.Result{Code: wire.StopNotAuthorised, Text: "challenged, but no secret is configured"})
+			return
+		}
+		reply.AVPs = append(reply.AVPs, t.respond(scccnID, challenge))
+	}
+	t.ch.setPeerWindow(t.peer.ReceiveWindow)
+	st.send(nil, reply)
+	st.up()
+}
+
+// acceptConnected judges the SCCCN to our SCCRP (P68, P69).
+func acceptConnected(st *step, m wire.Message) {
+	t := st.t
+	if text := t.checkResponse(scccnID, m); text != "" {
+		st.close(CauseAuth, wire.Result{Code: wire.StopNotAuthorised, Text: text})
+		return
+	}
+	if t.challenge == nil && m.Has(wire.AVPChallengeResponse) {
+		st.anomaly(0, "challenge response without a challenge")
+	}
+	st.up()
+}
+
+// up enters the established state and starts the sessions that waited for it.
+func (st *step) up() {
+	t := st.t
+	t.challenge = nil
+	st.become(TunnelEstablished)
+	st.emit(EvTunnelUp{Peer: t.peer})
+	for _, s := range t.sess.ordered() {
+		s.start(st)
+	}
+	st.watchIdle()
+}
+
+// watchIdle starts the idle time of a tunnel without sessions, and ends it when there is one (P112).
+func (st *step) watchIdle() {
+	t := st.t
+	if t.state != TunnelEstablished || t.cfg.IdleTimeout < 0 || t.sess.count() > 0 {
+		t.idleAt = 0
+		return
+	}
+	t.idleAt = st.now + t.cfg.IdleTimeout
+}
