@@ -169,7 +169,11 @@ func (l *loop) call(f func()) {
 	select {
 	case <-ran:
 	case <-l.done:
-		f()
+		select {
+		case <-ran:
+		default:
+			f()
+		}
 	}
 }
 

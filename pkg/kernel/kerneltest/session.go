@@ -1,0 +1,293 @@
+package kerneltest
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/l2tpd/l2tpd/pkg/kernel"
+)
+
+// Overhead of a frame that the counters include: the L2TP header with and without sequence numbers, and FF 03.
+const (
+	overhead          = 6 + 2
+	overheadSequenced = 10 + 2
+)
+
+var (
+	errFrame    = errors.New("frame shorter than its protocol allows")
+	errAttached = fmt.Errorf("an interface is attached: %w", os.ErrExist)
+	errDetached = fmt.Errorf("no interface is attached: %w", os.ErrNotExist)
+)
+
+// Session is one fake session. Safe for concurrent use; Close and Attach must not be called from the sink.
+type Session struct {
+	k    *Kernel
+	sink func([]byte)
+
+	// All below is guarded by the kernel's mu.
+	spec     kernel.SessionSpec
+	closed   bool
+	dead     bool
+	attached bool
+	unit     kernel.Unit
+	since    time.Time // of Attach, or of the last network packet after it
+	pass     map[kernel.NetworkProtocol]bool
+	carried  uint64
+	stats    kernel.Stats
+}
+
+// CreateSession makes a session in an existing tunnel.
+func (k *Kernel) CreateSession(spec kernel.SessionSpec, sink func(frame []byte)) (*Session, error) {
+	at := key{spec.TunnelID, spec.SessionID}
+	err := k.begin(OpCreateSession, at.String())
+	var s *Session
+	if err == nil {
+		s, err = k.createSession(at, spec, sink)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("create session %v: %w", at, err)
+	}
+	return s, nil
+}
+
+func (k *Kernel) createSession(at key, spec kernel.SessionSpec, sink func([]byte)) (*Session, error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if err := spec.Validate(); err != nil {
+		k.violate("create session %v: %v", at, err)
+		return nil, err
+	}
+	t, ok := k.tunnels[at.tunnel]
+	switch {
+	case !ok:
+		k.violate("session %v created before its tunnel", at)
+		return nil, unix.ENOENT
+	case t.PeerID != spec.PeerTunnelID:
+		k.violate("session %v created for peer tunnel %d, the tunnel's is %d", at, spec.PeerTunnelID, t.PeerID)
+	case k.sessions[at] != nil:
+		k.violate("session %v created twice", at)
+		return nil, unix.EEXIST
+	}
+	s := &Session{k: k, spec: spec, sink: sink, pass: make(map[kernel.NetworkProtocol]bool)}
+	k.sessions[at] = s
+	return s, nil
+}
+
+// at is the session's key.
+func (s *Session) at() key { return key{s.spec.TunnelID, s.spec.SessionID} }
+
+// do runs one call of a session that must be open, and attached for some.
+func (s *Session) do(op Op, needsUnit bool, f func() error) error {
+	k, at := s.k, s.at()
+	err := k.begin(op, at.String())
+	if err == nil {
+		k.mu.Lock()
+		switch {
+		case s.closed:
+			k.violate("%v on session %v after Close", op, at)
+			err = os.ErrClosed
+		case needsUnit && !s.attached:
+			k.violate("%v on session %v before Attach", op, at)
+			err = errDetached
+		default:
+			err = f()
+		}
+		k.mu.Unlock()
+	}
+	if err != nil {
+		return fmt.Errorf("%v on session %v: %w", op, at, err)
+	}
+	return nil
+}
+
+// Send carries one frame to the connected kernels.
+func (s *Session) Send(frame []byte) error {
+	err := s.do(OpSend, false, func() error {
+		if len(frame) < 2 || (binary.BigEndian.Uint16(frame) == 0xc021 && len(frame) < 6) {
+			s.k.violate("short frame on session %v", s.at())
+			return errFrame
+		}
+		s.countSent(frame)
+		return nil
+	})
+	if err == nil {
+		s.transmit(slices.Clone(frame))
+	}
+	return err
+}
+
+// Network sends a packet as the interface would: it leaves if the session passes the protocol. It reports whether it left.
+func (s *Session) Network(p kernel.NetworkProtocol, packet []byte) bool {
+	frame := append(binary.BigEndian.AppendUint16(nil, uint16(p)), packet...)
+	s.k.mu.Lock()
+	leaves := !s.closed && s.attached && !s.dead && s.pass[p]
+	if leaves {
+		s.since = time.Now()
+		s.countSent(frame)
+	}
+	s.k.mu.Unlock()
+	if leaves {
+		s.transmit(frame)
+	}
+	return leaves
+}
+
+// Carried counts the network packets that came out of the session's interface.
+func (s *Session) Carried() uint64 {
+	s.k.mu.Lock()
+	defer s.k.mu.Unlock()
+	return s.carried
+}
+
+// Passing reports whether the session passes a protocol.
+func (s *Session) Passing(p kernel.NetworkProtocol) bool {
+	s.k.mu.Lock()
+	defer s.k.mu.Unlock()
+	return s.pass[p]
+}
+
+// Unit gives the attached interface, if any.
+func (s *Session) Unit() (kernel.Unit, bool) {
+	s.k.mu.Lock()
+	defer s.k.mu.Unlock()
+	return s.unit, s.attached
+}
+
+// Attach gives the session an interface. A name in use is os.ErrExist.
+func (s *Session) Attach(spec kernel.UnitSpec) (kernel.Unit, error) {
+	var u kernel.Unit
+	err := s.do(OpAttach, false, func() error {
+		if err := spec.Validate(); err != nil {
+			s.k.violate("attach session %v: %v", s.at(), err)
+			return err
+		}
+		if s.attached {
+			s.k.violate("session %v attached twice", s.at())
+			return errAttached
+		}
+		units, names := make(map[int]bool), make(map[string]bool)
+		for _, other := range s.k.sessions {
+			if other.attached {
+				units[other.unit.Unit], names[other.unit.Name] = true, true
+			}
+		}
+		u = kernel.Unit{Name: spec.Name, Index: s.k.nextIndex}
+		for units[u.Unit] || (spec.Name == "" && names[fmt.Sprintf("ppp%d", u.Unit)]) {
+			u.Unit++
+		}
+		if u.Name == "" {
+			u.Name = fmt.Sprintf("ppp%d", u.Unit)
+		}
+		if names[u.Name] {
+			return unix.EEXIST
+		}
+		s.k.nextIndex++
+		s.unit, s.attached, s.since = u, true, time.Now()
+		return nil
+	})
+	if err != nil {
+		return kernel.Unit{}, err
+	}
+	return u, nil
+}
+
+// Pass lets the interface pass or drop a protocol.
+func (s *Session) Pass(p kernel.NetworkProtocol, pass bool) error {
+	return s.do(OpPass, true, func() error {
+		if p != kernel.IPv4 && p != kernel.IPv6 {
+			s.k.violate("pass %v on session %v", p, s.at())
+			return unix.EINVAL
+		}
+		s.pass[p] = pass
+		return nil
+	})
+}
+
+// SetSequencing changes the switches.
+func (s *Session) SetSequencing(q kernel.Sequencing) error {
+	return s.do(OpSetSequencing, false, func() error {
+		if err := q.Validate(); err != nil {
+			s.k.violate("sequencing of session %v: %v", s.at(), err)
+			return err
+		}
+		s.spec.Sequencing = q
+		return nil
+	})
+}
+
+// Stats gives the counters, after Close the last ones.
+func (s *Session) Stats() (kernel.Stats, error) {
+	if err := s.k.begin(OpStats, s.at().String()); err != nil {
+		return kernel.Stats{}, fmt.Errorf("session %v: %w", s.at(), err)
+	}
+	s.k.mu.Lock()
+	defer s.k.mu.Unlock()
+	return s.stats, nil
+}
+
+// Idle is the time since the last network packet or Attach, in whole seconds.
+func (s *Session) Idle() (time.Duration, error) {
+	var idle time.Duration
+	err := s.do(OpIdle, true, func() error {
+		idle = time.Since(s.since).Truncate(time.Second)
+		return nil
+	})
+	return idle, err
+}
+
+// Close ends the session; after it the sink does not run. An injected failure is returned, but the session is gone, as with
+// close(2). Further calls do nothing.
+func (s *Session) Close() error {
+	k := s.k
+	k.mu.Lock()
+	closed := s.closed
+	k.mu.Unlock()
+	if closed {
+		return nil
+	}
+	err := k.begin(OpClose, s.at().String())
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if !s.closed {
+		s.closed = true
+		delete(k.sessions, s.at())
+	}
+	for k.delivering == s {
+		k.idle.Wait()
+	}
+	if err != nil {
+		return fmt.Errorf("close session %v: %w", s.at(), err)
+	}
+	return nil
+}
+
+// Vanish lets the interface disappear, as "ip link del" does, and tells OnDead.
+func (s *Session) Vanish() {
+	k := s.k
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if s.closed || s.dead {
+		return
+	}
+	s.dead = true
+	k.push(arrival{to: s.at(), dead: true})
+}
+
+// countSent needs the kernel's mu.
+func (s *Session) countSent(frame []byte) {
+	s.stats.TxPackets++
+	s.stats.TxBytes += s.wireSize(frame)
+}
+
+func (s *Session) wireSize(frame []byte) uint64 {
+	if s.spec.Sequencing.Send {
+		return uint64(len(frame) + overheadSequenced)
+	}
+	return uint64(len(frame) + overhead)
+}

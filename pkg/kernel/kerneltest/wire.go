@@ -1,0 +1,137 @@
+package kerneltest
+
+import (
+	"encoding/binary"
+	"fmt"
+	"os"
+	"slices"
+	"time"
+
+	"github.com/l2tpd/l2tpd/pkg/kernel"
+)
+
+// transmit carries a frame to the kernel that has the other end of the session; if none has, to the first with the tunnel.
+func (s *Session) transmit(frame []byte) {
+	k := s.k
+	k.mu.Lock()
+	spec, peers := s.spec, slices.Clone(k.peers)
+	k.mu.Unlock()
+	if k.cfg.OnSend != nil {
+		k.cfg.OnSend(spec, slices.Clone(frame))
+	}
+	to := arrival{to: key{spec.PeerTunnelID, spec.PeerID}, frame: frame}
+	var fallback *Kernel
+	for _, peer := range peers {
+		switch peer.knows(spec) {
+		case theSession:
+			peer.enqueue(to)
+			return
+		case theTunnel:
+			if fallback == nil {
+				fallback = peer
+			}
+		case nothing:
+		}
+	}
+	if fallback != nil {
+		fallback.enqueue(to)
+		return
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.lost++
+}
+
+// knowledge is how much of a peer's session a kernel has.
+type knowledge int
+
+const (
+	nothing knowledge = iota
+	theTunnel
+	theSession
+)
+
+// knows looks for the other end of a peer's session.
+func (k *Kernel) knows(peer kernel.SessionSpec) knowledge {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if s := k.sessions[key{peer.PeerTunnelID, peer.PeerID}]; s != nil &&
+		s.spec.PeerTunnelID == peer.TunnelID && s.spec.PeerID == peer.SessionID {
+		return theSession
+	}
+	if t, ok := k.tunnels[peer.PeerTunnelID]; ok && t.PeerID == peer.TunnelID {
+		return theTunnel
+	}
+	return nothing
+}
+
+func (k *Kernel) enqueue(a arrival) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.push(a)
+}
+
+// push needs mu.
+func (k *Kernel) push(a arrival) {
+	k.queue = append(k.queue, a)
+	if !k.running {
+		k.running = true
+		go k.deliver()
+	}
+}
+
+// deliver empties the queue and ends.
+func (k *Kernel) deliver() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for len(k.queue) > 0 {
+		a := k.queue[0]
+		k.queue = k.queue[1:]
+		s := k.sessions[a.to]
+		call := k.consume(a, s)
+		if call == nil {
+			continue
+		}
+		k.delivering = s
+		k.mu.Unlock()
+		call()
+		k.mu.Lock()
+		k.delivering = nil
+		k.idle.Broadcast()
+	}
+	k.running = false
+}
+
+// consume decides what an arrival causes; mu is held, and what it returns runs without.
+func (k *Kernel) consume(a arrival, s *Session) func() {
+	switch {
+	case s == nil && a.dead:
+		return nil
+	case s == nil && k.cfg.OnStray != nil:
+		return func() { k.cfg.OnStray(a.to.tunnel, a.to.session, a.frame) }
+	case s == nil:
+		k.lost++
+		return nil
+	case a.dead:
+		if s.spec.OnDead == nil {
+			return nil
+		}
+		return func() {
+			s.spec.OnDead(fmt.Errorf("the interface of session %v is gone: %w", a.to, os.ErrNotExist))
+		}
+	}
+	s.stats.RxPackets++
+	s.stats.RxBytes += s.wireSize(a.frame)
+	if len(a.frame) < 2 {
+		return nil
+	}
+	p := kernel.NetworkProtocol(binary.BigEndian.Uint16(a.frame))
+	if s.attached && (p == kernel.IPv4 || p == kernel.IPv6) {
+		if s.pass[p] && !s.dead {
+			s.carried++
+			s.since = time.Now()
+		}
+		return nil
+	}
+	return func() { s.sink(a.frame) }
+}
