@@ -66,6 +66,10 @@ func (f *frameWriter) send(kind byte, body []byte) error {
 	}
 }
 
+// post is send for those who could do nothing about an error: that the other
+// side is gone is noticed where its frames are read.
+func (f *frameWriter) post(kind byte, body []byte) { _ = f.send(kind, body) }
+
 func (f *frameWriter) sendJSON(kind byte, v any) error {
 	body, err := json.Marshal(v)
 	if err != nil {

@@ -35,7 +35,7 @@ func initMain() {
 	if err := a.run(); err != nil {
 		fmt.Printf("guest init: %v\n", err) // on the console, for lack of anything better
 		if a.out != nil {
-			a.out.send(frameFatal, []byte(err.Error()))
+			a.out.post(frameFatal, []byte(err.Error()))
 		}
 	}
 	select {}
@@ -94,7 +94,7 @@ func (a *agent) run() error {
 
 func (a *agent) beat() {
 	for range time.Tick(beatEvery) {
-		a.out.send(frameBeat, nil)
+		a.out.post(frameBeat, nil)
 	}
 }
 
@@ -110,7 +110,7 @@ func (a *agent) followKernelLog(f *os.File) {
 			return
 		}
 		record := string(buf[:n])
-		a.out.send(frameKmsg, buf[:n])
+		a.out.post(frameKmsg, buf[:n])
 		if strings.HasSuffix(strings.TrimSpace(record), markEnd) {
 			close(a.ended)
 			return
@@ -128,12 +128,12 @@ func (a *agent) obey() {
 		switch kind {
 		case frameInput:
 			if a.pty != nil {
-				a.pty.Write(body)
+				_, _ = a.pty.Write(body)
 			}
 		case frameResize:
 			if a.pty != nil && len(body) == 4 {
 				size := unix.Winsize{Row: uint16(body[0])<<8 | uint16(body[1]), Col: uint16(body[2])<<8 | uint16(body[3])}
-				unix.IoctlSetWinsize(int(a.pty.Fd()), unix.TIOCSWINSZ, &size)
+				_ = unix.IoctlSetWinsize(int(a.pty.Fd()), unix.TIOCSWINSZ, &size)
 			}
 		case frameDump:
 			a.dump()
@@ -159,9 +159,9 @@ func (a *agent) dump() {
 		}
 		fmt.Fprintf(&b, "  %6s %s %-24s %s\n", filepath.Base(d), state, wchan, strings.ReplaceAll(string(args), "\x00", " "))
 	}
-	a.out.send(frameErr, []byte(b.String()))
+	a.out.post(frameErr, []byte(b.String()))
 	if pid := int(a.pid.Load()); pid > 0 {
-		unix.Kill(-pid, unix.SIGQUIT)
+		_ = unix.Kill(-pid, unix.SIGQUIT)
 	}
 }
 
@@ -171,7 +171,7 @@ func (a *agent) command() (exitReport, error) {
 	env := environment(a.task)
 	path, err := lookPath(a.task.Args[0], a.task.Dir, env)
 	if err != nil {
-		a.out.send(frameErr, fmt.Appendf(nil, "guest: %v\n", err))
+		a.out.post(frameErr, fmt.Appendf(nil, "guest: %v\n", err))
 		return exitReport{Code: 127}, nil
 	}
 	attr := &os.ProcAttr{Dir: a.task.Dir, Env: env, Sys: &unix.SysProcAttr{Setpgid: true}}
@@ -189,7 +189,7 @@ func (a *agent) command() (exitReport, error) {
 		f.Close()
 	}
 	if err != nil {
-		a.out.send(frameErr, fmt.Appendf(nil, "guest: %v\n", err))
+		a.out.post(frameErr, fmt.Appendf(nil, "guest: %v\n", err))
 		return exitReport{Code: 126}, nil
 	}
 	a.pid.Store(int64(p.Pid))
@@ -235,7 +235,7 @@ func (a *agent) onPipes(attr *os.ProcAttr) (*sync.WaitGroup, error) {
 			return nil, err
 		}
 		attr.Files = append(attr.Files, w)
-		wg.Go(func() { io.Copy(a.out.stream(kind), r) })
+		wg.Go(func() { _, _ = io.Copy(a.out.stream(kind), r) })
 	}
 	return &wg, nil
 }
@@ -256,7 +256,7 @@ func (a *agent) onTerminal(attr *os.ProcAttr) (*sync.WaitGroup, error) {
 	attr.Files = []*os.File{tty, tty, tty}
 	attr.Sys = &unix.SysProcAttr{Setsid: true, Setctty: true}
 	var wg sync.WaitGroup
-	wg.Go(func() { io.Copy(a.out.stream(frameOut), a.pty) }) // ends with an error when the last user is gone
+	wg.Go(func() { _, _ = io.Copy(a.out.stream(frameOut), a.pty) }) // ends with an error when the last user is gone
 	return &wg, nil
 }
 

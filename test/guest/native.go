@@ -79,23 +79,26 @@ func runNative(opts *options) (int, error) {
 	if err := cmd.Start(); err != nil {
 		return exitRunner, fmt.Errorf("native run: %w", err)
 	}
-	ended := make(chan error, 1)
-	go func() { ended <- cmd.Wait() }()
+	ended := make(chan struct{})
+	go func() {
+		err = cmd.Wait()
+		close(ended)
+	}()
 	signals := interrupts()
 	select {
-	case err = <-ended:
+	case <-ended:
 	case <-time.After(opts.timeout):
-		unix.Kill(-cmd.Process.Pid, unix.SIGQUIT) // goroutines of a Go program, please
+		_ = unix.Kill(-cmd.Process.Pid, unix.SIGQUIT) // goroutines of a Go program, please
 		select {
 		case <-ended:
 		case <-time.After(3 * time.Second):
-			cmd.Process.Kill() // takes the whole process namespace down
+			_ = cmd.Process.Kill() // takes the whole process namespace down
 			<-ended
 		}
 		readKernelLog(kmsg, s.log)
 		return s.fail(exitTimeout, fmt.Sprintf("the command did not end within %v", opts.timeout))
 	case sig := <-signals:
-		cmd.Process.Kill()
+		_ = cmd.Process.Kill()
 		<-ended
 		return 128 + int(sig.(unix.Signal)), errors.New("interrupted")
 	}
@@ -113,7 +116,7 @@ func readKernelLog(kmsg *os.File, log *kernelLog) {
 		return
 	}
 	buf := make([]byte, 16<<10)
-	raw.Control(func(fd uintptr) {
+	_ = raw.Control(func(fd uintptr) {
 		for {
 			n, err := unix.Read(int(fd), buf)
 			if errors.Is(err, unix.EPIPE) {

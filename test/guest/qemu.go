@@ -33,7 +33,7 @@ type machine struct {
 	agent   *os.File // frames to and from the guest's init
 	console *os.File // what the kernel prints
 	dir     string
-	exited  chan error
+	exited  chan struct{} // closed when QEMU has ended
 }
 
 // startMachine boots a kernel to do a task. The caller stops the machine.
@@ -42,7 +42,7 @@ func startMachine(k kernel, t task, opts *options) (*machine, error) {
 	if err != nil {
 		return nil, err
 	}
-	m := &machine{dir: dir, exited: make(chan error, 1)}
+	m := &machine{dir: dir, exited: make(chan struct{})}
 	if err := m.start(k, t, opts); err != nil {
 		os.RemoveAll(dir)
 		return nil, err
@@ -95,7 +95,10 @@ func (m *machine) start(k kernel, t task, opts *options) error {
 	if err := m.cmd.Start(); err != nil {
 		return fmt.Errorf("%w (Debian: apt-get install qemu-system-x86)", err)
 	}
-	go func() { m.exited <- m.cmd.Wait() }()
+	go func() {
+		_ = m.cmd.Wait() // how it ended shows in what it sent
+		close(m.exited)
+	}()
 	return nil
 }
 
@@ -109,7 +112,7 @@ func share(tag, path string, readonly bool) []string {
 
 // stop ends the guest at once and removes what the run left.
 func (m *machine) stop() {
-	m.cmd.Process.Kill() // it may have ended by itself
+	_ = m.cmd.Process.Kill() // it may have ended by itself
 	<-m.exited
 	m.agent.Close()
 	m.console.Close()

@@ -110,7 +110,7 @@ func (s *session) follow() (int, error) {
 		if s.opts.console {
 			w = io.MultiWriter(s.console, os.Stderr)
 		}
-		io.Copy(w, s.m.console) // ends with QEMU
+		_, _ = io.Copy(w, s.m.console) // ends with QEMU
 		close(consoleDone)
 	}()
 	signals := interrupts()
@@ -152,9 +152,9 @@ func (o *options) isShell() bool { return o.verb == "shell" }
 func (s *session) handle(f frame) (done bool, code int, err error) {
 	switch f.kind {
 	case frameOut:
-		s.out.Write(f.body) // a closed standard output is the reader's wish
+		_, _ = s.out.Write(f.body) // a closed standard output is the reader's wish
 	case frameErr:
-		s.err.Write(f.body)
+		_, _ = s.err.Write(f.body)
 	case frameKmsg:
 		s.log.add(string(f.body))
 	case frameReady:
@@ -239,7 +239,7 @@ func (s *session) askForDump(frames <-chan frame) {
 			if f.err != nil || f.kind == frameExit {
 				return
 			}
-			s.handle(f)
+			_, _, _ = s.handle(f)
 		case <-limit:
 			return
 		}
@@ -251,8 +251,8 @@ func (s *session) attachTerminal() (restore func(), err error) {
 	const in = 0
 	w := &frameWriter{w: s.m.agent}
 	go func() {
-		io.Copy(w.stream(frameInput), os.Stdin)
-		w.send(frameInput, []byte{4}) // end of input is Ctrl-D on a terminal
+		_, _ = io.Copy(w.stream(frameInput), os.Stdin)
+		w.post(frameInput, []byte{4}) // end of input is Ctrl-D on a terminal
 	}()
 	old, err := unix.IoctlGetTermios(in, unix.TCGETS)
 	if err != nil {
@@ -273,7 +273,7 @@ func (s *session) attachTerminal() (restore func(), err error) {
 			sendWindowSize(w)
 		}
 	}()
-	return func() { unix.IoctlSetTermios(in, unix.TCSETS, old) }, nil
+	return func() { _ = unix.IoctlSetTermios(in, unix.TCSETS, old) }, nil
 }
 
 func sendWindowSize(w *frameWriter) {
@@ -281,7 +281,7 @@ func sendWindowSize(w *frameWriter) {
 	if err != nil {
 		return
 	}
-	w.send(frameResize, binary.BigEndian.AppendUint16(binary.BigEndian.AppendUint16(nil, size.Row), size.Col))
+	w.post(frameResize, binary.BigEndian.AppendUint16(binary.BigEndian.AppendUint16(nil, size.Row), size.Col))
 }
 
 // matcher looks for a line of output that matches; without expression all do.

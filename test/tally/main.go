@@ -1,0 +1,190 @@
+// Command tally reads the events of "go test -json" and prints what a person
+// wants of them: a line for each package, and all the output of what failed.
+//
+//	go test -json ./... | tally [-noskip] [-prefix TEXT] [-sum FILE]
+//
+// It counts tests and subtests as go test reports them. A package that fails
+// without a failed test (it does not build, it panics, its events just end)
+// counts as one failed test. With -noskip a skipped test is a failed one.
+// "passed failed skipped" is appended to FILE. The exit code is 1 if anything
+// failed or if there were no tests at all.
+package main
+
+import (
+	"bufio"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"sort"
+	"strings"
+)
+
+// event is what cmd/test2json documents, and the build's events of go test.
+type event struct {
+	Action      string
+	Package     string
+	ImportPath  string
+	Test        string
+	Output      string
+	Elapsed     float64
+	FailedBuild string
+}
+
+type counts struct{ passed, failed, skipped int }
+
+// pkg is one package's progress.
+type pkg struct {
+	counts
+	name    string
+	output  map[string][]string // by test; "" is the package's own
+	running map[string]bool
+	done    bool
+}
+
+type tally struct {
+	out    io.Writer
+	prefix string
+	noskip bool
+	pkgs   map[string]*pkg
+	build  map[string][]string // build output by import path
+	total  counts
+}
+
+func main() {
+	noskip := flag.Bool("noskip", false, "a skipped test is a failed one")
+	prefix := flag.String("prefix", "", "goes before every line")
+	sum := flag.String("sum", "", "append the counts to this file")
+	flag.Parse()
+	t := &tally{out: os.Stdout, prefix: *prefix, noskip: *noskip, pkgs: map[string]*pkg{}, build: map[string][]string{}}
+	if err := t.read(os.Stdin); err != nil {
+		fmt.Fprintln(os.Stderr, "tally:", err)
+		os.Exit(2)
+	}
+	if *sum != "" {
+		if err := appendTo(*sum, t.total); err != nil {
+			fmt.Fprintln(os.Stderr, "tally:", err)
+			os.Exit(2)
+		}
+	}
+	if t.total.failed > 0 || t.total.passed == 0 {
+		os.Exit(1)
+	}
+}
+
+func appendTo(name string, c counts) error {
+	f, err := os.OpenFile(name, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o666)
+	if err != nil {
+		return err
+	}
+	if _, err := fmt.Fprintln(f, c.passed, c.failed, c.skipped); err != nil {
+		f.Close()
+		return err
+	}
+	return f.Close()
+}
+
+// read takes all events, and then closes the packages that never ended.
+func (t *tally) read(r io.Reader) error {
+	sc := bufio.NewScanner(r)
+	sc.Buffer(nil, 16<<20)
+	for sc.Scan() {
+		var e event
+		if json.Unmarshal(sc.Bytes(), &e) != nil || e.Action == "" {
+			t.say("%s", sc.Text()) // not go test's: somebody has something to say
+			continue
+		}
+		t.event(e)
+	}
+	var open []string
+	for name, p := range t.pkgs {
+		if !p.done {
+			open = append(open, name)
+		}
+	}
+	sort.Strings(open)
+	for _, name := range open {
+		t.pkgs[name].output[""] = append(t.pkgs[name].output[""], "the events ended before the package did\n")
+		t.end(t.pkgs[name], event{Action: "fail"})
+	}
+	return sc.Err()
+}
+
+func (t *tally) event(e event) {
+	switch e.Action {
+	case "build-output":
+		t.build[e.ImportPath] = append(t.build[e.ImportPath], e.Output)
+		return
+	case "build-fail":
+		return // the package's own fail event names it
+	}
+	p := t.pkgs[e.Package]
+	if p == nil {
+		p = &pkg{name: e.Package, output: map[string][]string{}, running: map[string]bool{}}
+		t.pkgs[e.Package] = p
+	}
+	switch e.Action {
+	case "run":
+		p.running[e.Test] = true
+	case "output":
+		p.output[e.Test] = append(p.output[e.Test], e.Output)
+	case "pass", "fail", "skip":
+		if e.Test == "" {
+			t.end(p, e)
+			return
+		}
+		t.test(p, e)
+	}
+}
+
+func (t *tally) test(p *pkg, e event) {
+	delete(p.running, e.Test)
+	switch {
+	case e.Action == "pass":
+		p.passed++
+	case e.Action == "skip" && !t.noskip:
+		p.skipped++
+	default:
+		p.failed++
+		t.dump(e.Action+" "+p.name+" "+e.Test, p.output[e.Test])
+	}
+	delete(p.output, e.Test)
+}
+
+// end is a package's end. The tests that still ran then are what killed it.
+func (t *tally) end(p *pkg, e event) {
+	p.done = true
+	if e.Action == "fail" && (p.failed == 0 || len(p.running) > 0) {
+		p.failed++
+		t.dump("fail "+p.name, append(t.build[e.FailedBuild], p.output[""]...))
+		for test := range p.running {
+			t.dump("unfinished "+p.name+" "+test, p.output[test])
+		}
+	}
+	t.total.passed += p.passed
+	t.total.failed += p.failed
+	t.total.skipped += p.skipped
+	if p.passed+p.failed+p.skipped == 0 {
+		return // no test files
+	}
+	verdict := "ok  "
+	if p.failed > 0 {
+		verdict = "FAIL"
+	}
+	t.say("%s %-50s %4d passed, %d failed, %d skipped, %.1fs", verdict, p.name, p.passed, p.failed, p.skipped, e.Elapsed)
+}
+
+// dump shows the output of something that failed, without go test's framing.
+func (t *tally) dump(title string, output []string) {
+	t.say("--- %s", title)
+	for line := range strings.Lines(strings.Join(output, "")) {
+		if !strings.HasPrefix(line, "=== ") {
+			t.say("    %s", strings.TrimRight(line, "\n"))
+		}
+	}
+}
+
+func (t *tally) say(format string, args ...any) {
+	fmt.Fprintf(t.out, t.prefix+format+"\n", args...)
+}
