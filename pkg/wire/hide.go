@@ -101,13 +101,13 @@ func decipher(t AVPType, secret, vector, hidden []byte) (value []byte, ok bool) 
 		return nil, false
 	}
 	plain := make([]byte, len(hidden))
-	pad := firstPad(t, secret, vector)
+	pads := newPads(t, secret, vector)
 	for i := 0; i < len(hidden); i += md5.Size {
 		block := hidden[i:min(i+md5.Size, len(hidden))]
 		for j, c := range block {
-			plain[i+j] = c ^ pad[j]
+			plain[i+j] = c ^ pads.pad[j]
 		}
-		pad = nextPad(secret, block)
+		pads.next(block)
 	}
 	n := int(binary.BigEndian.Uint16(plain))
 	if n > len(plain)-hiddenLengthLen {
@@ -119,29 +119,35 @@ func decipher(t AVPType, secret, vector, hidden []byte) (value []byte, ok bool) 
 
 // encipher turns a subformat (length, value, padding) into its hidden form, in place.
 func encipher(t AVPType, secret, vector, subformat []byte) {
-	pad := firstPad(t, secret, vector)
+	pads := newPads(t, secret, vector)
 	for i := 0; i < len(subformat); i += md5.Size {
 		block := subformat[i:min(i+md5.Size, len(subformat))]
 		for j := range block {
-			block[j] ^= pad[j]
+			block[j] ^= pads.pad[j]
 		}
-		pad = nextPad(secret, block)
+		pads.next(block)
 	}
 }
 
-// firstPad is b1 = MD5(attribute type, secret, random vector).
-func firstPad(t AVPType, secret, vector []byte) [md5.Size]byte {
-	b := make([]byte, 0, 2+len(secret)+len(vector))
+// pads is the key stream of RFC 2661, 4.3, one block at a time.
+type pads struct {
+	pad     [md5.Size]byte
+	secret  []byte
+	scratch []byte // kept, so that a message full of hidden AVPs costs time but little memory
+}
+
+// newPads begins with b1 = MD5(attribute type, secret, random vector).
+func newPads(t AVPType, secret, vector []byte) pads {
+	b := make([]byte, 0, max(2+len(secret)+len(vector), len(secret)+md5.Size))
 	b = binary.BigEndian.AppendUint16(b, uint16(t))
 	b = append(b, secret...)
 	b = append(b, vector...)
-	return md5.Sum(b)
+	return pads{pad: md5.Sum(b), secret: secret, scratch: b}
 }
 
-// nextPad is b(i) = MD5(secret, c(i-1)).
-func nextPad(secret, cipher []byte) [md5.Size]byte {
-	b := make([]byte, 0, len(secret)+md5.Size)
-	b = append(b, secret...)
+// next goes on to b(i) = MD5(secret, c(i-1)).
+func (p *pads) next(cipher []byte) {
+	b := append(p.scratch[:0], p.secret...)
 	b = append(b, cipher...)
-	return md5.Sum(b)
+	p.pad = md5.Sum(b)
 }

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"strconv"
+	"strings"
 	"unicode/utf8"
 )
 
@@ -23,8 +24,8 @@ func parseResult(b []byte) (Result, bool) {
 	return Result{}, false
 }
 
-// ResultAVP makes a Result Code AVP. Text that does not fit is cut between characters. A text needs an error code
-// before it, so ErrCodeNone stands there if r has none.
+// ResultAVP makes a Result Code AVP. Text goes out as valid UTF-8 (P37), cut between
+// characters if it does not fit. A text needs an error code before it, so ErrCodeNone stands there if r has none.
 //
 // Interop: for a peer older than draft 13 the error code is always present, and error 8, which it does not know, is sent
 // as 6 with a text (P285).
@@ -41,7 +42,7 @@ func ResultAVP(r Result, pre13 bool) AVP {
 	v := binary.BigEndian.AppendUint16(make([]byte, 0, 4+len(r.Text)), r.Code)
 	if r.HasError || r.Text != "" || pre13 {
 		v = binary.BigEndian.AppendUint16(v, r.Error)
-		v = append(v, cutText(r.Text, MaxValue-4)...)
+		v = append(v, cutText(strings.ToValidUTF8(r.Text, "?"), MaxValue-4)...)
 	}
 	return Bytes(AVPResultCode, v)
 }

@@ -184,14 +184,13 @@ func showResult(m MessageType, v []byte) string {
 	if len(r.Text) > summaryText {
 		r.Text = r.Text[:summaryText] + "..."
 	}
-	switch m {
-	case MsgStopCCN:
+	if m == MsgStopCCN {
 		return r.StopString()
-	case MsgCDN:
-		return r.CDNString()
-	default:
-		return r.String()
 	}
+	if m == MsgCDN {
+		return r.CDNString()
+	}
+	return r.String()
 }
 
 func showCallErrors(v []byte) string {

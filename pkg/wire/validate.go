@@ -115,20 +115,13 @@ func (row *attribute) fits(n int) bool {
 // checkValue blames values that no peer may send (P35, P36). An id of 0 in a StopCCN or CDN is only noted: a message
 // that ends something cannot be refused. A session window of 0 means "numbers, no flow control" (P283).
 func (v *validation) checkValue(a AVP) {
-	switch a.Type {
-	case AVPAssignedTunnelID, AVPAssignedSessionID:
-		if a.Value[0]|a.Value[1] != 0 {
-			return
-		}
-		if v.message == MsgStopCCN || v.message == MsgCDN {
-			v.note(a, "is 0")
-			return
-		}
-	case AVPReceiveWindowSize:
-		if a.Value[0]|a.Value[1] != 0 || v.message.Session() {
-			return
-		}
-	default:
+	id := a.Type == AVPAssignedTunnelID || a.Type == AVPAssignedSessionID
+	window := a.Type == AVPReceiveWindowSize && !v.message.Session()
+	if !id && !window || a.Value[0]|a.Value[1] != 0 {
+		return
+	}
+	if v.message == MsgStopCCN || v.message == MsgCDN {
+		v.note(a, "is 0")
 		return
 	}
 	v.blame(avpProblem(ProblemValue, ErrCodeValue, v.message, a, "must not be 0"))
