@@ -40,14 +40,20 @@ const (
 	VerbReload       Verb = "reload"        // read the configuration again and apply the difference
 )
 
-// Action is one request to act.
+// Action is one request to act, resolved: what its Verb needs is set.
 type Action struct {
-	Verb    Verb   `json:"verb"`
-	Tunnel  uint16 `json:"tunnel,omitempty"`
-	Session uint16 `json:"session,omitempty"`
-	Call    string `json:"call,omitempty"`
-	// By names the asking process for the log: "uid=0 pid=4711". The server sets it; what a client sends is ignored.
-	By string `json:"-"`
+	Verb    Verb
+	Tunnel  uint16
+	Session uint16
+	Call    string // by its configured spelling
+	By      string // who asks, for the log: "uid=0 pid=4711"
+}
+
+// Request is what a client posts to have an Action done. Ref is what the operator typed: a tunnel id, a session reference or the
+// name of a call, as the Verb demands; empty for a reload.
+type Request struct {
+	Verb Verb   `json:"verb"`
+	Ref  string `json:"ref,omitempty"`
 }
 
 // Result is the answer to an Action.
@@ -67,7 +73,7 @@ const (
 	CodeForbidden   ErrorCode = "forbidden"   // the caller may not: 403
 	CodeNotFound    ErrorCode = "not-found"   // no such object: 404
 	CodeConflict    ErrorCode = "conflict"    // the object's state does not allow it: 409
-	CodeUnavailable ErrorCode = "unavailable" // starting, stopping or too busy: 503
+	CodeUnavailable ErrorCode = "unavailable" // starting, stopping or too busy, nothing was done: 503
 	CodeInternal    ErrorCode = "internal"    // the daemon's own fault: 500
 )
 
