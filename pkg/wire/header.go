@@ -8,9 +8,9 @@ import (
 // Reasons why a datagram is not an L2TPv2 message. ParseHeader returns them bare, so a flood costs no memory; the
 // answer to each is silence and a counter.
 var (
-	ErrShort           = errors.New("datagram shorter than its L2TP header") // P7
-	ErrVersion         = errors.New("not L2TP version 2")                    // P5
-	ErrMalformedHeader = errors.New("malformed L2TP header")                 // P2, P3, P6, P9
+	ErrShort           = errors.New("datagram shorter than its L2TP header")    // P7
+	ErrVersion         = errors.New("not L2TP version 2")                       // P5
+	ErrMalformedHeader = errors.New("wrong bits or lengths in the L2TP header") // P2, P3, P6, P9
 )
 
 // Bits of the first two octets (RFC 2661, 3.1).

@@ -255,6 +255,11 @@ func hexadecimal(v []byte) string {
 	return hex.EncodeToString(v)
 }
 
-func octets(n int) string { return strconv.Itoa(n) + " octets" }
+func octets(n int) string {
+	if n == 1 {
+		return "1 octet"
+	}
+	return strconv.Itoa(n) + " octets"
+}
 
 func number(n uint16) string { return strconv.Itoa(int(n)) }
