@@ -1,0 +1,287 @@
+package ppp
+
+import (
+	"encoding/json"
+	"fmt"
+	"math/rand"
+	"net/netip"
+	"strings"
+	"testing"
+	"time"
+)
+
+// owner plays what stands above a link: it answers events from its tables.
+type owner struct {
+	t     *testing.T
+	name  string
+	cfg   Config
+	link  *Link
+	out   Output
+	users map[string]string // name to password
+	give  netip.Addr        // answer to EvAddressWanted; the zero Addr says there is none
+	slow  bool              // answers wait for the test
+
+	idle   time.Duration // answer to EvIdleCheck
+	up     map[Protocol]EvNetworkUp
+	events []Event
+	downs  []EvLinkDown
+	reopen func(o *owner, now Time) // called after every step; the restore tests exchange the link here
+}
+
+// cable joins two owners in virtual time and writes a transcript.
+type cable struct {
+	t     *testing.T
+	a, b  *owner
+	now   Time
+	rng   *rand.Rand
+	delay time.Duration
+	// per cent of frames lost, doubled, and delayed by a second or more
+	loss, dup, late int
+	queue           []flight
+	seq             int
+	log             strings.Builder
+}
+
+type flight struct {
+	at    Time
+	seq   int
+	to    *owner
+	frame []byte
+}
+
+// keyed makes a repeatable Config.Random.
+func keyed(seed int64) *rand.Rand { return rand.New(rand.NewSource(seed)) }
+
+func newOwner(t *testing.T, name string, cfg Config) *owner {
+	t.Helper()
+	if cfg.Random == nil {
+		seed := int64(0)
+		for _, c := range name {
+			seed = seed*31 + int64(c)
+		}
+		cfg.Random = keyed(seed)
+	}
+	return &owner{t: t, name: name, cfg: cfg, users: map[string]string{}, up: map[Protocol]EvNetworkUp{}}
+}
+
+func newCable(t *testing.T, a, b *owner) *cable {
+	t.Helper()
+	return &cable{t: t, a: a, b: b, delay: 10 * time.Millisecond, rng: keyed(1)}
+}
+
+// open starts both ends.
+func (c *cable) open() {
+	c.t.Helper()
+	for _, o := range []*owner{c.a, c.b} {
+		o.link = Open(o.cfg, c.now, &o.out)
+		c.drain(o)
+	}
+}
+
+func (c *cable) other(o *owner) *owner {
+	if o == c.a {
+		return c.b
+	}
+	return c.a
+}
+
+// drain does what the link wants until it wants no more.
+func (c *cable) drain(o *owner) {
+	c.t.Helper()
+	for len(o.out.Frames)+len(o.out.Events) > 0 {
+		frames, events := o.out.Frames, o.out.Events
+		o.out = Output{}
+		if o.reopen != nil {
+			o.reopen(o, c.now)
+		}
+		for _, f := range frames {
+			fmt.Fprintf(&c.log, "%8s %s> %s\n", c.now.Round(time.Millisecond), o.name, Summary(f))
+			c.send(o, f)
+		}
+		for _, e := range events {
+			fmt.Fprintf(&c.log, "%8s %s! %s\n", c.now.Round(time.Millisecond), o.name, show(e))
+			o.events = append(o.events, e)
+			if len(o.downs) > 0 {
+				c.t.Errorf("%s: %T after EvLinkDown", o.name, e)
+			}
+			c.handle(o, e)
+		}
+	}
+}
+
+func (c *cable) send(from *owner, f []byte) {
+	if c.rng.Intn(100) < c.loss {
+		return
+	}
+	n := 1
+	if c.rng.Intn(100) < c.dup {
+		n = 2
+	}
+	for range n {
+		at := c.now + c.delay
+		if c.rng.Intn(100) < c.late {
+			at += time.Duration(c.rng.Intn(2000)) * time.Millisecond
+		}
+		c.seq++
+		c.queue = append(c.queue, flight{at, c.seq, c.other(from), f})
+	}
+}
+
+func (c *cable) handle(o *owner, e Event) {
+	switch e := e.(type) {
+	case EvAuthRequest:
+		if !o.slow {
+			o.link.Do(c.now, o.judge(e), &o.out)
+		}
+	case EvAddressWanted:
+		if !o.slow {
+			o.link.Do(c.now, CmdAddress{Peer: o.give}, &o.out)
+		}
+	case EvIdleCheck:
+		o.link.Do(c.now, CmdIdle{Idle: o.idle}, &o.out)
+	case EvNetworkUp:
+		if _, twice := o.up[e.Proto]; twice {
+			c.t.Errorf("%s: %v came up twice", o.name, e.Proto)
+		}
+		o.up[e.Proto] = e
+	case EvNetworkDown:
+		if _, ok := o.up[e.Proto]; !ok {
+			c.t.Errorf("%s: %v went down without being up", o.name, e.Proto)
+		}
+		delete(o.up, e.Proto)
+	case EvLinkDown:
+		if len(o.up) > 0 {
+			c.t.Errorf("%s: link down with %v still up", o.name, o.up)
+		}
+		o.downs = append(o.downs, e)
+	case EvLinkUp, EvAuthenticated, EvAnomaly:
+	}
+}
+
+func (o *owner) judge(e EvAuthRequest) CmdAuthResult {
+	want, known := o.users[e.Name]
+	ok := false
+	switch e.Method {
+	case AuthPAP:
+		ok = known && want == string(e.Password)
+	case AuthCHAPMD5:
+		sum := CHAPMD5(e.ID, []byte(want), e.Challenge)
+		ok = known && string(sum[:]) == string(e.Response)
+	case AuthNone:
+	}
+	if ok {
+		return CmdAuthResult{OK: true, Message: "welcome"}
+	}
+	return CmdAuthResult{Message: "go away"}
+}
+
+// next does the earliest thing; it is false when nothing is left to do.
+func (c *cable) next(until Time) bool {
+	c.t.Helper()
+	at, what := until+1, -1
+	for i, f := range c.queue {
+		if f.at < at || f.at == at && what >= 0 && f.seq < c.queue[what].seq {
+			at, what = f.at, i
+		}
+	}
+	var timer *owner
+	for _, o := range []*owner{c.a, c.b} {
+		if d := o.link.Deadline(); d != 0 && d < at {
+			at, timer = d, o
+		}
+	}
+	if at > until {
+		return false
+	}
+	c.now = max(c.now, at)
+	if timer != nil {
+		timer.link.Expire(c.now, &timer.out)
+		if d := timer.link.Deadline(); d != 0 && d <= c.now {
+			c.t.Fatalf("%s: deadline %v not consumed by Expire at %v", timer.name, d, c.now)
+		}
+		c.drain(timer)
+		return true
+	}
+	f := c.queue[what]
+	c.queue = append(c.queue[:what], c.queue[what+1:]...)
+	f.to.link.Receive(c.now, f.frame, &f.to.out)
+	c.drain(f.to)
+	return true
+}
+
+// run goes on for d or until nothing can happen any more.
+func (c *cable) run(d time.Duration) {
+	c.t.Helper()
+	until := c.now + d
+	for n := 0; c.next(until); n++ {
+		if n > 200000 {
+			c.t.Fatalf("no end in sight at %v", c.now)
+		}
+	}
+	c.now = until
+}
+
+// do gives a command.
+func (c *cable) do(o *owner, cmd Command) {
+	c.t.Helper()
+	fmt.Fprintf(&c.log, "%8s %s: %T\n", c.now.Round(time.Millisecond), o.name, cmd)
+	o.link.Do(c.now, cmd, &o.out)
+	c.drain(o)
+}
+
+// inject gives o one frame as if its peer had sent it.
+func (c *cable) inject(o *owner, frame []byte) {
+	c.t.Helper()
+	fmt.Fprintf(&c.log, "%8s %s< %s\n", c.now.Round(time.Millisecond), o.name, Summary(frame))
+	o.link.Receive(c.now, frame, &o.out)
+	c.drain(o)
+}
+
+// show writes an event without its secrets.
+func show(e Event) string {
+	switch e := e.(type) {
+	case EvLinkUp:
+		return fmt.Sprintf("link up mru=%d peer-mru=%d auth=%v answer=%v", e.MRU, e.PeerMRU, e.Auth, e.Answer)
+	case EvAuthRequest:
+		return fmt.Sprintf("auth request %v name=%q", e.Method, e.Name)
+	case EvAuthenticated:
+		return fmt.Sprintf("authenticated peer=%q", e.PeerName)
+	case EvAddressWanted:
+		return fmt.Sprintf("address wanted %v", e.Wanted)
+	case EvNetworkUp:
+		return fmt.Sprintf("%v up local=%v peer=%v dns=%v", e.Proto, e.Local, e.Peer, e.DNS)
+	case EvNetworkDown:
+		return fmt.Sprintf("%v down", e.Proto)
+	case EvLinkDown:
+		return fmt.Sprintf("link down stage=%v reason=%v peer=%v text=%q", e.Stage, e.Reason, e.Peer, e.Text)
+	case EvIdleCheck:
+		return "idle?"
+	case EvAnomaly:
+		return "odd: " + e.Text
+	}
+	return fmt.Sprintf("%T", e)
+}
+
+// restart exchanges a link for one restored from its record, through JSON.
+func restart(o *owner, now Time) {
+	o.t.Helper()
+	b, err := json.Marshal(o.link.Record())
+	if err != nil {
+		o.t.Fatalf("%s: encode record: %v", o.name, err)
+	}
+	var r Record
+	if err := json.Unmarshal(b, &r); err != nil {
+		o.t.Fatalf("%s: decode record: %v", o.name, err)
+	}
+	var out Output
+	l, err := Restore(r, o.cfg, now, &out)
+	if err != nil {
+		o.t.Fatalf("%s: %v", o.name, err)
+	}
+	if len(out.Frames) > 0 {
+		o.t.Errorf("%s: Restore sends %d frames", o.name, len(out.Frames))
+	}
+	o.link = l
+}
+
+func addr(s string) netip.Addr { return netip.MustParseAddr(s) }

@@ -1,0 +1,335 @@
+package ppp
+
+import (
+	"encoding/binary"
+	"slices"
+)
+
+// LCP options (RFC 1661, 6). The others that exist, Quality-Protocol, Callback, MRRU, SSNHF, Endpoint-Discriminator and
+// Link-Discriminator among them, are rejected like unknown ones (P253, P268 to P270).
+const (
+	lcpMRU   uint8 = 1
+	lcpACCM  uint8 = 2
+	lcpAuth  uint8 = 3
+	lcpMagic uint8 = 5
+	lcpPFC   uint8 = 7
+	lcpACFC  uint8 = 8
+)
+
+const (
+	defaultMRU = 1500
+	// minMRU is the least we let a peer ask for; below it not even our own control packets fit reliably.
+	minMRU = 128
+	// chapMD5 is the algorithm octet of the CHAP option (RFC 1994, 3).
+	chapMD5 = 5
+)
+
+// LCPRecord is LCP's part of a Record.
+type LCPRecord struct {
+	Negotiation
+	MRU      uint16 // in our request; 0: the option was rejected or is not needed
+	Magic    uint32 // 0: rejected
+	Auth     AuthMethod
+	Tried    uint8  // set of AuthMethods that the peer has refused
+	NakMagic uint32 // the value of our latest Nak of a magic number
+	Loops    int    // Configure-Requests in a row with our own magic number
+
+	PeerMRU   uint16
+	PeerMagic uint32
+	Answer    AuthMethod
+}
+
+// lcp is the layer of LCP.
+type lcp struct{ l *Link }
+
+// reset forgets what an earlier negotiation taught: the next one may be with another box (P197).
+func (p lcp) reset() {
+	s := &p.l.s.LCP
+	s.MRU, s.Magic, s.Auth, s.Tried = 0, p.l.random32(), AuthNone, 0
+	if p.l.cfg.MRU != defaultMRU {
+		s.MRU = p.l.cfg.MRU
+	}
+	if len(p.l.cfg.Auth) > 0 {
+		s.Auth = p.l.cfg.Auth[0]
+	}
+}
+
+func (p lcp) wishes() []byte {
+	s := &p.l.s.LCP
+	var b []byte
+	if s.MRU != 0 {
+		b = appendOption(b, lcpMRU, byte(s.MRU>>8), byte(s.MRU))
+	}
+	if s.Auth != AuthNone {
+		b = appendOption(b, lcpAuth, authOption(s.Auth)...)
+	}
+	if s.Magic != 0 {
+		b = appendOption(b, lcpMagic, binary.BigEndian.AppendUint32(nil, s.Magic)...)
+	}
+	return b
+}
+
+func (p lcp) judge(opts []option) verdict {
+	var v verdict
+	for _, o := range opts {
+		switch o.typ {
+		case lcpMRU:
+			if len(o.data) != 2 {
+				v.nak(o, defaultMRU>>8, defaultMRU&0xff)
+			} else if binary.BigEndian.Uint16(o.data) < minMRU {
+				v.nak(o, 0, minMRU)
+			}
+		case lcpACCM:
+			// Meaningless without octet stuffing: accepted and ignored (RFC 2661, 4.4.6; P253).
+			if len(o.data) != 4 {
+				v.nak(o, 0, 0, 0, 0)
+			}
+		case lcpAuth:
+			p.judgeAuth(o, &v)
+		case lcpMagic:
+			p.judgeMagic(o, &v)
+		case lcpPFC, lcpACFC:
+			if len(o.data) != 0 {
+				v.nak(o)
+			}
+		default:
+			v.reject(o)
+		}
+	}
+	return v
+}
+
+// judgeAuth: a method of cfg.Answer is fine, another one is Naked with the one we like best, and without any we refuse to
+// authenticate (RFC 1661, 6.2).
+func (p lcp) judgeAuth(o option, v *verdict) {
+	if p.l.cfg.User == "" || len(p.l.cfg.Answer) == 0 {
+		v.reject(o)
+		return
+	}
+	if m, ok := parseAuthOption(o.data); !ok || !slices.Contains(p.l.cfg.Answer, m) {
+		v.nak(o, authOption(p.l.cfg.Answer[0])...)
+	}
+}
+
+// judgeMagic: our own number coming back means a looped line, or chance; MaxFailure times in a row it is a loop
+// (RFC 1661, 6.4).
+func (p lcp) judgeMagic(o option, v *verdict) {
+	s := &p.l.s.LCP
+	if len(o.data) == 4 {
+		m := binary.BigEndian.Uint32(o.data)
+		if m != 0 && m != s.Magic {
+			s.Loops = 0
+			return
+		}
+		if m != 0 {
+			s.Loops++
+			if s.Loops >= p.l.cfg.MaxFailure {
+				p.l.fail(ReasonLoop, false, "")
+				return
+			}
+		}
+	}
+	s.NakMagic = p.l.random32()
+	v.nak(o, binary.BigEndian.AppendUint32(nil, s.NakMagic)...)
+}
+
+func (p lcp) accept(opts []option) {
+	s := &p.l.s.LCP
+	s.PeerMRU, s.PeerMagic, s.Answer = defaultMRU, 0, AuthNone
+	for _, o := range opts {
+		switch o.typ {
+		case lcpMRU:
+			s.PeerMRU = binary.BigEndian.Uint16(o.data)
+		case lcpMagic:
+			s.PeerMagic = binary.BigEndian.Uint32(o.data)
+		case lcpAuth:
+			s.Answer, _ = parseAuthOption(o.data)
+		}
+	}
+}
+
+func (p lcp) refused(c code, opts []option) bool {
+	s := &p.l.s.LCP
+	for _, o := range opts {
+		switch o.typ {
+		case lcpMRU:
+			if c == codeConfigureReject {
+				s.MRU = 0
+			} else if s.MRU != 0 && len(o.data) == 2 {
+				// The peer may want less, not more than we can take.
+				if m := binary.BigEndian.Uint16(o.data); m >= minMRU && m < s.MRU {
+					s.MRU = m
+				}
+			}
+		case lcpMagic:
+			if c == codeConfigureReject {
+				s.Magic = 0
+			} else if s.Magic != 0 {
+				s.Magic = p.l.random32()
+			}
+		case lcpAuth:
+			if s.Auth != AuthNone && !p.nextAuth(o) {
+				p.l.fail(ReasonAuthRefused, true, "")
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// nextAuth moves on to the method that the peer suggests, else to our next one that it has not refused (P256).
+func (p lcp) nextAuth(o option) bool {
+	s := &p.l.s.LCP
+	s.Tried |= 1 << s.Auth
+	if m, ok := parseAuthOption(o.data); ok && s.Tried&(1<<m) == 0 && slices.Contains(p.l.cfg.Auth, m) {
+		s.Auth = m
+		return true
+	}
+	for _, m := range p.l.cfg.Auth {
+		if s.Tried&(1<<m) == 0 {
+			s.Auth = m
+			return true
+		}
+	}
+	return false
+}
+
+func (p lcp) changed(c change) {
+	l := p.l
+	switch c {
+	case layerUp:
+		l.event(EvLinkUp{MRU: l.mru(), PeerMRU: l.s.LCP.PeerMRU, Auth: l.s.LCP.Auth, Answer: l.s.LCP.Answer})
+		if l.cfg.EchoInterval > 0 {
+			l.s.EchoAt, l.s.EchoMissed = l.now+l.cfg.EchoInterval, 0
+		}
+		l.s.PassiveUntil = 0
+		auth{l}.begin()
+	case layerDown:
+		l.s.EchoAt = 0
+		auth{l}.stop()
+		network{l}.stop()
+		l.s.Phase = PhaseTerminate
+		if l.s.LCP.State == stReqSent || l.s.LCP.State == stAckSent {
+			l.s.Phase = PhaseEstablish
+			p.reset()
+		}
+	case layerFinished:
+		if l.s.PeerLeft {
+			l.note(ReasonPeer, true, l.s.PeerWords)
+		}
+		l.note(ReasonNoAnswer, false, "")
+		l.finish()
+	}
+}
+
+// receiveLCP handles the codes that only LCP has and leaves the rest to the automaton.
+func (l *Link) receiveLCP(p packet) {
+	n := l.negotiator(ProtoLCP)
+	opened := l.s.LCP.State == stOpened
+	switch p.code {
+	case codeTerminateRequest:
+		if opened {
+			l.note(ReasonPeer, true, string(p.data))
+		} else {
+			l.s.PeerWords = string(p.data)
+			l.s.PeerLeft = true
+		}
+		n.receive(p)
+	case codeProtocolReject:
+		if opened && len(p.data) >= 2 {
+			l.protocolRejected(Protocol(binary.BigEndian.Uint16(p.data)))
+		}
+	case codeEchoRequest, codeEchoReply, codeDiscardRequest:
+		if !opened || len(p.data) < 4 {
+			return
+		}
+		magic := binary.BigEndian.Uint32(p.data)
+		switch {
+		case p.code == codeEchoReply:
+			l.s.EchoMissed = 0
+		case magic != 0 && magic == l.s.LCP.Magic:
+			l.fail(ReasonLoop, false, "")
+		case p.code == codeEchoRequest:
+			n.in = p
+			n.fire(trEcho)
+		}
+	case codeConfigureRequest, codeConfigureAck, codeConfigureNak, codeConfigureReject, codeTerminateAck, codeCodeReject:
+		n.receive(p)
+	default:
+		n.receive(p)
+	}
+}
+
+// answerEcho returns the data of an Echo-Request under our own magic number (RFC 1661, 5.8).
+func (l *Link) answerEcho(p packet) {
+	var magic [4]byte
+	binary.BigEndian.PutUint32(magic[:], l.s.LCP.Magic)
+	data := truncate(p.data[4:], int(l.s.LCP.PeerMRU)-packetHeader-4)
+	l.out.Frames = append(l.out.Frames, newFrame(ProtoLCP, codeEchoReply, p.id, magic[:], data))
+}
+
+// protocolRejected handles a Protocol-Reject: RXJ- for what we use, nothing for the rest (RFC 1661, 5.7).
+func (l *Link) protocolRejected(p Protocol) {
+	switch p {
+	case ProtoLCP:
+		l.negotiator(ProtoLCP).rejectedForGood()
+	case ProtoIPCP, ProtoIPV6CP:
+		if (network{l}).wanted(p) && l.s.Phase == PhaseNetwork {
+			l.negotiator(p).rejectedForGood()
+		}
+	case ProtoPAP, ProtoCHAP:
+		if l.s.LCP.Auth.protocol() == p || l.s.LCP.Answer.protocol() == p {
+			l.fail(ReasonProtocolError, true, "")
+		}
+	case ProtoIPv4, ProtoIPv6, ProtoCCP:
+	}
+}
+
+// rejectProtocol answers a frame of a protocol that we do not speak, only while LCP is Opened (RFC 1661, 5.7).
+func (l *Link) rejectProtocol(p Protocol, payload []byte) {
+	if l.s.LCP.State != stOpened {
+		return
+	}
+	data := truncate(payload, int(l.s.LCP.PeerMRU)-packetHeader-2)
+	n := l.negotiator(ProtoLCP)
+	n.send(codeProtocolReject, n.nextID(), []byte{byte(p >> 8), byte(p)}, data)
+}
+
+// mru is what we can be sent: without an agreed option the default holds.
+func (l *Link) mru() uint16 {
+	if l.s.LCP.MRU != 0 {
+		return l.s.LCP.MRU
+	}
+	return defaultMRU
+}
+
+func (m AuthMethod) protocol() Protocol {
+	switch m {
+	case AuthNone:
+		return 0
+	case AuthPAP:
+		return ProtoPAP
+	case AuthCHAPMD5:
+		return ProtoCHAP
+	}
+	return 0
+}
+
+// authOption is the data of the Authentication-Protocol option for m.
+func authOption(m AuthMethod) []byte {
+	b := binary.BigEndian.AppendUint16(nil, uint16(m.protocol()))
+	if m == AuthCHAPMD5 {
+		b = append(b, chapMD5)
+	}
+	return b
+}
+
+// parseAuthOption is false for a method that is not implemented.
+func parseAuthOption(b []byte) (AuthMethod, bool) {
+	for _, m := range [...]AuthMethod{AuthPAP, AuthCHAPMD5} {
+		if slices.Equal(b, authOption(m)) {
+			return m, true
+		}
+	}
+	return AuthNone, false
+}

@@ -1,0 +1,300 @@
+package ppp
+
+import (
+	"encoding/binary"
+	"io"
+	"strings"
+	"time"
+)
+
+// Defaults of Config.
+const (
+	defaultRestart      = 3 * time.Second
+	defaultMaxConfigure = 10
+	defaultMaxTerminate = 2
+	defaultMaxFailure   = 5
+	defaultAuthTimeout  = 60 * time.Second
+	defaultEchoFailures = 3
+)
+
+// withDefaults returns a copy of c that shares no memory with it and has no zero where a default exists.
+func (c Config) withDefaults() Config {
+	def := func(d *time.Duration, v time.Duration) {
+		if *d == 0 {
+			*d = v
+		}
+	}
+	count := func(n *int, v int) {
+		if *n == 0 {
+			*n = v
+		}
+	}
+	if c.MRU == 0 {
+		c.MRU = defaultMRU
+	}
+	c.MRU = max(c.MRU, minMRU)
+	def(&c.Restart, defaultRestart)
+	def(&c.AuthTimeout, defaultAuthTimeout)
+	count(&c.MaxConfigure, defaultMaxConfigure)
+	count(&c.MaxTerminate, defaultMaxTerminate)
+	count(&c.MaxFailure, defaultMaxFailure)
+	count(&c.EchoFailures, defaultEchoFailures)
+	c.Auth = append([]AuthMethod(nil), c.Auth...)
+	c.Answer = append([]AuthMethod(nil), c.Answer...)
+	c.Password = append([]byte(nil), c.Password...)
+	c.DNS = append(c.DNS[:0:0], c.DNS...)
+	c.NBNS = append(c.NBNS[:0:0], c.NBNS...)
+	c.Local = c.Local.Unmap()
+	return c
+}
+
+// tolerance is how many Naks and Rejects in a row either side may send before a negotiation counts as failed. Twice
+// Max-Configure leaves a peer with Max-Failure 10 (pppd) the time to turn its Naks into Rejects.
+func (c *Config) tolerance() int { return 2*c.MaxConfigure + c.MaxFailure }
+
+// Link is one end of a PPP link. It is not safe for concurrent use. It ends with exactly one EvLinkDown and does nothing
+// after that.
+type Link struct {
+	cfg Config
+	s   Record  // everything that changes
+	now Time    // of the step being done
+	out *Output // of the step being done
+}
+
+// Open makes a link whose lower layer is up. LCP starts at once, or waits for the peer if cfg says Passive; then the wait
+// is bounded like the negotiation itself, by MaxConfigure restart periods.
+func Open(cfg Config, now Time, out *Output) *Link {
+	l := &Link{cfg: cfg.withDefaults(), now: now, out: out}
+	l.s = Record{Version: recordVersion, Phase: PhaseEstablish}
+	l.s.LCP.PeerMRU = defaultMRU
+	lcp{l}.reset()
+	n := l.negotiator(ProtoLCP)
+	if l.cfg.Passive {
+		// The passive option ([p] in the table): Stopped is where a request starts everything.
+		n.become(stStopped)
+		l.s.PassiveUntil = now + Time(l.cfg.MaxConfigure)*l.cfg.Restart
+	} else {
+		n.fire(trOpen)
+		n.fire(trUp)
+	}
+	l.out = nil
+	return l
+}
+
+// Receive handles one frame from the peer, with or without FF 03, with a protocol field of one or two octets. It does
+// not keep frame.
+func (l *Link) Receive(now Time, frame []byte, out *Output) {
+	if l.s.Dead {
+		return
+	}
+	l.now, l.out = now, out
+	defer l.leave()
+	proto, payload, ok := SplitFrame(frame)
+	if !ok {
+		l.anomaly("frame without a protocol")
+		return
+	}
+	switch proto {
+	case ProtoIPv4, ProtoIPv6:
+		return // data that found its way here belongs to no open NCP
+	case ProtoLCP, ProtoPAP, ProtoCHAP:
+	case ProtoIPCP, ProtoIPV6CP, ProtoCCP:
+		if l.s.Phase != PhaseNetwork {
+			return // RFC 1661, 3.5: silently discarded
+		}
+		if !(network{l}).wanted(proto) {
+			l.rejectProtocol(proto, payload)
+			return
+		}
+	default:
+		// Other link-layer protocols are rejected as soon as LCP is open, other network protocols in their phase only.
+		if proto >= 0xc000 || l.s.Phase == PhaseNetwork {
+			l.rejectProtocol(proto, payload)
+		}
+		return
+	}
+	p, ok := parsePacket(payload)
+	if !ok {
+		l.anomaly("broken " + proto.String() + " packet")
+		return
+	}
+	switch proto {
+	case ProtoLCP:
+		l.receiveLCP(p)
+	case ProtoPAP, ProtoCHAP:
+		auth{l}.receive(proto, p)
+	case ProtoIPCP, ProtoIPV6CP:
+		l.negotiator(proto).receive(p)
+	case ProtoIPv4, ProtoIPv6, ProtoCCP:
+	}
+}
+
+// Do carries out an owner's command. A command that does not fit the moment is ignored.
+func (l *Link) Do(now Time, c Command, out *Output) {
+	if l.s.Dead {
+		return
+	}
+	l.now, l.out = now, out
+	defer l.leave()
+	switch c := c.(type) {
+	case CmdAuthResult:
+		auth{l}.verdict(c)
+	case CmdAddress:
+		ipcp{l}.assigned(c.Peer.Unmap())
+	case CmdIdle:
+		l.idleFor(c.Idle)
+	case CmdClose:
+		if l.s.End.Reason == ReasonNone {
+			l.s.Goodbye = c.Text
+		}
+		l.fail(ReasonLocal, false, "")
+	}
+}
+
+// Expire does what is due at now. Call it at Deadline or later.
+func (l *Link) Expire(now Time, out *Output) {
+	if l.s.Dead {
+		return
+	}
+	l.now, l.out = now, out
+	defer l.leave()
+	if due(&l.s.PassiveUntil, now) {
+		l.fail(ReasonNoAnswer, false, "")
+	}
+	for _, p := range [...]Protocol{ProtoLCP, ProtoIPCP, ProtoIPV6CP} {
+		l.negotiator(p).expire()
+	}
+	auth{l}.expire()
+	l.expireTimes()
+}
+
+// Deadline is when Expire is wanted next; 0 means never.
+func (l *Link) Deadline() Time {
+	if l.s.Dead {
+		return 0
+	}
+	var d Time
+	for _, t := range [...]Time{
+		l.s.LCP.Deadline, l.s.IPCP.Deadline, l.s.IPV6CP.Deadline, l.s.PassiveUntil,
+		l.s.AuthDeadline, l.s.Authenticator.Deadline, l.s.Authenticator.Rechallenge, l.s.Claimant.Deadline,
+		l.s.EchoAt, l.s.IdleAt, l.s.SessionAt,
+	} {
+		if t != 0 && (d == 0 || t < d) {
+			d = t
+		}
+	}
+	return d
+}
+
+// View is a consistent look at the link. Addresses are there while their protocol is open.
+func (l *Link) View() View {
+	s := &l.s
+	v := View{
+		Phase: s.Phase, LCP: s.LCP.State.String(), IPCP: s.IPCP.State.String(), IPV6CP: s.IPV6CP.State.String(),
+		MRU: l.mru(), PeerMRU: s.LCP.PeerMRU, Magic: s.LCP.Magic, PeerMagic: s.LCP.PeerMagic,
+		Auth: s.LCP.Auth, Answer: s.LCP.Answer, PeerName: string(s.PeerName), EchoMissed: s.EchoMissed,
+	}
+	if s.IPCP.Up {
+		v.Local, v.Peer = s.IPCP.Local, s.IPCP.Peer
+	}
+	if s.IPV6CP.Up {
+		v.LocalIPv6ID, v.PeerIPv6ID = s.IPV6CP.Local, s.IPV6CP.Peer
+	}
+	return v
+}
+
+// leave ends a step: nothing may write to an owner's Output later.
+func (l *Link) leave() { l.out = nil }
+
+// negotiator makes the automaton of LCP, IPCP or IPV6CP for this step.
+func (l *Link) negotiator(p Protocol) *negotiator {
+	n := &negotiator{l: l, proto: p}
+	switch p {
+	case ProtoLCP:
+		n.s, n.layer = &l.s.LCP.Negotiation, lcp{l}
+	case ProtoIPCP:
+		n.s, n.layer = &l.s.IPCP.Negotiation, ipcp{l}
+	case ProtoIPV6CP:
+		n.s, n.layer = &l.s.IPV6CP.Negotiation, ipv6cp{l}
+	case ProtoIPv4, ProtoIPv6, ProtoCCP, ProtoPAP, ProtoCHAP:
+		panic("ppp: " + p.String() + " has no automaton")
+	}
+	return n
+}
+
+// note remembers why the link ends; the first reason counts.
+func (l *Link) note(r Reason, peer bool, text string) {
+	if l.s.End.Reason != ReasonNone {
+		return
+	}
+	stage := StageLCP
+	switch l.s.Phase {
+	case PhaseDead, PhaseEstablish, PhaseTerminate:
+	case PhaseAuthenticate:
+		stage = StageAuth
+	case PhaseNetwork:
+		stage = StageAddress
+	}
+	if l.s.BeenUp {
+		stage = StageUp
+	}
+	l.s.End = EvLinkDown{Stage: stage, Reason: r, Peer: peer, Text: strings.ToValidUTF8(text, "?")}
+	l.s.PassiveUntil, l.s.EchoAt, l.s.IdleAt, l.s.SessionAt = 0, 0, 0, 0
+	l.out.Persist = true
+}
+
+// fail closes the link for a reason: Terminate-Request, then EvLinkDown when it is answered or given up.
+func (l *Link) fail(r Reason, peer bool, text string) {
+	if l.s.Dead || l.s.End.Reason != ReasonNone {
+		return
+	}
+	l.note(r, peer, text)
+	l.s.Phase = PhaseTerminate
+	l.negotiator(ProtoLCP).fire(trClose)
+	if l.s.LCP.State.idle() {
+		l.finish()
+	}
+}
+
+// finish is the end.
+func (l *Link) finish() {
+	if l.s.Dead {
+		return
+	}
+	l.s.Dead, l.s.Phase = true, PhaseDead
+	l.event(l.s.End)
+}
+
+func (l *Link) event(e Event) {
+	l.out.Events = append(l.out.Events, e)
+	l.out.Persist = true
+}
+
+// anomaly reports something that changes nothing.
+func (l *Link) anomaly(text string) {
+	l.out.Events = append(l.out.Events, EvAnomaly{Text: text})
+}
+
+// random fills b from Config.Random, whose contract is that it does not fail: going on with a guessable challenge would
+// be worse than the panic.
+func (l *Link) random(b []byte) {
+	if _, err := io.ReadFull(l.cfg.Random, b); err != nil {
+		panic("ppp: Config.Random: " + err.Error())
+	}
+}
+
+// random32 is never 0.
+func (l *Link) random32() uint32 {
+	var b [4]byte
+	l.random(b[:])
+	return max(binary.BigEndian.Uint32(b[:]), 1)
+}
+
+// due says whether the deadline has come, and clears it if so.
+func due(t *Time, now Time) bool {
+	if *t == 0 || *t > now {
+		return false
+	}
+	*t = 0
+	return true
+}

@@ -1,0 +1,169 @@
+package ppp
+
+import "fmt"
+
+func (p Protocol) String() string {
+	switch p {
+	case ProtoIPv4:
+		return "IPv4"
+	case ProtoIPv6:
+		return "IPv6"
+	case ProtoIPCP:
+		return "IPCP"
+	case ProtoIPV6CP:
+		return "IPV6CP"
+	case ProtoCCP:
+		return "CCP"
+	case ProtoLCP:
+		return "LCP"
+	case ProtoPAP:
+		return "PAP"
+	case ProtoCHAP:
+		return "CHAP"
+	}
+	return fmt.Sprintf("protocol 0x%04x", uint16(p))
+}
+
+func (m AuthMethod) String() string {
+	switch m {
+	case AuthNone:
+		return "none"
+	case AuthPAP:
+		return "PAP"
+	case AuthCHAPMD5:
+		return "CHAP-MD5"
+	}
+	return fmt.Sprintf("AuthMethod(%d)", uint8(m))
+}
+
+func (m IPv4Mode) String() string {
+	switch m {
+	case IPv4Off:
+		return "off"
+	case IPv4Own:
+		return "own"
+	case IPv4Request:
+		return "request"
+	case IPv4Unnumbered:
+		return "unnumbered"
+	}
+	return fmt.Sprintf("IPv4Mode(%d)", uint8(m))
+}
+
+func (p Phase) String() string {
+	switch p {
+	case PhaseDead:
+		return "dead"
+	case PhaseEstablish:
+		return "establish"
+	case PhaseAuthenticate:
+		return "authenticate"
+	case PhaseNetwork:
+		return "network"
+	case PhaseTerminate:
+		return "terminate"
+	}
+	return fmt.Sprintf("Phase(%d)", uint8(p))
+}
+
+func (s Stage) String() string {
+	switch s {
+	case StageLCP:
+		return "LCP"
+	case StageAuth:
+		return "user authentication"
+	case StageAddress:
+		return "address"
+	case StageUp:
+		return "up"
+	}
+	return fmt.Sprintf("Stage(%d)", uint8(s))
+}
+
+func (r Reason) String() string {
+	switch r {
+	case ReasonNone:
+		return "none"
+	case ReasonLocal:
+		return "closed here"
+	case ReasonPeer:
+		return "closed by the peer"
+	case ReasonNoAnswer:
+		return "no answer"
+	case ReasonNoAgreement:
+		return "no agreement on LCP options"
+	case ReasonAuthRefused:
+		return "the peer refuses to authenticate"
+	case ReasonAuthFailed:
+		return "authentication failed"
+	case ReasonAuthTimeout:
+		return "authentication timed out"
+	case ReasonEcho:
+		return "LCP echo unanswered"
+	case ReasonIdle:
+		return "idle timeout"
+	case ReasonSessionTime:
+		return "session timeout"
+	case ReasonLoop:
+		return "line looped back"
+	case ReasonNoNetwork:
+		return "no network protocol"
+	case ReasonProtocolError:
+		return "protocol error"
+	}
+	return fmt.Sprintf("Reason(%d)", uint8(r))
+}
+
+func (s state) String() string {
+	switch s {
+	case stInitial:
+		return "Initial"
+	case stStarting:
+		return "Starting"
+	case stClosed:
+		return "Closed"
+	case stStopped:
+		return "Stopped"
+	case stClosing:
+		return "Closing"
+	case stStopping:
+		return "Stopping"
+	case stReqSent:
+		return "Req-Sent"
+	case stAckRcvd:
+		return "Ack-Rcvd"
+	case stAckSent:
+		return "Ack-Sent"
+	case stOpened:
+		return "Opened"
+	}
+	return fmt.Sprintf("state(%d)", uint8(s))
+}
+
+func (c code) String() string {
+	switch c {
+	case codeConfigureRequest:
+		return "Configure-Request"
+	case codeConfigureAck:
+		return "Configure-Ack"
+	case codeConfigureNak:
+		return "Configure-Nak"
+	case codeConfigureReject:
+		return "Configure-Reject"
+	case codeTerminateRequest:
+		return "Terminate-Request"
+	case codeTerminateAck:
+		return "Terminate-Ack"
+	case codeCodeReject:
+		return "Code-Reject"
+	case codeProtocolReject:
+		return "Protocol-Reject"
+	case codeEchoRequest:
+		return "Echo-Request"
+	case codeEchoReply:
+		return "Echo-Reply"
+	case codeDiscardRequest:
+		return "Discard-Request"
+	}
+	return fmt.Sprintf("code %d", uint8(c))
+}

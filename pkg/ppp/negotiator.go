@@ -1,0 +1,382 @@
+package ppp
+
+import "bytes"
+
+// Negotiation is the mutable state of one run of the automaton, part of a Record. Its slices are replaced, never
+// written in place.
+type Negotiation struct {
+	State    state
+	Restarts int  // the restart counter
+	Deadline Time // of the restart timer; 0 when it does not run
+	ID       uint8
+	SentID   uint8  // of the latest Configure-Request
+	Sent     []byte // its options
+	Replied  bool   // a valid answer to it has come
+	AckedID  uint8  // of the latest Configure-Request that was acknowledged
+	Acked    []byte // its options
+	AckedAt  Time
+	Naks     int  // sent in a row without an Ack (Max-Failure, RFC 1661, 4.6)
+	Refusals int  // Naks and Rejects sent in a row without an Ack
+	Refused  int  // Naks and Rejects received in a row without an Ack
+	Rounds   int  // Acks received since it was last open
+	Holding  bool // the peer's Configure-Request waits for the owner's word
+	HeldID   uint8
+	Held     []byte // its options
+}
+
+// maxGoodbye bounds the text of a Terminate-Request, in octets.
+const maxGoodbye = 120
+
+// change is what a layer is told about its automaton.
+type change uint8
+
+const (
+	layerUp change = iota
+	layerDown
+	layerFinished
+)
+
+// layer is what distinguishes one control protocol from another.
+type layer interface {
+	// wishes returns the options of our next Configure-Request.
+	wishes() []byte
+	// judge weighs the peer's Configure-Request.
+	judge(opts []option) verdict
+	// accept takes over what the peer asked for: it has been judged good.
+	accept(opts []option)
+	// refused adapts the wishes to a Configure-Nak or Configure-Reject. False: no agreement is possible.
+	refused(c code, opts []option) bool
+	// changed reports This-Layer-Up, -Down and -Finished.
+	changed(c change)
+}
+
+// verdict collects the answer to a Configure-Request.
+type verdict struct {
+	rejected []byte // options as received, in their order
+	naked    []byte // options with the values that we would accept
+	doubtful []byte // the options behind naked, as received
+	asked    []byte // options that the peer left out and that we want to see
+	hold     bool   // nothing can be said before the owner answers
+}
+
+func (v *verdict) reject(o option) { v.rejected = append(v.rejected, o.raw...) }
+
+func (v *verdict) nak(o option, data ...byte) {
+	v.naked = appendOption(v.naked, o.typ, data...)
+	v.doubtful = append(v.doubtful, o.raw...)
+}
+
+func (v *verdict) ask(typ uint8, data ...byte) { v.asked = appendOption(v.asked, typ, data...) }
+
+// negotiator runs the automaton of RFC 1661, 4 for one protocol. It is made for a step and thrown away; what lasts is
+// in s.
+type negotiator struct {
+	l     *Link
+	s     *Negotiation
+	proto Protocol
+	layer layer
+
+	in    packet // the packet being answered
+	reply code   // Configure-Ack, -Nak or -Reject, and its options
+	opts  []byte
+}
+
+// fire does one event: the only way to another state.
+func (n *negotiator) fire(t trigger) {
+	do, to, ok := n.s.State.on(t)
+	if !ok {
+		return
+	}
+	n.become(to)
+	n.perform(do)
+}
+
+func (n *negotiator) become(to state) {
+	if n.s.State != to {
+		n.s.State = to
+		n.l.out.Persist = true
+	}
+	if !to.timed() {
+		n.s.Deadline = 0
+	}
+}
+
+func (n *negotiator) perform(do actions) {
+	for a := actTLD; a <= actTLF; a <<= 1 {
+		switch do & a {
+		case actTLD:
+			n.layer.changed(layerDown)
+		case actIRC:
+			n.s.Restarts = n.l.cfg.MaxConfigure
+			if n.s.State == stClosing || n.s.State == stStopping {
+				n.s.Restarts = n.l.cfg.MaxTerminate
+			}
+		case actZRC:
+			// One restart period lets our Terminate-Ack arrive before the link goes (RFC 1661, 4.4, zrc).
+			n.s.Restarts = 0
+			n.s.Deadline = n.l.now + n.l.cfg.Restart
+		case actSCR:
+			n.sendRequest()
+		case actSCA, actSCN:
+			n.send(n.reply, n.in.id, n.opts)
+		case actSTR:
+			n.s.Restarts--
+			n.s.Deadline = n.l.now + n.l.cfg.Restart
+			n.send(codeTerminateRequest, n.nextID(), n.goodbye())
+		case actSTA:
+			n.send(codeTerminateAck, n.answerID())
+		case actSCJ:
+			n.send(codeCodeReject, n.nextID(), truncate(n.in.raw, int(n.l.s.LCP.PeerMRU)-packetHeader))
+		case actSER:
+			n.l.answerEcho(n.in)
+		case actTLU:
+			n.s.Rounds = 0
+			n.layer.changed(layerUp)
+		case actTLS:
+		case actTLF:
+			n.layer.changed(layerFinished)
+		}
+	}
+}
+
+// sendRequest sends a Configure-Request. A retransmission keeps its identifier, so that a late answer still counts.
+func (n *negotiator) sendRequest() {
+	opts := n.layer.wishes()
+	if n.s.Replied || n.s.SentID == 0 || !bytes.Equal(opts, n.s.Sent) {
+		n.s.SentID = n.nextID()
+	}
+	n.s.Sent, n.s.Replied = opts, false
+	n.s.Restarts--
+	n.s.Deadline = n.l.now + n.l.cfg.Restart
+	n.l.out.Persist = true
+	n.send(codeConfigureRequest, n.s.SentID, opts)
+}
+
+func (n *negotiator) send(c code, id uint8, data ...[]byte) {
+	n.l.out.Frames = append(n.l.out.Frames, newFrame(n.proto, c, id, data...))
+}
+
+// nextID never returns 0, which stands for "none yet".
+func (n *negotiator) nextID() uint8 {
+	n.s.ID++
+	if n.s.ID == 0 {
+		n.s.ID = 1
+	}
+	return n.s.ID
+}
+
+// answerID is the identifier of a Terminate-Ack: that of the request, or a new one when it answers something else.
+func (n *negotiator) answerID() uint8 {
+	if n.in.code == codeTerminateRequest {
+		return n.in.id
+	}
+	return n.nextID()
+}
+
+// goodbye is the data of a Terminate-Request: a word for the peer's log when the whole link ends.
+func (n *negotiator) goodbye() []byte {
+	if n.proto != ProtoLCP {
+		return nil
+	}
+	return truncate([]byte(n.l.s.Goodbye), maxGoodbye)
+}
+
+// expire fires the restart timer.
+func (n *negotiator) expire() {
+	if n.s.Deadline == 0 || n.s.Deadline > n.l.now {
+		return
+	}
+	n.s.Deadline = 0
+	if n.s.Restarts > 0 {
+		n.fire(trTimeoutMore)
+		return
+	}
+	n.fire(trTimeoutLast)
+}
+
+// receive handles one packet of the protocol. Codes above Code-Reject are LCP's own and are handled by it before.
+func (n *negotiator) receive(p packet) {
+	n.in = p
+	if n.s.State <= stStarting {
+		return // the lower layer is down (RFC 1661, 3.4: silently discarded)
+	}
+	switch p.code {
+	case codeConfigureRequest:
+		n.configureRequest(p)
+	case codeConfigureAck:
+		if n.answersOurs(p) && bytes.Equal(p.data, n.s.Sent) {
+			n.acked()
+		}
+	case codeConfigureNak, codeConfigureReject:
+		n.configureRefused(p)
+	case codeTerminateRequest:
+		n.fire(trTerminate)
+	case codeTerminateAck:
+		n.fire(trTermAck)
+	case codeCodeReject:
+		n.codeRejected(p)
+	case codeProtocolReject, codeEchoRequest, codeEchoReply, codeDiscardRequest:
+		n.fire(trUnknown)
+	default:
+		n.fire(trUnknown)
+	}
+}
+
+// acked takes a valid Configure-Ack. A peer that goes on acknowledging and never asks for anything itself must not keep
+// the automaton busy for ever: every Ack starts the restart counter anew.
+func (n *negotiator) acked() {
+	n.s.Replied, n.s.Refused = true, 0
+	n.s.Rounds++
+	if n.s.Rounds > n.l.cfg.tolerance() {
+		n.abandon()
+		return
+	}
+	n.fire(trAck)
+}
+
+// answersOurs says whether p answers the latest Configure-Request for the first time. A second copy of an answer is
+// discarded: taking it for the crossed connection of RFC 1661, 4.3 would let a network that duplicates frames tear
+// down an open link.
+func (n *negotiator) answersOurs(p packet) bool {
+	if !n.s.State.negotiating() {
+		return true // no request is out; the automaton answers for itself
+	}
+	return n.s.SentID != 0 && p.id == n.s.SentID && !n.s.Replied
+}
+
+func (n *negotiator) configureRequest(p packet) {
+	opts, ok := parseOptions(p.data)
+	if !ok {
+		n.l.anomaly(n.proto.String() + " Configure-Request with broken options")
+		return
+	}
+	if !n.s.State.negotiating() {
+		n.fire(trRequestGood)
+		return
+	}
+	if n.repeated(p) {
+		n.send(codeConfigureAck, p.id, p.data)
+		return
+	}
+	n.s.Holding, n.s.Held = false, nil
+	v := n.layer.judge(opts)
+	if !n.s.State.negotiating() {
+		return // the layer gave up
+	}
+	switch {
+	case len(v.rejected) > 0:
+		n.refuse(codeConfigureReject, v.rejected)
+	case v.hold:
+		n.s.Holding, n.s.HeldID, n.s.Held = true, p.id, bytes.Clone(p.data)
+	case len(v.naked)+len(v.asked) > 0 && n.s.Naks < n.l.cfg.MaxFailure:
+		n.s.Naks++
+		n.refuse(codeConfigureNak, append(v.naked, v.asked...))
+	case len(v.doubtful) > 0:
+		// Max-Failure Naks did not convince the peer (RFC 1661, 4.6).
+		n.refuse(codeConfigureReject, v.doubtful)
+	default:
+		n.layer.accept(opts)
+		n.s.Naks, n.s.Refusals = 0, 0
+		n.s.AckedID, n.s.Acked, n.s.AckedAt = p.id, bytes.Clone(p.data), n.l.now
+		n.reply, n.opts = codeConfigureAck, p.data
+		n.fire(trRequestGood)
+	}
+}
+
+// repeated says whether p is a copy of the request that was acknowledged within the last restart period: a duplicate of
+// the network, or sent again because our Ack was lost. It gets the same Ack; renegotiating would only prolong things. Any
+// later or different request means that the peer starts anew.
+func (n *negotiator) repeated(p packet) bool {
+	return n.s.State == stOpened && p.id == n.s.AckedID && n.l.now-n.s.AckedAt <= n.l.cfg.Restart &&
+		bytes.Equal(p.data, n.s.Acked)
+}
+
+// release judges the held request again.
+func (n *negotiator) release() {
+	if n.s.Holding {
+		n.receive(packet{code: codeConfigureRequest, id: n.s.HeldID, data: n.s.Held})
+	}
+}
+
+func (n *negotiator) refuse(c code, opts []byte) {
+	n.s.Refusals++
+	if n.s.Refusals > n.l.cfg.tolerance() {
+		n.abandon()
+		return
+	}
+	n.reply, n.opts = c, opts
+	n.fire(trRequestBad)
+}
+
+func (n *negotiator) configureRefused(p packet) {
+	if !n.answersOurs(p) {
+		return
+	}
+	if !n.s.State.negotiating() {
+		n.fire(trNak)
+		return
+	}
+	opts, ok := parseOptions(p.data)
+	if !ok || len(opts) == 0 || p.code == codeConfigureReject && !subset(opts, n.s.Sent) {
+		n.l.anomaly(n.proto.String() + " Configure-Nak or -Reject that fits no request of ours")
+		return
+	}
+	n.s.Replied = true
+	n.s.Refused++
+	if n.s.Refused > n.l.cfg.tolerance() || !n.layer.refused(p.code, opts) {
+		n.abandon()
+		return
+	}
+	n.fire(trNak)
+}
+
+// subset says whether every option stands octet for octet in the request sent.
+func subset(opts []option, sent []byte) bool {
+	ours, _ := parseOptions(sent)
+	for _, o := range opts {
+		found := false
+		for _, w := range ours {
+			found = found || bytes.Equal(o.raw, w.raw)
+		}
+		if !found {
+			return false
+		}
+	}
+	return true
+}
+
+// abandon gives up negotiating: LCP takes the link with it, an NCP only itself (P265).
+func (n *negotiator) abandon() {
+	if n.proto == ProtoLCP {
+		n.l.fail(ReasonNoAgreement, false, "")
+		return
+	}
+	n.fire(trClose)
+}
+
+// codeRejected tells a permitted reject from a catastrophic one: nothing works without the codes 1 to 7.
+func (n *negotiator) codeRejected(p packet) {
+	if len(p.data) == 0 {
+		return
+	}
+	c := code(p.data[0])
+	if c == 0 || c > codeCodeReject {
+		if n.proto == ProtoLCP && c == codeEchoRequest {
+			n.l.s.EchoAt, n.l.s.EchoMissed = 0, 0
+			n.l.anomaly("the peer rejects LCP Echo-Request: keep-alive is off")
+		}
+		n.fire(trRejectGood)
+		return
+	}
+	n.rejectedForGood()
+}
+
+// rejectedForGood is RXJ-.
+func (n *negotiator) rejectedForGood() {
+	if n.proto == ProtoLCP {
+		n.l.note(ReasonProtocolError, true, "")
+	}
+	n.fire(trRejectBad)
+}
+
+func truncate(b []byte, n int) []byte { return b[:min(len(b), max(n, 0))] }

@@ -1,0 +1,86 @@
+package ppp
+
+import "fmt"
+
+// recordVersion changes when an older Record can no longer be read.
+const recordVersion = 1
+
+// Record is everything about a link that changes, for a new process to carry on without the peer noticing. It holds times
+// of the machine's boot-time clock and no secret of Config. It can be encoded with encoding/json and encoding/gob; its
+// slices are shared with the link and must not be written to.
+type Record struct {
+	Version int
+	Phase   Phase
+	LCP     LCPRecord
+	IPCP    IPCPRecord
+	IPV6CP  IPV6CPRecord
+
+	Authenticator AuthenticatorRecord
+	Claimant      ClaimantRecord
+	PeerName      []byte // authenticated
+
+	PassiveUntil Time
+	AuthDeadline Time
+	EchoAt       Time
+	EchoMissed   int
+	IdleAt       Time
+	SessionAt    Time
+
+	BeenUp    bool   // an NCP has been open
+	PeerLeft  bool   // a Terminate-Request came before LCP was open
+	PeerWords string // its text
+	Goodbye   string // the text of our Terminate-Request
+	End       EvLinkDown
+	Dead      bool
+}
+
+// Record returns the link's state.
+func (l *Link) Record() Record { return l.s }
+
+// Restore makes a link go on where r was taken; nothing is renegotiated. cfg is that of the old link. Events that wait
+// for the owner's answer are sent again, except a PAP EvAuthRequest: the password is not recorded, so it follows when
+// the peer repeats its request.
+func Restore(r Record, cfg Config, now Time, out *Output) (*Link, error) {
+	l := &Link{cfg: cfg.withDefaults(), s: r, now: now, out: out}
+	if err := l.checkRecord(); err != nil {
+		return nil, fmt.Errorf("restore link: %w", err)
+	}
+	defer l.leave()
+	if r.Dead {
+		return l, nil
+	}
+	if l.s.Authenticator.Progress == authAsked {
+		switch l.s.LCP.Auth {
+		case AuthPAP:
+			l.s.Authenticator.Forgotten = true
+		case AuthCHAPMD5:
+			auth{l}.askCHAP()
+		case AuthNone:
+		}
+	}
+	if l.s.IPCP.Asked && !l.s.IPCP.Answered {
+		l.event(EvAddressWanted{Wanted: l.s.IPCP.Wanted})
+	}
+	return l, nil
+}
+
+func (l *Link) checkRecord() error {
+	r := &l.s
+	if r.Version != recordVersion {
+		return fmt.Errorf("record version %d, want %d", r.Version, recordVersion)
+	}
+	if r.Phase > PhaseTerminate || r.LCP.Auth > AuthCHAPMD5 || r.LCP.Answer > AuthCHAPMD5 ||
+		r.Authenticator.Progress > authFailed || r.Claimant.Progress > authFailed {
+		return fmt.Errorf("record out of range: phase %d, authentication %d and %d", r.Phase, r.LCP.Auth, r.LCP.Answer)
+	}
+	for _, p := range [...]Protocol{ProtoLCP, ProtoIPCP, ProtoIPV6CP} {
+		s := l.negotiator(p).s.State
+		if s > stOpened {
+			return fmt.Errorf("%v state %d does not exist", p, s)
+		}
+		if p != ProtoLCP && !s.idle() && !(network{l}).wanted(p) {
+			return fmt.Errorf("%v is %v in the record, the configuration has it off", p, s)
+		}
+	}
+	return nil
+}
