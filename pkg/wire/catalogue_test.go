@@ -62,8 +62,8 @@ func TestCatalogueSaysWhatTheRFCsSay(t *testing.T) {
 		if want := strconv.Itoa(row.min + 6); want != length {
 			t.Errorf("%s: minimum length %s, want %s", row.name, want, length)
 		}
-		if max := row.max; open && max != MaxValue || !open && max != row.min {
-			t.Errorf("%s: maximum value %d", row.name, max)
+		if open && row.max != MaxValue || !open && row.max != row.min {
+			t.Errorf("%s: maximum value %d", row.name, row.max)
 		}
 		if f[2] != "-" && row.mandatory != (f[2] == "1") {
 			t.Errorf("%s: M %v", row.name, row.mandatory)

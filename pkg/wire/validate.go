@@ -91,7 +91,8 @@ func (v *validation) recognise(a AVP) *attribute {
 		return nil
 	}
 	row := lookup(a.Type)
-	if row == nil || row.nameOnly && !(v.opts.PRE13 && a.Type == AVPPacketProcDelay) {
+	delay13 := v.opts.PRE13 && a.Type == AVPPacketProcDelay
+	if row == nil || row.nameOnly && !delay13 {
 		return nil
 	}
 	return row
@@ -109,7 +110,7 @@ func (v *validation) belongs(t AVPType, row *attribute) bool {
 // fits reports whether a value of n octets has a length that the AVP can have. Between a Result Code alone and one with
 // an error code there is nothing (P56).
 func (row *attribute) fits(n int) bool {
-	return n >= row.min && n <= row.max && !(row.kind == kindResult && n == 3)
+	return n >= row.min && n <= row.max && (row.kind != kindResult || n != 3)
 }
 
 // checkValue blames values that no peer may send (P35, P36). An id of 0 in a StopCCN or CDN is only noted: a message

@@ -35,18 +35,18 @@ func types(m Message) []AVPType {
 }
 
 // wantProblem checks that err is a *Problem of that kind and code which blames that AVP.
-func wantProblem(t *testing.T, err error, kind ProblemKind, code uint16, vendor uint16, attribute AVPType) *Problem {
+func wantProblem(t *testing.T, err error, kind ProblemKind, code uint16, vendor uint16, attribute AVPType) Problem {
 	t.Helper()
 	var p *Problem
 	if !errors.As(err, &p) {
 		t.Errorf("got %v, want a %v problem", err, kind)
-		return &Problem{}
+		return Problem{}
 	}
 	if p.Kind != kind || p.Code != code || p.Vendor != vendor || p.Type != attribute {
 		t.Errorf("got %v problem, code %d, AVP %d/%d (%s); want %v, %d, %d/%d",
 			p.Kind, p.Code, p.Vendor, p.Type, p.Text, kind, code, vendor, attribute)
 	}
-	return p
+	return *p
 }
 
 func TestMinimalMessagesAreValid(t *testing.T) {
