@@ -16,6 +16,12 @@ func (t *Tunnel) Do(now Time, c Command, out *Output) {
 		if t.state != TunnelClosing {
 			st.close(CauseLocal, c.Result)
 		}
+	case CmdForget:
+		st.lost(CauseLocal, wire.Result{})
+	case CmdProbe:
+		if t.state == TunnelEstablished && len(t.ch.Queue) == 0 {
+			st.send(nil, wire.NewMessage(wire.MsgHello))
+		}
 	case CmdHeard:
 		t.lastHeard = max(t.lastHeard, min(c.At, now))
 	case CmdOpenSession:
