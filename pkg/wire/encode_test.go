@@ -288,6 +288,7 @@ func TestResultAVPForms(t *testing.T) {
 		{Result{Code: 2, Error: 8, HasError: true, Text: "x"}, "0002 0008 78", "0002 0006 78"},
 		{Result{Code: 2, Error: 8, HasError: true}, "0002 0008", "0002 0006 756e6b6e6f776e206d616e6461746f727920415650"},
 		{Result{Code: 5, Error: 0x0100, HasError: true}, "0005 0100", "0005 0100"},
+		{Result{Code: 5, Error: 8, HasError: true}, "0005 0008", "0005 0008"}, // a version, not an error
 		{Result{Code: 1, Text: "a\xffb"}, "0001 0000 613f62", "0001 0000 613f62"},
 	} {
 		for _, form := range []struct {

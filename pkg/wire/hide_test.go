@@ -321,6 +321,15 @@ func TestHidingWithoutSecretHidesNothing(t *testing.T) {
 	}
 }
 
+func TestCiphertextIsNotHiddenAgain(t *testing.T) {
+	t.Parallel()
+	a := AVP{Mandatory: true, Hidden: true, Type: AVPCalledNumber, Value: []byte("cipher")}
+	m := parseDatagram(t, AppendMessage(nil, 0, 0, 0, 0, NewMessage(MsgICRQ, a), &Hiding{Secret: testSecret, Random: entropy(1)}))
+	if diff := cmp.Diff([]AVP{a}, m.AVPs); diff != "" {
+		t.Error(diff)
+	}
+}
+
 func TestPaddingAndVectorsAreFresh(t *testing.T) {
 	t.Parallel()
 	// P45: equal values get different lengths; P40: every message gets its own vector.
