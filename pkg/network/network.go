@@ -1,6 +1,13 @@
 package network
 
-import "net/netip"
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"os"
+)
 
 // Protocol is the routing protocol id that marks our routes in the kernel ("ip route ... proto 121").
 const Protocol = 121
@@ -19,4 +26,290 @@ type Interface struct {
 	Masquerade bool           // source NAT of what leaves here (S168)
 	MSSClamp   bool           // TCP MSS follows the path MTU
 	Endpoint   netip.Addr     // the tunnel's outer peer: kept off this interface by a host route, so that no loop can form
+}
+
+// Manager applies desired states. It is safe for concurrent use; calls wait for each other, as the kernel would make them,
+// and block on netlink: they belong on an executor.
+type Manager struct {
+	log *slog.Logger
+	nl  *rtnl
+	nft *nft
+
+	// busy is a lock that a context can give up on. It guards everything below.
+	busy    chan struct{}
+	owners  map[string]*owned
+	outer   map[netip.Addr]*hostRoute
+	demands map[string]*Demand
+}
+
+// owned is what one owner asked for last.
+type owned struct {
+	want  Interface
+	index int          // of the interface, as it was then
+	held  []netip.Addr // endpoints whose host route it needs
+}
+
+// New opens the manager's netlink sockets, in the network namespace of the calling thread.
+func New(log *slog.Logger) (*Manager, error) {
+	if log == nil {
+		log = slog.New(slog.DiscardHandler)
+	}
+	nl, err := openRtnl()
+	if err != nil {
+		return nil, fmt.Errorf("open rtnetlink: %w", err)
+	}
+	return &Manager{
+		log: log, nl: nl, nft: &nft{},
+		busy: make(chan struct{}, 1), owners: make(map[string]*owned),
+		outer: make(map[netip.Addr]*hostRoute), demands: make(map[string]*Demand),
+	}, nil
+}
+
+func (m *Manager) lock(ctx context.Context) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	select {
+	case m.busy <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (m *Manager) unlock() { <-m.busy }
+
+// Apply makes an interface and what goes with it as wanted, whatever it was before; applying the same again repairs what is
+// missing and changes nothing else. The owner is a name of the caller's choice for the call that has the interface; an owner
+// has one interface, and an interface one owner: the last to apply it.
+//
+// A route that cannot be installed does not keep the others from being: the error then joins what failed. An interface that
+// does not exist gives an error that matches os.ErrNotExist. After any error Remove takes back what was done.
+func (m *Manager) Apply(ctx context.Context, owner string, want Interface) error {
+	if err := m.lock(ctx); err != nil {
+		return fmt.Errorf("apply interface %s: %w", want.Name, err)
+	}
+	defer m.unlock()
+	if err := m.apply(ctx, owner, want); err != nil {
+		return fmt.Errorf("apply interface %s: %w", want.Name, remedy(err))
+	}
+	return nil
+}
+
+func (m *Manager) apply(ctx context.Context, owner string, want Interface) error {
+	if before, ok := m.owners[owner]; ok && before.want.Name != want.Name {
+		if err := m.remove(owner); err != nil {
+			return err
+		}
+	}
+	for other, o := range m.owners {
+		if other != owner && o.want.Name == want.Name {
+			// A pooled interface came to a new call before the old one was taken down.
+			m.release(other, o, netip.Addr{})
+			delete(m.owners, other)
+		}
+	}
+	link, err := m.nl.link(want.Name)
+	if err != nil {
+		return err
+	}
+	o := m.owners[owner]
+	if o == nil {
+		o = &owned{}
+		m.owners[owner] = o
+	}
+	o.want, o.index = want, link.index
+	target := targetOf(want)
+	if target.guard.IsValid() {
+		if err := m.hold(owner, o, target.guard); err != nil {
+			return fmt.Errorf("host route to %v, which the routes of this interface cover: %w", target.guard, err)
+		}
+	}
+	have, err := m.nl.observe(link)
+	if err != nil {
+		return err
+	}
+	var failures []error
+	for _, op := range plan(target, have) {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if err := m.do(owner, link, op); err != nil {
+			failures = append(failures, fmt.Errorf("%v: %w", op, err))
+			if op.kind != opAddRoute {
+				return errors.Join(failures...)
+			}
+		}
+	}
+	m.release(owner, o, target.guard)
+	if err := m.nft.member(want.Name, want.Masquerade && want.IPv4, want.MSSClamp); err != nil {
+		failures = append(failures, err)
+	}
+	return errors.Join(failures...)
+}
+
+// do performs one operation of a plan.
+func (m *Manager) do(owner string, l link, op operation) error {
+	switch op.kind {
+	case opNoAutoAddress:
+		return m.nl.noAutoAddress(l)
+	case opSetMTU:
+		return m.nl.setMTU(l, op.mtu)
+	case opUp:
+		return m.nl.setUp(l)
+	case opDelAddress:
+		return m.nl.changeAddress(l, op.address, false)
+	case opAddAddress:
+		return m.nl.changeAddress(l, op.address, true)
+	case opAddRoute:
+		return m.addRoute(owner, l, op.route)
+	case opDelRoute:
+		return m.nl.delRoute(l, op.route)
+	}
+	return fmt.Errorf("%v: unknown operation", op)
+}
+
+// addRoute adds a route, and where another has its place says which, or takes the place of one that a dead daemon left.
+func (m *Manager) addRoute(owner string, l link, r route) error {
+	err := m.nl.addRoute(l, r)
+	if !errors.Is(err, os.ErrExist) {
+		return err
+	}
+	rivals, err := m.nl.routesTo(r)
+	if err != nil {
+		return err
+	}
+	for _, rival := range rivals {
+		if rival.index == l.index {
+			return nil
+		}
+		if rival.protocol != Protocol {
+			return fmt.Errorf("another route exists: %v; remove it, or give this call's routes another metric", rival)
+		}
+		for other, o := range m.owners {
+			if other != owner && o.index == rival.index {
+				return fmt.Errorf("another call has it: %s, %v; give one of them another metric", other, rival)
+			}
+		}
+	}
+	return m.nl.replaceRoute(l, r)
+}
+
+// Remove takes back what Apply did for this owner: routes, addresses, set memberships, the host route once nobody needs it;
+// the interface is left down, since a pooled one must be that before it is connected anew. An owner that has nothing is no
+// error, nor is an interface that is gone.
+func (m *Manager) Remove(ctx context.Context, owner string) error {
+	if err := m.lock(ctx); err != nil {
+		return fmt.Errorf("remove interface of %s: %w", owner, err)
+	}
+	defer m.unlock()
+	if err := m.remove(owner); err != nil {
+		return fmt.Errorf("remove interface of %s: %w", owner, remedy(err))
+	}
+	return nil
+}
+
+func (m *Manager) remove(owner string) error {
+	o, ok := m.owners[owner]
+	if !ok {
+		return nil
+	}
+	delete(m.owners, owner)
+	err := m.nft.member(o.want.Name, false, false)
+	link, linkErr := m.nl.link(o.want.Name)
+	switch {
+	case errors.Is(linkErr, os.ErrNotExist), linkErr == nil && link.index != o.index:
+		linkErr = nil
+	case linkErr == nil:
+		linkErr = m.clear(link)
+	}
+	// Last, so that the endpoint is never left to the routes that cover it.
+	m.release(owner, o, netip.Addr{})
+	return errors.Join(err, linkErr)
+}
+
+// clear takes an interface down, which drops its routes, and removes our addresses.
+func (m *Manager) clear(l link) error {
+	have, err := m.nl.observe(l)
+	if err != nil {
+		return err
+	}
+	failures := []error{m.nl.setDown(l)}
+	for _, a := range have.addresses {
+		if a.ours && a.local.Is4() {
+			failures = append(failures, m.nl.changeAddress(l, a, false))
+		}
+	}
+	return errors.Join(failures...)
+}
+
+// Sweep removes what an earlier daemon left: routes with our protocol and set members that belong neither to an owner nor to
+// an interface named in keep, which are those whose calls go on and are applied later. Host routes that a kept route needs
+// stay.
+func (m *Manager) Sweep(ctx context.Context, keep []string) error {
+	if err := m.lock(ctx); err != nil {
+		return fmt.Errorf("sweep: %w", err)
+	}
+	defer m.unlock()
+	if err := m.sweep(keep); err != nil {
+		return fmt.Errorf("sweep: %w", remedy(err))
+	}
+	return nil
+}
+
+func (m *Manager) sweep(keep []string) error {
+	kept := make(map[string]bool)
+	for _, name := range keep {
+		kept[name] = true
+	}
+	for _, o := range m.owners {
+		kept[o.want.Name] = true
+	}
+	for name := range m.demands {
+		kept[name] = true
+	}
+	marked, err := m.nl.marked()
+	if err != nil {
+		return err
+	}
+	held := make(map[netip.Addr]bool)
+	for endpoint := range m.outer {
+		held[endpoint] = true
+	}
+	var failures []error
+	for _, r := range stale(marked, kept, held) {
+		failures = append(failures, m.nl.delMarked(r))
+	}
+	failures = append(failures, m.nft.retain(kept))
+	return errors.Join(failures...)
+}
+
+// Close closes the manager's sockets and what still waits for a first packet. It leaves interfaces and routes alone: sessions
+// may live on. The nftables table goes when no interface is in it.
+func (m *Manager) Close() error {
+	for _, d := range m.waiting() {
+		_ = d.Close()
+	}
+	if err := m.lock(context.Background()); err != nil {
+		return err
+	}
+	defer m.unlock()
+	err := m.nft.close()
+	m.nl.close()
+	if err != nil {
+		return fmt.Errorf("close: %w", err)
+	}
+	return nil
+}
+
+func (m *Manager) waiting() []*Demand {
+	if m.lock(context.Background()) != nil {
+		return nil
+	}
+	defer m.unlock()
+	var all []*Demand
+	for _, d := range m.demands {
+		all = append(all, d)
+	}
+	return all
 }

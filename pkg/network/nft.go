@@ -1,0 +1,219 @@
+package network
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+
+	"github.com/google/nftables"
+	"github.com/google/nftables/expr"
+	"golang.org/x/sys/unix"
+)
+
+// Names in our nftables table.
+const (
+	tableName     = "l2tpd"
+	setMasquerade = "masquerade"
+	setClamp      = "mssclamp"
+)
+
+// nft keeps one table whose rules never change; an interface joins and leaves its sets. It opens nothing before it is needed:
+// a host without nf_tables works as long as no call asks for NAT or clamping.
+type nft struct {
+	conn *nftables.Conn
+	// members of each set, as the kernel has them; nil until read.
+	members map[string][]string
+}
+
+// member makes an interface a member of exactly the sets asked for.
+func (n *nft) member(name string, masquerade, clamp bool) error {
+	wanted := masquerade || clamp
+	if err := n.load(); err != nil {
+		if !wanted {
+			return nil // what cannot be read has no members of ours
+		}
+		return n.explain(err)
+	}
+	for _, s := range []struct {
+		set  string
+		want bool
+	}{{setMasquerade, masquerade}, {setClamp, clamp}} {
+		if s.want == slices.Contains(n.members[s.set], name) {
+			continue
+		}
+		if err := n.change(s.set, name, s.want); err != nil {
+			return n.explain(fmt.Errorf("%s of %s: %w", s.set, name, err))
+		}
+	}
+	return nil
+}
+
+// retain drops every member that is not kept.
+func (n *nft) retain(kept map[string]bool) error {
+	if err := n.load(); err != nil {
+		return nil // nothing there
+	}
+	for _, set := range []string{setMasquerade, setClamp} {
+		for _, name := range slices.Clone(n.members[set]) {
+			if kept[name] {
+				continue
+			}
+			if err := n.change(set, name, false); err != nil {
+				return n.explain(fmt.Errorf("%s of %s: %w", set, name, err))
+			}
+		}
+	}
+	return nil
+}
+
+// close removes the table when it has no members.
+func (n *nft) close() error {
+	if n.conn == nil {
+		return nil
+	}
+	empty := len(n.members[setMasquerade])+len(n.members[setClamp]) == 0
+	if n.members != nil && empty {
+		n.conn.DelTable(table())
+		if err := n.conn.Flush(); err != nil && !errors.Is(err, os.ErrNotExist) {
+			return errors.Join(err, n.conn.CloseLasting())
+		}
+	}
+	return n.conn.CloseLasting()
+}
+
+func table() *nftables.Table {
+	return &nftables.Table{Name: tableName, Family: nftables.TableFamilyINet}
+}
+
+func set(name string) *nftables.Set {
+	return &nftables.Set{Table: table(), Name: name, KeyType: nftables.TypeIFName}
+}
+
+func element(name string) []nftables.SetElement {
+	key := make([]byte, unix.IFNAMSIZ)
+	copy(key, name)
+	return []nftables.SetElement{{Key: key}}
+}
+
+// load reads the members that an earlier daemon left; no table means none.
+func (n *nft) load() error {
+	if n.members != nil {
+		return nil
+	}
+	if n.conn == nil {
+		conn, err := nftables.New(nftables.AsLasting())
+		if err != nil {
+			return err
+		}
+		n.conn = conn
+	}
+	members := make(map[string][]string)
+	for _, name := range []string{setMasquerade, setClamp} {
+		elements, err := n.conn.GetSetElements(set(name))
+		if errors.Is(err, os.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		for _, e := range elements {
+			members[name] = append(members[name], unix.ByteSliceToString(e.Key))
+		}
+	}
+	n.members = members
+	return nil
+}
+
+// change adds or deletes one member. Where the table is missing (first use, or an administrator flushed the rule set) it is
+// made, with all its members.
+func (n *nft) change(set, name string, add bool) error {
+	before := slices.Clone(n.members[set])
+	if add {
+		n.members[set] = append(n.members[set], name)
+	} else {
+		n.members[set] = slices.DeleteFunc(n.members[set], func(m string) bool { return m == name })
+	}
+	err := n.flushChange(set, name, add)
+	if errors.Is(err, os.ErrNotExist) {
+		err = n.build()
+	}
+	if err != nil {
+		n.members[set] = before
+	}
+	return err
+}
+
+func (n *nft) flushChange(setName, name string, add bool) error {
+	change := n.conn.SetDeleteElements
+	if add {
+		change = n.conn.SetAddElements
+	}
+	return errors.Join(change(set(setName), element(name)), n.conn.Flush())
+}
+
+// build makes the table as it is to be, in one transaction.
+func (n *nft) build() error {
+	t := n.conn.AddTable(table())
+	for _, name := range []string{setMasquerade, setClamp} {
+		var elements []nftables.SetElement
+		for _, m := range n.members[name] {
+			elements = append(elements, element(m)...)
+		}
+		if err := n.conn.AddSet(set(name), elements); err != nil {
+			return err
+		}
+	}
+	nat := n.conn.AddChain(&nftables.Chain{
+		Name: "postrouting", Table: t, Type: nftables.ChainTypeNAT,
+		Hooknum: nftables.ChainHookPostrouting, Priority: nftables.ChainPriorityNATSource,
+	})
+	clamp := n.conn.AddChain(&nftables.Chain{
+		Name: "forward", Table: t, Type: nftables.ChainTypeFilter,
+		Hooknum: nftables.ChainHookForward, Priority: nftables.ChainPriorityMangle,
+	})
+	n.conn.FlushChain(nat)
+	n.conn.FlushChain(clamp)
+	n.conn.AddRule(&nftables.Rule{Table: t, Chain: nat, Exprs: masquerade()})
+	n.conn.AddRule(&nftables.Rule{Table: t, Chain: clamp, Exprs: clampMSS(expr.MetaKeyOIFNAME)})
+	n.conn.AddRule(&nftables.Rule{Table: t, Chain: clamp, Exprs: clampMSS(expr.MetaKeyIIFNAME)})
+	return n.conn.Flush()
+}
+
+// masquerade is: meta nfproto ipv4 oifname @masquerade masquerade. Only IPv4 is translated (S168): an interface that has no
+// IPv6 address but a link-local one offers nothing to translate to.
+func masquerade() []expr.Any {
+	return []expr.Any{
+		&expr.Meta{Key: expr.MetaKeyNFPROTO, Register: 1},
+		&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: []byte{unix.NFPROTO_IPV4}},
+		&expr.Meta{Key: expr.MetaKeyOIFNAME, Register: 1},
+		&expr.Lookup{SourceRegister: 1, SetName: setMasquerade},
+		&expr.Masq{},
+	}
+}
+
+// clampMSS is: iifname @mssclamp tcp flags & (syn | rst) == syn tcp option maxseg size set rt mtu. The kernel takes the
+// smaller of both directions' MTU and never raises the value (P164).
+func clampMSS(direction expr.MetaKey) []expr.Any {
+	const flagsOffset, synRst, syn, maxSegment = 13, 0x06, 0x02, 2
+	return []expr.Any{
+		&expr.Meta{Key: direction, Register: 1},
+		&expr.Lookup{SourceRegister: 1, SetName: setClamp},
+		&expr.Meta{Key: expr.MetaKeyL4PROTO, Register: 1},
+		&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: []byte{unix.IPPROTO_TCP}},
+		&expr.Payload{DestRegister: 1, Base: expr.PayloadBaseTransportHeader, Offset: flagsOffset, Len: 1},
+		&expr.Bitwise{SourceRegister: 1, DestRegister: 1, Len: 1, Mask: []byte{synRst}, Xor: []byte{0}},
+		&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: []byte{syn}},
+		&expr.Rt{Register: 1, Key: expr.RtTCPMSS},
+		&expr.Byteorder{SourceRegister: 1, DestRegister: 1, Op: expr.ByteorderHton, Len: 2, Size: 2},
+		&expr.Exthdr{SourceRegister: 1, Type: maxSegment, Offset: 2, Len: 2, Op: expr.ExthdrOpTcpopt},
+	}
+}
+
+// explain adds what a host without nf_tables needs.
+func (n *nft) explain(err error) error {
+	if errors.Is(err, unix.EPROTONOSUPPORT) || errors.Is(err, unix.EINVAL) || errors.Is(err, unix.EOPNOTSUPP) {
+		return fmt.Errorf("nftables: %w; NAT and MSS clamping need the kernel's nf_tables, nft_masq and nft_rt_inet", err)
+	}
+	return fmt.Errorf("nftables: %w", err)
+}
