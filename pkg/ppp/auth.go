@@ -218,17 +218,16 @@ func (a auth) expire() {
 	}
 }
 
-// repeat sends our request or response once more.
+// repeat sends our request or response once more. After MaxConfigure of them it only waits: AuthTimeout decides.
 func (a auth) repeat() {
 	l := a.l
 	s := &l.s.Claimant
 	switch {
-	case s.Tries < l.cfg.MaxConfigure && l.s.LCP.Answer == AuthPAP:
+	case s.Tries >= l.cfg.MaxConfigure:
+	case l.s.LCP.Answer == AuthPAP:
 		a.requestPAP()
-	case s.Tries < l.cfg.MaxConfigure:
+	default:
 		a.respond()
-	case l.s.Phase == PhaseAuthenticate:
-		l.fail(ReasonAuthTimeout, false, "")
 	}
 }
 

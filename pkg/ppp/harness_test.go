@@ -88,11 +88,14 @@ func (c *cable) other(o *owner) *owner {
 // drain does what the link wants until it wants no more.
 func (c *cable) drain(o *owner) {
 	c.t.Helper()
-	for len(o.out.Frames)+len(o.out.Events) > 0 {
+	for {
 		frames, events := o.out.Frames, o.out.Events
 		o.out = Output{}
 		if o.reopen != nil {
 			o.reopen(o, c.now)
+		}
+		if len(frames)+len(events) == 0 {
+			return
 		}
 		for _, f := range frames {
 			fmt.Fprintf(&c.log, "%8s %s> %s\n", c.now.Round(time.Millisecond), o.name, Summary(f))

@@ -1,6 +1,9 @@
 package ppp
 
-import "net/netip"
+import (
+	"fmt"
+	"net/netip"
+)
 
 // IPCP options (RFC 1332, 3; RFC 1877). IP-Addresses (1), IP-Compression-Protocol (2) and unknown ones are rejected (P262).
 const (
@@ -24,6 +27,7 @@ type IPCPRecord struct {
 	Wanted   netip.Addr // its content
 	Answered bool
 	Assigned netip.Addr // CmdAddress
+	Insisted netip.Addr // a wrong address that the peer still asked for after Max-Failure Naks
 	Up       bool       // EvNetworkUp has been sent
 }
 
@@ -33,7 +37,7 @@ type ipcp struct{ l *Link }
 // reset prepares our wishes for a new negotiation; what the owner answered stays.
 func (p ipcp) reset() {
 	s := &p.l.s.IPCP
-	s.Local, s.NoAddress, s.NoDNS = p.l.cfg.Local, false, [2]bool{}
+	s.Local, s.NoAddress, s.NoDNS, s.Insisted = p.l.cfg.Local, false, [2]bool{}, netip.Addr{}
 	s.DNS = [2]netip.Addr{netip.IPv4Unspecified(), netip.IPv4Unspecified()}
 	if p.l.cfg.IPv4 == IPv4Request {
 		s.Local = netip.IPv4Unspecified()
@@ -77,8 +81,15 @@ func (p ipcp) judge(opts []option) verdict {
 		}
 	}
 	if !addressed && p.l.cfg.IPv4 == IPv4Own {
+		s := &p.l.s.IPCP
+		if s.Insisted.IsValid() {
+			// It gave up the option, hardly the address: an open link would drop its packets without a word.
+			p.l.anomaly(fmt.Sprintf("the peer insists on the address %v, it should have %v", s.Insisted, s.Assigned))
+			p.l.negotiator(ProtoIPCP).fire(trClose)
+			return v
+		}
 		p.want(netip.Addr{}, &v)
-		if s := &p.l.s.IPCP; !v.hold && s.Naks == 0 {
+		if !v.hold && s.Naks == 0 {
 			// Appended once: a peer that stays silent has its address configured (P262).
 			v.ask(ipcpAddress, s.Assigned.AsSlice()...)
 		}
@@ -107,6 +118,9 @@ func (p ipcp) judgeAddress(o option, v *verdict) {
 	case IPv4Own:
 		p.want(a, v)
 		if !v.hold && a != s.Assigned {
+			if s.Naks >= p.l.cfg.MaxFailure && usable(a) {
+				s.Insisted = a
+			}
 			v.nak(o, s.Assigned.AsSlice()...)
 		}
 	case IPv4Request:

@@ -3,6 +3,7 @@ package ppp
 import (
 	"encoding/binary"
 	"slices"
+	"strings"
 )
 
 // LCP options (RFC 1661, 6). The others that exist, Quality-Protocol, Callback, MRRU, SSNHF, Endpoint-Discriminator and
@@ -169,6 +170,7 @@ func (p lcp) refused(c code, opts []option) bool {
 			}
 		case lcpAuth:
 			if s.Auth != AuthNone && !p.nextAuth(o) {
+				p.l.s.Goodbye = "authentication required"
 				p.l.fail(ReasonAuthRefused, true, "")
 				return false
 			}
@@ -231,8 +233,9 @@ func (l *Link) receiveLCP(p packet) {
 		if opened {
 			l.note(ReasonPeer, true, string(p.data))
 		} else {
-			l.s.PeerWords = string(p.data)
-			l.s.PeerLeft = true
+			// The automaton goes on asking (RFC 1661, 4.1), but not for long: this peer has most likely gone for good.
+			l.s.PeerLeft, l.s.PeerWords = true, strings.ToValidUTF8(string(p.data), "?")
+			n.s.Restarts = min(n.s.Restarts, l.cfg.MaxTerminate)
 		}
 		n.receive(p)
 	case codeProtocolReject:

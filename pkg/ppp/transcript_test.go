@@ -2,6 +2,7 @@ package ppp
 
 import (
 	"flag"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"testing"
@@ -34,16 +35,221 @@ func golden(t *testing.T, name, got string) {
 	}
 }
 
-func TestTranscriptCHAP(t *testing.T) {
-	t.Parallel()
-	a := newOwner(t, "a", Config{Auth: []AuthMethod{AuthCHAPMD5}, Name: "lns", IPv4: IPv4Own, Local: addr("10.0.0.1"), IPv6: true})
-	b := newOwner(t, "b", Config{Answer: []AuthMethod{AuthCHAPMD5}, User: "bob", Password: []byte("secret"), IPv4: IPv4Request, IPv6: true})
+// scene is a whole run between two links.
+type scene struct {
+	name string
+	a, b Config
+	set  func(a, b *owner)
+	act  func(c *cable) // nil: a minute, then b closes
+	dead bool           // no frame arrives
+	// what both ends must say in the end
+	reasonA, reasonB Reason
+}
+
+var (
+	pap  = []AuthMethod{AuthPAP}
+	chap = []AuthMethod{AuthCHAPMD5}
+	both = []AuthMethod{AuthCHAPMD5, AuthPAP}
+)
+
+// own and request are the two sides of a dial-in link.
+func own() Config { return Config{Name: "lns", IPv4: IPv4Own, Local: addr("10.0.0.1")} }
+
+func request() Config {
+	return Config{User: "bob", Password: []byte("secret"), IPv4: IPv4Request}
+}
+
+func dialIn(a, _ *owner) {
 	a.users["bob"] = "secret"
 	a.give = addr("10.0.0.2")
-	c := newCable(t, a, b)
-	c.open()
-	c.run(time.Minute)
-	c.do(b, CmdClose{Text: "bye"})
-	c.run(time.Minute)
-	golden(t, "transcript/chap.txt", c.log.String())
+}
+
+func with(c Config, f func(c *Config)) Config {
+	f(&c)
+	return c
+}
+
+func quiet(d time.Duration) func(*cable) { return func(c *cable) { c.run(d) } }
+
+// unplug lets the line go dead after both ends are up.
+func unplug(c *cable) {
+	c.run(time.Second)
+	c.loss = 100
+	c.run(10 * time.Minute)
+}
+
+func scenes() []scene {
+	scenes := append(authScenes(), networkScenes()...)
+	return append(scenes, endScenes()...)
+}
+
+func authScenes() []scene {
+	demand := func(m []AuthMethod) Config { return with(own(), func(c *Config) { c.Auth = m }) }
+	answer := func(m []AuthMethod) Config { return with(request(), func(c *Config) { c.Answer = m }) }
+	wrong := func(m []AuthMethod) Config {
+		return with(answer(m), func(c *Config) { c.Password = []byte("wrong") })
+	}
+	return []scene{
+		{name: "none", a: own(), b: request(), set: dialIn, reasonA: ReasonPeer, reasonB: ReasonLocal},
+		// P257
+		{name: "pap", a: demand(pap), b: answer(pap), set: dialIn, reasonA: ReasonPeer, reasonB: ReasonLocal},
+		{name: "pap-wrong-password", a: demand(pap), b: wrong(pap), set: dialIn, act: quiet(time.Minute), reasonA: ReasonAuthFailed, reasonB: ReasonAuthFailed},
+		// P258
+		{name: "chap", a: demand(chap), b: answer(chap), set: dialIn, reasonA: ReasonPeer, reasonB: ReasonLocal},
+		{name: "chap-wrong-password", a: demand(chap), b: wrong(chap), set: dialIn, act: quiet(time.Minute), reasonA: ReasonAuthFailed, reasonB: ReasonAuthFailed},
+		{
+			name: "chap-rechallenge", a: with(demand(chap), func(c *Config) { c.Rechallenge = 20 * time.Second }), b: answer(chap), set: dialIn,
+			reasonA: ReasonPeer, reasonB: ReasonLocal,
+		},
+		{
+			name: "chap-rechallenge-refused", a: with(demand(chap), func(c *Config) { c.Rechallenge = 20 * time.Second }), b: answer(chap), set: dialIn,
+			act:     func(c *cable) { c.run(time.Second); delete(c.a.users, "bob"); c.run(time.Minute) },
+			reasonA: ReasonAuthFailed, reasonB: ReasonAuthFailed,
+		},
+		// P256
+		{name: "auth-second-choice", a: demand(both), b: answer(pap), set: dialIn, reasonA: ReasonPeer, reasonB: ReasonLocal},
+		{name: "auth-refused", a: demand(both), b: answer(nil), set: dialIn, act: quiet(time.Minute), reasonA: ReasonAuthRefused, reasonB: ReasonPeer},
+		{name: "auth-no-common-method", a: demand(pap), b: answer(chap), set: dialIn, act: quiet(time.Minute), reasonA: ReasonAuthRefused, reasonB: ReasonPeer},
+		{
+			name: "auth-mutual",
+			a:    with(demand(chap), func(c *Config) { c.Answer, c.User, c.Password = pap, "lns", []byte("net") }),
+			b:    with(answer(chap), func(c *Config) { c.Auth, c.Password = pap, []byte("secret") }),
+			set:  func(a, b *owner) { dialIn(a, b); b.users["lns"] = "net" }, reasonA: ReasonPeer, reasonB: ReasonLocal,
+		},
+		{
+			name: "auth-timeout", a: with(demand(chap), func(c *Config) { c.AuthTimeout = 20 * time.Second }), b: answer(chap),
+			set: func(a, b *owner) { dialIn(a, b); a.slow = true }, act: quiet(2 * time.Minute),
+			reasonA: ReasonAuthTimeout, reasonB: ReasonPeer,
+		},
+	}
+}
+
+func networkScenes() []scene {
+	unnumbered := Config{IPv4: IPv4Unnumbered}
+	local := with(unnumbered, func(c *Config) { c.Local = addr("192.168.1.1") })
+	v6 := Config{IPv6: true}
+	fixed := func(local string) Config { return with(own(), func(c *Config) { c.Local = addr(local) }) }
+	return []scene{
+		// P262
+		{name: "ipv4-unnumbered", a: unnumbered, b: unnumbered, reasonA: ReasonPeer, reasonB: ReasonLocal},
+		{name: "ipv4-unnumbered-one-address", a: local, b: unnumbered, reasonA: ReasonPeer, reasonB: ReasonLocal},
+		{name: "ipv4-unnumbered-asked-for-an-address", a: local, b: Config{IPv4: IPv4Request}, set: dialIn, reasonA: ReasonPeer, reasonB: ReasonLocal},
+		{name: "ipv4-unnumbered-has-no-address-to-give", a: local, b: Config{IPv4: IPv4Request}, act: quiet(time.Minute), reasonA: ReasonPeer, reasonB: ReasonNoNetwork},
+		{name: "ipv4-peer-without-option", a: own(), b: unnumbered, set: dialIn, reasonA: ReasonPeer, reasonB: ReasonLocal},
+		{
+			name: "ipv4-both-own", a: fixed("10.0.0.1"), b: fixed("10.0.0.2"),
+			set:     func(a, b *owner) { a.give, b.give = addr("10.0.0.2"), addr("10.0.0.1") },
+			reasonA: ReasonPeer, reasonB: ReasonLocal,
+		},
+		{
+			name: "ipv4-nak-loop", a: fixed("10.0.0.1"), b: fixed("10.0.0.9"),
+			set:     func(a, b *owner) { a.give, b.give = addr("10.0.0.2"), addr("10.0.0.1") },
+			act:     quiet(time.Minute),
+			reasonA: ReasonNoNetwork, reasonB: ReasonPeer,
+		},
+		{name: "ipv4-no-address", a: own(), b: request(), act: quiet(time.Minute), reasonA: ReasonNoNetwork, reasonB: ReasonPeer},
+		// P263
+		{
+			name: "ipv4-dns", a: with(own(), func(c *Config) { c.DNS = []netip.Addr{addr("192.0.2.53")} }),
+			b: with(request(), func(c *Config) { c.WantDNS = true }), set: dialIn, reasonA: ReasonPeer, reasonB: ReasonLocal,
+		},
+		// P264
+		{name: "ipv6-only", a: v6, b: v6, reasonA: ReasonPeer, reasonB: ReasonLocal},
+		{
+			name: "ipv6-assigned", a: Config{IPv6: true, IPv6ID: 1, PeerIPv6ID: 2}, b: v6,
+			reasonA: ReasonPeer, reasonB: ReasonLocal,
+		},
+		{
+			name: "ipv6-same-identifier", a: Config{IPv6: true, IPv6ID: 1}, b: Config{IPv6: true, IPv6ID: 1},
+			reasonA: ReasonPeer, reasonB: ReasonLocal,
+		},
+		{
+			name: "ipv4-and-ipv6", a: with(own(), func(c *Config) { c.IPv6 = true }), b: with(request(), func(c *Config) { c.IPv6 = true }),
+			set: dialIn, reasonA: ReasonPeer, reasonB: ReasonLocal,
+		},
+		// P265
+		{name: "one-network-refused", a: with(own(), func(c *Config) { c.IPv6 = true }), b: request(), set: dialIn, reasonA: ReasonPeer, reasonB: ReasonLocal},
+		{name: "no-common-network", a: own(), b: v6, set: dialIn, act: quiet(time.Minute), reasonA: ReasonNoNetwork, reasonB: ReasonNoNetwork},
+		// P253
+		{name: "mru", a: with(own(), func(c *Config) { c.MRU = 1460 }), b: with(request(), func(c *Config) { c.MRU = 1492 }), set: dialIn, reasonA: ReasonPeer, reasonB: ReasonLocal},
+	}
+}
+
+func endScenes() []scene {
+	echo := func(c Config) Config {
+		return with(c, func(c *Config) { c.EchoInterval = 10 * time.Second })
+	}
+	passive := func(c Config) Config { return with(c, func(c *Config) { c.Passive = true }) }
+	return []scene{
+		{name: "passive", a: passive(own()), b: request(), set: dialIn, reasonA: ReasonPeer, reasonB: ReasonLocal},
+		{name: "passive-twice", a: passive(own()), b: passive(request()), act: quiet(time.Minute), reasonA: ReasonNoAnswer, reasonB: ReasonNoAnswer},
+		{
+			name: "no-answer", a: own(), b: with(request(), func(c *Config) { c.MaxConfigure, c.Restart = 3, time.Second }),
+			dead: true, act: quiet(time.Minute), reasonA: ReasonNoAnswer, reasonB: ReasonNoAnswer,
+		},
+		// P255
+		{name: "echo", a: echo(own()), b: request(), set: dialIn, reasonA: ReasonPeer, reasonB: ReasonLocal},
+		{name: "echo-lost", a: echo(own()), b: echo(request()), set: dialIn, act: unplug, reasonA: ReasonEcho, reasonB: ReasonEcho},
+		{
+			name: "idle", a: with(own(), func(c *Config) { c.IdleTimeout = time.Minute }), b: request(),
+			set: func(a, b *owner) { dialIn(a, b); a.idle = 20 * time.Second },
+			act: func(c *cable) {
+				c.run(61 * time.Second)
+				c.a.idle = time.Minute
+				c.run(time.Minute)
+			},
+			reasonA: ReasonIdle, reasonB: ReasonPeer,
+		},
+		{
+			name: "session-time", a: with(own(), func(c *Config) { c.SessionTimeout = time.Hour }), b: request(), set: dialIn,
+			act: quiet(2 * time.Hour), reasonA: ReasonSessionTime, reasonB: ReasonPeer,
+		},
+		// P266
+		{
+			name: "both-close", a: own(), b: request(), set: dialIn,
+			act: func(c *cable) {
+				c.run(time.Second)
+				c.do(c.a, CmdClose{Text: "left"})
+				c.do(c.b, CmdClose{Text: "right"})
+				c.run(time.Minute)
+			},
+			reasonA: ReasonLocal, reasonB: ReasonLocal,
+		},
+	}
+}
+
+// Whole negotiations between two links, event by event: testdata/transcript.
+func TestTranscripts(t *testing.T) {
+	t.Parallel()
+	for _, s := range scenes() {
+		t.Run(s.name, func(t *testing.T) {
+			t.Parallel()
+			a, b := newOwner(t, "a", s.a), newOwner(t, "b", s.b)
+			c := newCable(t, a, b)
+			if s.set != nil {
+				s.set(a, b)
+			}
+			if s.dead {
+				c.loss = 100
+			}
+			c.open()
+			if s.act == nil {
+				c.run(time.Minute)
+				if len(a.up) == 0 || len(a.up) != len(b.up) {
+					t.Errorf("networks up: a %v, b %v", a.up, b.up)
+				}
+				c.do(b, CmdClose{Text: "bye"})
+				c.run(time.Minute)
+			} else {
+				s.act(c)
+			}
+			golden(t, filepath.Join("transcript", s.name+".txt"), c.log.String())
+			if len(a.downs) != 1 || len(b.downs) != 1 {
+				t.Fatalf("EvLinkDown: a %d times, b %d times, want once each", len(a.downs), len(b.downs))
+			}
+			if a.downs[0].Reason != s.reasonA || b.downs[0].Reason != s.reasonB {
+				t.Errorf("ended with %v and %v, want %v and %v", a.downs[0].Reason, b.downs[0].Reason, s.reasonA, s.reasonB)
+			}
+		})
+	}
 }

@@ -1,0 +1,237 @@
+package ppp
+
+import (
+	"bytes"
+	"encoding/gob"
+	"encoding/json"
+	"math/rand"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+)
+
+// lossy makes a run over a bad line for its first minute, over a good one afterwards.
+func lossy(t *testing.T, s scene, seed int64, reopen func(*owner, Time)) *cable {
+	t.Helper()
+	keep := func(c *Config) { c.EchoInterval = 10 * time.Second; c.Random = nil }
+	a, b := newOwner(t, "a", with(s.a, keep)), newOwner(t, "b", with(s.b, keep))
+	a.cfg.Random, b.cfg.Random = keyed(seed*2), keyed(seed*2+1)
+	a.reopen, b.reopen = reopen, reopen
+	if s.set != nil {
+		s.set(a, b)
+	}
+	c := newCable(t, a, b)
+	c.rng = keyed(seed)
+	c.loss, c.dup, c.late = 20, 20, 20
+	if s.dead {
+		c.loss = 100
+	}
+	c.open()
+	c.run(time.Minute)
+	c.loss, c.dup, c.late = 0, 0, 0
+	if s.dead {
+		c.loss = 100
+	}
+	c.run(5 * time.Minute)
+	return c
+}
+
+// A line that loses, doubles and reorders a fifth of all frames each ends in agreement: both ends up with the same
+// networks, or both down, within bounded traffic.
+func TestLossyLineEndsInAgreement(t *testing.T) {
+	t.Parallel()
+	var up, runs int
+	for _, s := range scenes() {
+		for seed := int64(1); seed <= 40; seed++ {
+			c := lossy(t, s, seed, nil)
+			a, b := c.a, c.b
+			runs++
+			if len(a.downs) != len(b.downs) {
+				t.Fatalf("%s, seed %d: a down %v, b down %v\n%s", s.name, seed, a.downs, b.downs, c.log.String())
+			}
+			if len(a.downs) > 1 || len(b.downs) > 1 {
+				t.Fatalf("%s, seed %d: down more than once", s.name, seed)
+			}
+			if d := cmp.Diff(keys(a.up), keys(b.up)); d != "" {
+				t.Fatalf("%s, seed %d: networks differ (-a +b):\n%s%s", s.name, seed, d, c.log.String())
+			}
+			if len(a.up) > 0 {
+				up++
+				if a.up[ProtoIPv4].Local != b.up[ProtoIPv4].Peer && a.cfg.IPv4 != IPv4Unnumbered && b.cfg.IPv4 != IPv4Unnumbered {
+					t.Errorf("%s, seed %d: addresses disagree: %v and %v", s.name, seed, a.up, b.up)
+				}
+			}
+			if frames := strings.Count(c.log.String(), "> "); frames > 700 {
+				t.Fatalf("%s, seed %d: %d frames\n%s", s.name, seed, frames, c.log.String())
+			}
+		}
+	}
+	if up*2 < runs {
+		t.Errorf("only %d of %d runs came up", up, runs)
+	}
+}
+
+func keys(m map[Protocol]EvNetworkUp) map[Protocol]bool {
+	out := map[Protocol]bool{}
+	for k := range m {
+		out[k] = true
+	}
+	return out
+}
+
+// frames keeps the lines of a transcript that the other side can see.
+func frames(log string) []string {
+	var out []string
+	for line := range strings.Lines(log) {
+		if strings.Contains(line, "> ") {
+			out = append(out, line)
+		}
+	}
+	return out
+}
+
+// Cutting a run at random events, and at every event, and restoring both ends from their records changes no frame.
+func TestRestoreChangesNoFrame(t *testing.T) {
+	t.Parallel()
+	for _, s := range scenes() {
+		for seed := int64(1); seed <= 6; seed++ {
+			want := frames(lossy(t, s, seed, nil).log.String())
+			for _, every := range []int{1, 3} {
+				cut := rand.New(rand.NewSource(seed))
+				got := frames(lossy(t, s, seed, func(o *owner, now Time) {
+					if cut.Intn(every) == 0 {
+						restart(o, now)
+					}
+				}).log.String())
+				if d := cmp.Diff(want, got); d != "" {
+					t.Fatalf("%s, seed %d, every %d (-whole +cut):\n%s", s.name, seed, every, d)
+				}
+			}
+		}
+	}
+}
+
+// upLink is a link of a that is up with b, by CHAP, with both networks.
+func upLink(t *testing.T) *cable {
+	t.Helper()
+	a := newOwner(t, "a", with(own(), func(c *Config) { c.Auth, c.IPv6, c.EchoInterval = chap, true, time.Minute }))
+	b := newOwner(t, "b", with(request(), func(c *Config) { c.Answer, c.IPv6 = chap, true }))
+	dialIn(a, b)
+	c := newCable(t, a, b)
+	c.open()
+	c.run(time.Second)
+	if len(a.up) != 2 || len(b.up) != 2 {
+		t.Fatalf("not up:\n%s", c.log.String())
+	}
+	return c
+}
+
+func TestRecordSurvivesJSONAndGob(t *testing.T) {
+	t.Parallel()
+	want := upLink(t).a.link.Record()
+	same := []cmp.Option{cmpopts.EquateEmpty(), cmpopts.EquateComparable(want.IPCP.Local)}
+	var viaJSON, viaGob Record
+	b, err := json.Marshal(want)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := json.Unmarshal(b, &viaJSON); err != nil {
+		t.Fatal(err)
+	}
+	if d := cmp.Diff(want, viaJSON, same...); d != "" {
+		t.Errorf("JSON (-want +got):\n%s", d)
+	}
+	var buf bytes.Buffer
+	if err := gob.NewEncoder(&buf).Encode(want); err != nil {
+		t.Fatal(err)
+	}
+	if err := gob.NewDecoder(&buf).Decode(&viaGob); err != nil {
+		t.Fatal(err)
+	}
+	if d := cmp.Diff(want, viaGob, same...); d != "" {
+		t.Errorf("gob (-want +got):\n%s", d)
+	}
+}
+
+func TestRecordHoldsNoPassword(t *testing.T) {
+	t.Parallel()
+	for _, m := range [][]AuthMethod{pap, chap} {
+		a := newOwner(t, "a", with(own(), func(c *Config) { c.Auth = m }))
+		b := newOwner(t, "b", with(request(), func(c *Config) { c.Answer = m }))
+		a.slow = true
+		c := newCable(t, a, b)
+		c.open()
+		c.run(time.Second)
+		for _, o := range []*owner{a, b} {
+			r, err := json.Marshal(o.link.Record())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if bytes.Contains(r, []byte("secret")) || bytes.Contains(r, []byte("c2VjcmV0")) {
+				t.Errorf("%v: the record of %s holds the password: %s", m, o.name, r)
+			}
+		}
+	}
+}
+
+// What waits for the owner is asked again by Restore; PAP when the peer repeats its request.
+func TestRestoreAsksAgain(t *testing.T) {
+	t.Parallel()
+	for _, m := range [][]AuthMethod{pap, chap} {
+		a := newOwner(t, "a", with(own(), func(c *Config) { c.Auth = m }))
+		b := newOwner(t, "b", with(request(), func(c *Config) { c.Answer = m }))
+		dialIn(a, b)
+		a.slow = true
+		c := newCable(t, a, b)
+		c.open()
+		c.run(time.Second)
+		a.slow = false
+		l, err := Restore(a.link.Record(), a.cfg, c.now, &a.out)
+		if err != nil {
+			t.Fatal(err)
+		}
+		a.link = l
+		c.drain(a)
+		c.run(10 * time.Second)
+		if len(a.up) != 1 || len(b.up) != 1 {
+			t.Errorf("%v: not up after Restore:\n%s", m, c.log.String())
+		}
+	}
+
+	a, b := newOwner(t, "a", own()), newOwner(t, "b", request())
+	dialIn(a, b)
+	a.slow = true
+	c := newCable(t, a, b)
+	c.open()
+	c.run(time.Second)
+	var out Output
+	if _, err := Restore(a.link.Record(), a.cfg, c.now, &out); err != nil {
+		t.Fatal(err)
+	}
+	want := []Event{EvAddressWanted{Wanted: addr("0.0.0.0")}}
+	if d := cmp.Diff(want, out.Events, cmpopts.EquateComparable(addr("0.0.0.0"))); d != "" {
+		t.Errorf("events of Restore (-want +got):\n%s", d)
+	}
+}
+
+func TestRestoreRefusesAWrongRecord(t *testing.T) {
+	t.Parallel()
+	good := upLink(t)
+	for name, spoil := range map[string]func(r *Record, c *Config){
+		"version":       func(r *Record, _ *Config) { r.Version = 99 },
+		"state":         func(r *Record, _ *Config) { r.LCP.State = 10 },
+		"phase":         func(r *Record, _ *Config) { r.Phase = 9 },
+		"method":        func(r *Record, _ *Config) { r.LCP.Auth = 7 },
+		"configuration": func(_ *Record, c *Config) { c.IPv6 = false },
+	} {
+		r, cfg := good.a.link.Record(), good.a.cfg
+		spoil(&r, &cfg)
+		var out Output
+		if _, err := Restore(r, cfg, good.now, &out); err == nil {
+			t.Errorf("%s: no error", name)
+		}
+	}
+}
