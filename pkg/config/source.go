@@ -1,0 +1,238 @@
+package config
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"regexp"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"gopkg.in/yaml.v3"
+)
+
+// source is the text of a configuration: it parses, and it cuts snippets that show no secret.
+type source struct {
+	name  string
+	data  []byte
+	lines []string
+	masks map[int][]span // by line number
+}
+
+// span is a run of characters of one line: from is the first column, to the one after the last; 0: to the end of the line.
+type span struct{ from, to int }
+
+func newSource(name string, data []byte) *source {
+	text := strings.TrimPrefix(string(data), "\ufeff")
+	lines := strings.Split(text, "\n")
+	for i := range lines {
+		lines[i] = strings.TrimSuffix(lines[i], "\r")
+	}
+	return &source{name: name, data: data, lines: lines, masks: map[int][]span{}}
+}
+
+// parse gives the root node of the only document, nil for an empty one.
+func (s *source) parse() (*yaml.Node, *Diagnostic) {
+	dec := yaml.NewDecoder(bytes.NewReader(s.data))
+	root, err := decodeNode(dec)
+	if errors.Is(err, io.EOF) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, s.syntax(err)
+	}
+	s.findSecrets(root)
+	second, err := decodeNode(dec)
+	switch {
+	case errors.Is(err, io.EOF):
+	case err != nil:
+		return nil, s.syntax(err)
+	default:
+		d := s.diagnostic(second.Line, second.Column, "a second YAML document begins here", "keep everything in one document: remove the line with ---")
+		return nil, &d
+	}
+	if len(root.Content) == 0 {
+		return nil, nil
+	}
+	return root.Content[0], nil
+}
+
+// decodeNode reads one document. The library has panicked on strange input before; that is a syntax error here.
+func decodeNode(dec *yaml.Decoder) (n *yaml.Node, err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			n, err = nil, fmt.Errorf("yaml: %v", r)
+		}
+	}()
+	n = new(yaml.Node)
+	err = dec.Decode(n)
+	return n, err
+}
+
+func parses(text string) bool {
+	dec := yaml.NewDecoder(strings.NewReader(text))
+	for {
+		_, err := decodeNode(dec)
+		if errors.Is(err, io.EOF) {
+			return true
+		}
+		if err != nil {
+			return false
+		}
+	}
+}
+
+var libraryLine = regexp.MustCompile(`^(?:yaml: )?(?:line (\d+): )?(.*)$`)
+
+// syntax makes a diagnostic of a parser's error. The library names the line where the enclosing block begins, or none, so
+// the place is searched: it follows the longest beginning of the text that still parses.
+func (s *source) syntax(err error) *Diagnostic {
+	line, message := 1, strings.ReplaceAll(err.Error(), "\n", " ")
+	if m := libraryLine.FindStringSubmatch(message); m != nil {
+		message = m[2]
+		if _, err := fmt.Sscanf(m[1], "%d", &line); err != nil {
+			line = 1
+		}
+	}
+	line = min(max(line, 1), len(s.lines))
+	column := 1 + len(s.lines[line-1]) - len(strings.TrimLeft(s.lines[line-1], " "))
+	if l, c, ok := s.longest(); ok {
+		line, column = l, c
+	}
+	advice := syntaxAdvice(message)
+	if indent := s.lines[line-1][:len(s.lines[line-1])-len(strings.TrimLeft(s.lines[line-1], " \t"))]; strings.Contains(indent, "\t") {
+		column = 1 + strings.Index(indent, "\t")
+		message, advice = "a tab in the indentation", "indent with spaces"
+	}
+	s.masks[line] = append(s.masks[line], guessSecret(s.lines[line-1])...)
+	d := s.diagnostic(line, column, "not YAML: "+printable(message), advice)
+	return &d
+}
+
+// longest finds the place after the longest beginning that parses, by whole lines and then by characters of the next
+// line. It gives up, !ok, on texts so large that the search would take long.
+func (s *source) longest() (line, column int, ok bool) {
+	const budget = 8 << 20 // octets parsed in all
+	text := strings.Join(s.lines, "\n")
+	if len(text)*len(s.lines)/2 > budget {
+		return 0, 0, false
+	}
+	good := 0
+	for n := len(s.lines) - 1; n > 0; n-- {
+		if parses(strings.Join(s.lines[:n], "\n") + "\n") {
+			good = n
+			break
+		}
+	}
+	before := strings.Join(s.lines[:good], "\n")
+	if good > 0 {
+		before += "\n"
+	}
+	next := []rune(s.lines[good])
+	if len(text)*len(next) > budget {
+		return good + 1, 1, true
+	}
+	for n := len(next); n > 0; n-- {
+		if parses(before + string(next[:n])) {
+			return good + 1, min(n+1, len(next)), true
+		}
+	}
+	return good + 1, 1, true
+}
+
+func syntaxAdvice(message string) string {
+	for _, a := range []struct{ part, advice string }{
+		{"mapping values are not allowed", "check the indentation; put a value that contains a colon and a space into quotes"},
+		{"',' or '", "close the bracket or brace that is open here, or add the missing comma"},
+		{"unexpected end of stream", "close the quotation mark that is open here"},
+		{"cannot start any token", "put the value into quotes"},
+		{"expected key", "indent this line like the keys beside it"},
+		{"expected '-' indicator", "begin every item of the list with a dash at the same column"},
+		{"could not find expected ':'", "write a key, a colon, a space and a value"},
+		{"unknown escape", "use single quotes, or write \\\\ for one backslash"},
+		{"unknown anchor", "put a value that begins with * into quotes"},
+		{"UTF-8", "save the file as UTF-8"},
+		{"control characters", "remove the control character; save the file as plain UTF-8 text"},
+	} {
+		if strings.Contains(message, a.part) {
+			return a.advice
+		}
+	}
+	return "correct the YAML here"
+}
+
+// diagnostic makes an error at a position.
+func (s *source) diagnostic(line, column int, message, advice string) Diagnostic {
+	return Diagnostic{File: s.name, Line: line, Column: column, Message: message, Snippet: s.snippet(line, column), Advice: advice}
+}
+
+const widest = 120 // characters of a line that a snippet shows
+
+// snippet is the line, without its secrets and indentation, with a caret below the column.
+func (s *source) snippet(line, column int) string {
+	if line < 1 || line > len(s.lines) {
+		return ""
+	}
+	text, caret := s.masked(line, column-1)
+	trim := 0
+	for trim < len(text) && trim < caret && (text[trim] == ' ' || text[trim] == '\t') {
+		trim++
+	}
+	text, caret = text[trim:], caret-trim
+	if caret > widest-20 {
+		cut := min(caret-widest/2, len(text))
+		text, caret = append([]rune("..."), text[cut:]...), caret-cut+3
+	}
+	if len(text) > widest {
+		text = append(text[:widest:widest], []rune("...")...)
+	}
+	return strings.TrimRight(printable(string(text)), " ") + "\n" + strings.Repeat(" ", max(0, caret)) + "^"
+}
+
+// masked is the line with its secrets replaced, and where column at, counted from 0, went.
+func (s *source) masked(line, at int) ([]rune, int) {
+	text := []rune(s.lines[line-1])
+	hide := make([]bool, len(text)+1)
+	for _, m := range s.masks[line] {
+		to := m.to
+		if to == 0 || to > len(text)+1 {
+			to = len(text) + 1
+		}
+		for i := max(0, m.from-1); i < to-1; i++ {
+			hide[i] = true
+		}
+	}
+	out, caret := make([]rune, 0, len(text)), 0
+	for i, r := range text {
+		if i == at {
+			caret = len(out)
+		}
+		switch {
+		case !hide[i]:
+			out = append(out, r)
+		case i == 0 || !hide[i-1]:
+			out = append(out, '*', '*', '*')
+		case i == at:
+			caret = max(0, caret-3)
+		}
+	}
+	if at >= len(text) {
+		caret = len(out)
+	}
+	return out, max(0, caret)
+}
+
+// printable replaces what could disturb a terminal: control characters and broken UTF-8. A tab becomes one space.
+func printable(s string) string {
+	return strings.Map(func(r rune) rune {
+		switch {
+		case r == '\t':
+			return ' '
+		case r == utf8.RuneError || !unicode.IsPrint(r):
+			return '?'
+		}
+		return r
+	}, s)
+}

@@ -1,0 +1,292 @@
+package config
+
+import (
+	"bytes"
+	"net/netip"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"gopkg.in/yaml.v3"
+
+	"github.com/l2tpd/l2tpd/pkg/policy"
+	"github.com/l2tpd/l2tpd/pkg/ppp"
+)
+
+// readTopSecret reads the short form of one secret for everyone (S50).
+func readTopSecret(w *walker, f *field, n *yaml.Node, _ any) {
+	r := &policy.SecretRule{}
+	if w.ruleSecret(f, n, r) {
+		w.secrets = append(w.secrets, r)
+	}
+}
+
+// readRuleSecret reads a secret or the word none (S47).
+func readRuleSecret(w *walker, f *field, n *yaml.Node, object any) {
+	w.ruleSecret(f, n, object.(*policy.SecretRule))
+}
+
+func (w *walker) ruleSecret(f *field, n *yaml.Node, r *policy.SecretRule) bool {
+	if n.Kind == yaml.ScalarNode && strings.EqualFold(n.Value, "none") && n.Style&(yaml.SingleQuotedStyle|yaml.DoubleQuotedStyle) == 0 {
+		r.None = true
+		return true
+	}
+	s, ok := w.secret(f, n)
+	if ok {
+		r.Secret = s
+	}
+	return ok
+}
+
+const longestSecret = 255 // octets (S28)
+
+// secret reads a literal secret, {file: path} or {credential: name}.
+func (w *walker) secret(f *field, n *yaml.Node) (policy.Secret, bool) {
+	const forms = "write a text, {file: path} or {credential: name}"
+	if !w.plainNode(n) {
+		return policy.Secret{}, false
+	}
+	var octets []byte
+	switch {
+	case n.Kind == yaml.MappingNode:
+		var ok bool
+		if octets, ok = w.secretFrom(f, n); !ok {
+			return policy.Secret{}, false
+		}
+	case n.Kind == yaml.ScalarNode && !isNull(n):
+		octets = []byte(n.Value)
+		if w.env.Shared {
+			w.warn(n, f.key()+": a secret in a file that everyone may read", "chmod o-r the file, or use {file: path} or {credential: name}")
+		}
+	default:
+		w.fault(n, f.key()+": expected "+typeText(f)+", found "+describe(n), forms)
+		return policy.Secret{}, false
+	}
+	switch {
+	case len(octets) == 0:
+		w.fault(n, f.key()+" is empty", forms)
+		return policy.Secret{}, false
+	case len(octets) > longestSecret:
+		w.fault(n, f.key()+" is longer than 255 octets", "choose a shorter one")
+		return policy.Secret{}, false
+	case len(octets) < f.weak:
+		w.warn(n, f.key()+" is shorter than 16 octets: it can be guessed from one packet", "choose 16 or more, at random: openssl rand -hex 16")
+	}
+	return policy.NewSecret(octets), true
+}
+
+// secretFrom reads a secret from a file or a credential of systemd. One newline at its end does not count.
+func (w *walker) secretFrom(f *field, n *yaml.Node) ([]byte, bool) {
+	const forms = "write {file: path} or {credential: name}"
+	if len(n.Content) != 2 || n.Content[0].Kind != yaml.ScalarNode || n.Content[0].Value != "file" && n.Content[0].Value != "credential" {
+		w.fault(n, f.key()+": not exactly one of file and credential", forms)
+		return nil, false
+	}
+	key, value := n.Content[0], n.Content[1]
+	if !w.plainNode(value) {
+		return nil, false
+	}
+	if value.Kind != yaml.ScalarNode || value.Value == "" || isNull(value) {
+		w.fault(value, key.Value+": expected a text, found "+describe(value), forms)
+		return nil, false
+	}
+	path := value.Value
+	advice := "create the file, readable by the daemon alone: chmod 600"
+	switch {
+	case key.Value == "file" && !filepath.IsAbs(path):
+		path = filepath.Join(w.folder, path)
+	case key.Value == "file":
+	case strings.ContainsRune(path, '/') || path == "." || path == "..":
+		w.fault(value, "credential "+quoteKey(path)+" is not a plain name", "write the name of a LoadCredential= or SetCredential= line of the unit")
+		return nil, false
+	case w.env.CredentialsDir == "":
+		w.fault(value, "credential "+quoteKey(path)+": no credentials were given to this process ($CREDENTIALS_DIRECTORY is not set)",
+			"run under systemd with LoadCredential="+printable(path)+":/path, or use {file: path}")
+		return nil, false
+	default:
+		path = filepath.Join(w.env.CredentialsDir, path)
+		advice = "add LoadCredential=" + printable(value.Value) + ":/path to the unit"
+	}
+	if w.env.ReadFile == nil {
+		w.fault(value, key.Value+": files cannot be read here", "write the secret itself")
+		return nil, false
+	}
+	octets, err := w.env.ReadFile(path)
+	if err != nil {
+		w.fault(value, "cannot read "+quoteKey(path)+": "+cause(err), advice)
+		return nil, false
+	}
+	octets = bytes.TrimSuffix(bytes.TrimSuffix(octets, []byte("\n")), []byte("\r"))
+	if len(octets) == 0 {
+		w.fault(value, quoteKey(path)+" is empty", "write the secret into it")
+		return nil, false
+	}
+	return octets, true
+}
+
+// readPeer reads an address, a host name, or any (S61).
+func readPeer(w *walker, f *field, n *yaml.Node, object any) {
+	c := object.(*policy.Call)
+	if !w.single(f, n) {
+		return
+	}
+	s := n.Value
+	if strings.EqualFold(s, "any") || s == "0.0.0.0" || s == "::" {
+		c.Passive = true
+		return
+	}
+	if ap, err := netip.ParseAddrPort(s); err == nil {
+		w.fault(n, "peer: an address with a port", "write peer: "+ap.Addr().String()+" and port: "+s[strings.LastIndexByte(s, ':')+1:])
+		return
+	}
+	if _, err := netip.ParseAddr(s); err == nil || strings.Trim(s, "0123456789.") == "" || strings.ContainsAny(s, ":/") {
+		a, p := parseAddress(f, s)
+		if !p.none() {
+			w.fault(n, "peer: "+p.what, "write "+f.typ)
+			return
+		}
+		c.Peer = a.String()
+		return
+	}
+	if !hostName(s) {
+		w.fault(n, "peer: "+quoteKey(s)+" is neither an address nor a host name", "write "+f.typ)
+		return
+	}
+	c.Peer = strings.TrimSuffix(s, ".")
+}
+
+// hostName says that s can be looked up: labels of letters, digits, "-" and "_", 253 octets at most.
+func hostName(s string) bool {
+	s = strings.TrimSuffix(s, ".")
+	if len(s) == 0 || len(s) > 253 {
+		return false
+	}
+	for label := range strings.SplitSeq(s, ".") {
+		if len(label) == 0 || len(label) > 63 || label[0] == '-' || !nameChars.MatchString(label) {
+			return false
+		}
+	}
+	return true
+}
+
+// readCallIPv4 reads where our address comes from (S164-S166).
+func readCallIPv4(w *walker, f *field, n *yaml.Node, object any) {
+	c := object.(*policy.Call)
+	if !w.single(f, n) {
+		return
+	}
+	switch strings.ToLower(n.Value) {
+	case "off", "no", "false", "none":
+		c.PPP.IPv4 = ppp.IPv4Off
+	case "request":
+		c.PPP.IPv4 = ppp.IPv4Request
+	case "unnumbered":
+		c.PPP.IPv4 = ppp.IPv4Unnumbered
+	default:
+		a, p := parseAddress(&field{typ: "IPv4"}, n.Value)
+		if !p.none() {
+			advice := "write off, request, unnumbered or an IPv4 address"
+			if near := nearest(n.Value, []string{"request", "unnumbered"}); near != "" {
+				advice = "did you mean " + near + "?"
+			}
+			w.fault(n, "ipv4 cannot be "+quoteKey(n.Value), advice)
+			return
+		}
+		c.PPP.IPv4, c.PPP.Local = ppp.IPv4Own, a
+	}
+}
+
+// readBorrow reads the address of an unnumbered link (S166).
+func readBorrow(w *walker, f *field, n *yaml.Node, object any) {
+	c := object.(*policy.Call)
+	var a netip.Addr
+	if !scalar(w, f, n, &a, parseAddress) {
+		return
+	}
+	if c.PPP.IPv4 != ppp.IPv4Unnumbered {
+		w.fault(n, "borrow has no meaning with ipv4: "+c.PPP.IPv4.String(), "remove borrow, or write ipv4: unnumbered")
+		return
+	}
+	c.PPP.Local = a
+}
+
+// readAuth reads what the peer must log in with (S154).
+func readAuth(w *walker, f *field, n *yaml.Node, object any) {
+	t := object.(*policy.Template)
+	if n.Kind == yaml.SequenceNode && len(n.Content) > 0 {
+		var list []ppp.AuthMethod
+		for _, item := range n.Content {
+			if !w.single(f, item) {
+				continue
+			}
+			m, ok := w.authMethod(item, false)
+			switch {
+			case !ok:
+			case slices.Contains(list, m[0]):
+				w.fault(item, "auth: "+quoteKey(item.Value)+" is here twice", "keep one of the two")
+			default:
+				list = append(list, m[0])
+			}
+		}
+		t.Auth = list
+		return
+	}
+	if !w.single(f, n) {
+		return
+	}
+	if m, ok := w.authMethod(n, true); ok {
+		t.Auth = m
+	}
+}
+
+// authMethod reads one word; either and none stand alone.
+func (w *walker) authMethod(n *yaml.Node, alone bool) ([]ppp.AuthMethod, bool) {
+	word := strings.ToLower(n.Value)
+	switch word {
+	case "chap", "chap-md5":
+		return []ppp.AuthMethod{ppp.AuthCHAPMD5}, true
+	case "pap":
+		return []ppp.AuthMethod{ppp.AuthPAP}, true
+	case "either", "none":
+		if !alone {
+			w.fault(n, "auth: "+word+" cannot stand in a list", "write auth: "+word+", or a list of chap and pap")
+			return nil, false
+		}
+		if word == "none" {
+			return nil, true
+		}
+		return []ppp.AuthMethod{ppp.AuthCHAPMD5, ppp.AuthPAP}, true
+	}
+	if strings.HasPrefix(squash(word), "mschap") || strings.HasPrefix(word, "eap") {
+		w.fault(n, "auth: "+quoteKey(word)+" is not offered by this version", "use chap")
+		return nil, false
+	}
+	advice := "write none, either, or a list of chap and pap"
+	if near := nearest(word, []string{"chap", "pap", "either", "none"}); near != "" {
+		advice = "did you mean " + near + "?"
+	}
+	w.fault(n, "auth cannot be "+quoteKey(n.Value), advice)
+	return nil, false
+}
+
+// readUsers checks where users are looked up (S155). Nothing but the local table is offered, so nothing is stored.
+func readUsers(w *walker, f *field, n *yaml.Node, _ any) {
+	list := []*yaml.Node{n}
+	if n.Kind == yaml.SequenceNode {
+		list = n.Content
+	}
+	for _, item := range list {
+		if !w.single(f, item) {
+			continue
+		}
+		switch word := strings.ToLower(item.Value); word {
+		case "local", "user":
+		case "radius":
+			w.fault(item, "users: radius is not offered by this version", "use users: [local]")
+		case "tacacs", "tacacs+":
+			w.fault(item, "users: TACACS is not offered", "use users: [local]")
+		default:
+			w.fault(item, "users cannot be "+quoteKey(item.Value), "write users: [local]")
+		}
+	}
+}

@@ -1,0 +1,148 @@
+package config
+
+import (
+	"net/netip"
+	"time"
+
+	"github.com/l2tpd/l2tpd/pkg/policy"
+	"github.com/l2tpd/l2tpd/pkg/ppp"
+)
+
+// template makes an accessor of a template.
+func template[V any](get func(*policy.Template) *V) func(any) any { return in(get) }
+
+func templateFields() []field {
+	rows := []field{
+		{path: "ppp", kind: kindSection, doc: "PPP."},
+		{
+			path: "ppp.templates", kind: kindNamed, rows: "S37, S150", names: nameRule{what: "template", max: 32},
+			doc: "Blueprints of PPP links, by name.",
+		},
+		{
+			path: "ppp.templates.*.auth", typ: "none, either, or a list of chap and pap", rows: "S154", def: "[chap]", aka: []string{"authentication"},
+			doc:  "What the peer must log in with, in order of preference; either: chap, else pap. none: no login.",
+			at:   template(func(t *policy.Template) *[]ppp.AuthMethod { return &t.Auth }),
+			read: readAuth,
+		},
+		{
+			path: "ppp.templates.*.users", typ: "list of local", rows: "S155", def: "[local]", aka: []string{"login", "auth_source"},
+			doc:  "Where users are looked up.",
+			read: readUsers,
+		},
+		{
+			path: "ppp.templates.*.mru", rows: "S182", def: "1500", min: 128, max: 9000, doc: "Largest PPP packet that we want to receive.",
+			at: template(func(t *policy.Template) *uint16 { return &t.MRU }),
+		},
+		{
+			path: "ppp.templates.*.mtu", typ: "number 576..9000 or auto", rows: "S182", def: "auto", special: zero("auto"), min: 576, max: 9000,
+			doc: "Limit of the interface's MTU; auto: what the peer receives and the path carries.",
+			at:  template(func(t *policy.Template) *int { return &t.MTU }),
+		},
+		{
+			path: "ppp.templates.*.mss_clamp", rows: "S182", def: "on", aka: []string{"mssheader"}, doc: "TCP segments are kept small enough for the link.",
+			at: template(func(t *policy.Template) *bool { return &t.MSSClamp }),
+		},
+		{path: "ppp.templates.*.lcp_echo", kind: kindSection, rows: "S153", aka: []string{"echo"}, doc: "Check whether the peer is still there."},
+		{
+			path: "ppp.templates.*.lcp_echo.interval", rows: "S153", def: "10s", min: second, max: int64(time.Hour), special: never(), doc: "Time between two checks.",
+			at: template(func(t *policy.Template) *time.Duration { return &t.Echo }),
+		},
+		{
+			path: "ppp.templates.*.lcp_echo.failures", rows: "S153", def: "3", min: 1, max: 100, doc: "Unanswered checks after which the link is closed.",
+			at: template(func(t *policy.Template) *int { return &t.EchoFailures }),
+		},
+		{
+			path: "ppp.templates.*.idle_timeout", rows: "S157", def: "never", min: second, max: 365 * 24 * int64(time.Hour), special: never(), aka: []string{"idle"},
+			doc: "Close a link that carries nothing for this time.",
+			at:  template(func(t *policy.Template) *time.Duration { return &t.IdleTimeout }),
+		},
+		{
+			path: "ppp.templates.*.session_timeout", rows: "S182", def: "never", min: second, max: 365 * 24 * int64(time.Hour), special: never(), aka: []string{"onlinelimit"},
+			doc: "Close a link after this time.",
+			at:  template(func(t *policy.Template) *time.Duration { return &t.SessionTimeout }),
+		},
+		{
+			path: "ppp.templates.*.rechallenge", rows: "S182", def: "never", min: 60 * second, max: 24 * int64(time.Hour), special: never(),
+			doc: "Ask for the CHAP password again and again at this interval.",
+			at:  template(func(t *policy.Template) *time.Duration { return &t.Rechallenge }),
+		},
+		{
+			path: "ppp.templates.*.restart", rows: "S182", def: "3s", min: second, max: 60 * second, doc: "Wait before a PPP request is repeated.",
+			at: template(func(t *policy.Template) *time.Duration { return &t.Restart }),
+		},
+	}
+	rows = append(rows, templateNetworkFields()...)
+	for i := range rows {
+		if rows[i].kind == kindValue {
+			rows[i].reload = ReloadNewSessions
+		}
+	}
+	return append(rows, templateRefusals()...)
+}
+
+func templateNetworkFields() []field {
+	return []field{
+		{
+			path: "ppp.templates.*.ipv4", def: "on", doc: "IPv4 for accepted calls.",
+			at: template(func(t *policy.Template) *bool { return &t.IPv4 }),
+		},
+		{
+			path: "ppp.templates.*.ipv4_local", typ: "IPv4 address", example: "192.168.20.1", aka: []string{"local"},
+			doc: "Our address on links of accepted calls. Default: unnumbered.",
+			at:  template(func(t *policy.Template) *netip.Addr { return &t.IPv4Local }),
+		},
+		{
+			path: "ppp.templates.*.ipv4_pool", typ: "name", rows: "S156", example: "ips", min: 1, max: 32, aka: []string{"ippool", "pool"},
+			doc: "Pool that gives callers their address.",
+			at:  template(func(t *policy.Template) *string { return &t.IPv4Pool }),
+		},
+		{
+			path: "ppp.templates.*.dns", typ: "at most two IPv4 addresses", example: "[192.0.2.53]", max: 2, doc: "Name servers that callers are told.",
+			at: template(func(t *policy.Template) *[]netip.Addr { return &t.DNS }),
+		},
+		{
+			path: "ppp.templates.*.nbns", typ: "at most two IPv4 addresses", example: "[192.0.2.54]", max: 2, aka: []string{"wins"}, doc: "NetBIOS name servers that callers are told.",
+			at: template(func(t *policy.Template) *[]netip.Addr { return &t.NBNS }),
+		},
+		{
+			path: "ppp.templates.*.ipv6", def: "on", doc: "IPv6 with link-local addresses for accepted calls.",
+			at: template(func(t *policy.Template) *bool { return &t.IPv6 }),
+		},
+		{
+			path: "ppp.templates.*.interface", typ: "interface name with %d", example: `"l2tp%d"`, min: 1, max: 15,
+			doc: "Names of the interfaces of accepted calls; %d is a number. Default: the kernel's pppN.",
+			at:  template(func(t *policy.Template) *string { return &t.Interface }),
+		},
+		{
+			path: "ppp.templates.*.masquerade", rows: "S168", def: "off", aka: []string{"nat"}, doc: "Source NAT: what leaves there has the address of the link.",
+			at: template(func(t *policy.Template) *bool { return &t.Masquerade }),
+		},
+	}
+}
+
+func templateRefusals() []field {
+	const at = "ppp.templates.*."
+	return []field{
+		refusedOff(at+"bap", "S151", "bandwidth allocation (BAP) needs multilink, which nothing here speaks", "remove the key, or write bap: off"),
+		refusedOff(at+"lqr", "S152", "link quality reports (LQR) are not offered", "use lcp_echo: {interval: 10s, failures: 3}"),
+		refusedOff(at+"vj", "S182", "Van Jacobson header compression is not offered", "remove the key"),
+		refusedOff(at+"vjc", "S182", "Van Jacobson header compression is not offered", "remove the key"),
+		refusedOff(at+"ccp", "S182", "compression (CCP) is not offered", "remove the key"),
+		refusedOff(at+"compression", "S182", "compression (CCP) is not offered", "remove the key"),
+		refusedOff(at+"mppe", "S182", "MPPE encryption is weak and not offered", "protect the tunnel with IPsec (ESP, transport mode, UDP port 1701)"),
+		refusedOff(at+"multilink", "S182", "multilink PPP is not offered", "remove the key"),
+		refusedOff(at+"maxlinks", "S182", "multilink PPP is not offered", "remove the key"),
+		refusedOff(at+"data_limit", "S182", notOffered, "use session_timeout or idle_timeout"),
+		refusedOff(at+"bridge", "S9", "bridging over PPP is not offered", "use VXLAN or L2TPv3 of the kernel for bridging"),
+		refusedOff(at+"ipx", "S1, S9", "only IPv4 and IPv6 are carried", "remove the key"),
+		refusedOff(at+"appletalk", "S1, S9", "only IPv4 and IPv6 are carried", "remove the key"),
+		refusedOff(at+"tacacs", "S155", "TACACS is not offered", "use users: [local]"),
+		refusedOff(at+"ipv6_pool", "S161", notOffered, "remove the key"),
+		refused(at+"engine", "", notOffered, "remove the key: PPP runs inside the daemon"),
+	}
+}
+
+func never() map[string]int64 { return zero("never") }
+
+// zero names the value 0.
+func zero(word string) map[string]int64 { return map[string]int64{word: 0} }
