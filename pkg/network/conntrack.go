@@ -29,14 +29,12 @@ const (
 
 // tracker deletes entries of the kernel's connection tracking. On a host that does not track it does nothing.
 type tracker struct {
-	conn *netlink.Conn // nil: nothing to do
+	conn   *netlink.Conn // nil: nothing can be done
+	tracks bool          // the kernel's module is there
 }
 
+// openTracker opens a socket in the calling thread's network namespace.
 func openTracker() *tracker {
-	// Asking the kernel would load the module.
-	if _, err := os.Stat("/sys/module/nf_conntrack"); err != nil {
-		return &tracker{}
-	}
 	conn, err := netlink.Dial(unix.NETLINK_NETFILTER, nil)
 	if err != nil {
 		return &tracker{}
@@ -52,7 +50,7 @@ func (t *tracker) close() {
 
 // forget deletes the entry of the flow that a packet began. There may be none, which is all right.
 func (t *tracker) forget(packet []byte) {
-	if t.conn == nil {
+	if t.conn == nil || !t.tracking() {
 		return
 	}
 	family, tuple, ok := tupleOf(packet)
@@ -67,6 +65,15 @@ func (t *tracker) forget(packet []byte) {
 		Header: netlink.Header{Type: ctDelete, Flags: netlink.Request | netlink.Acknowledge},
 		Data:   append([]byte{family, 0, 0, 0}, attributes...),
 	})
+}
+
+// tracking tells whether the module is loaded, which sending it a message would see to.
+func (t *tracker) tracking() bool {
+	if !t.tracks {
+		_, err := os.Stat("/sys/module/nf_conntrack")
+		t.tracks = err == nil
+	}
+	return t.tracks
 }
 
 // tupleOf encodes what identifies a packet's flow: addresses, protocol, and ports or ICMP identifier. It gives up on packets

@@ -80,7 +80,8 @@ func (m *Manager) demand(name string, routes []netip.Prefix, wake func()) (*Dema
 	d.again.Stop()
 	d.forget.Stop()
 	m.demands[name] = d
-	d.reader.Go(d.read)
+	tracker := openTracker()
+	d.reader.Go(func() { d.read(tracker) })
 	return d, nil
 }
 
@@ -157,8 +158,7 @@ func (n *rtnl) acceptAny(l link) error {
 }
 
 // read takes packets off the device until it is closed.
-func (d *Demand) read() {
-	tracker := openTracker()
+func (d *Demand) read(tracker *tracker) {
 	defer tracker.close()
 	buffer := make([]byte, maxPacket)
 	for {
