@@ -1,0 +1,285 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/netip"
+	"os"
+	"os/signal"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/l2tpd/l2tpd/pkg/api"
+	"github.com/l2tpd/l2tpd/pkg/config"
+	"github.com/l2tpd/l2tpd/pkg/engine"
+	"github.com/l2tpd/l2tpd/pkg/kernel"
+	"github.com/l2tpd/l2tpd/pkg/network"
+	"github.com/l2tpd/l2tpd/pkg/observe"
+	"github.com/l2tpd/l2tpd/pkg/transport"
+)
+
+// stopTimeout bounds an orderly stop: the whole retransmission cycle of a StopCCN that nobody acknowledges (31 s) and some.
+const stopTimeout = 40 * time.Second
+
+// daemon is the running process: an engine, what it stands on, and the operator's socket.
+type daemon struct {
+	*engine.Engine
+	path    string
+	log     *slog.Logger
+	level   *slog.LevelVar
+	limiter *observe.Limiter
+	notify  *observe.Notifier
+
+	reloading sync.Mutex // held while a configuration is being taken
+	conf      *config.Config
+}
+
+// serve runs the daemon until it is told to stop.
+func serve(path, format string, stderr io.Writer) error {
+	f, ok := observe.ParseFormat(format)
+	if !ok {
+		return usageError{fmt.Errorf("--log-format %q: want auto, text, json or journal", format)}
+	}
+	conf, err := config.Load(path)
+	if err != nil {
+		fmt.Fprint(stderr, report(err))
+		return errReported
+	}
+	d := &daemon{path: path, conf: conf, level: new(slog.LevelVar), limiter: observe.NewLimiter(observe.LimiterConfig{})}
+	d.level.Set(slogLevel(conf.Log.Level))
+	d.log = observe.New(observe.Options{Writer: stderr, Level: d.level, Format: f})
+	d.notify = observe.NewNotifier(d.log)
+	d.warn(conf)
+
+	ctx, stop := signal.NotifyContext(context.Background(), unix.SIGTERM, unix.SIGINT)
+	defer stop()
+	if err := d.run(ctx); err != nil {
+		d.log.Error("l2tpd ends", slog.String("why", err.Error()))
+		return errReported
+	}
+	return nil
+}
+
+// warn logs what a good configuration was warned of.
+func (d *daemon) warn(conf *config.Config) {
+	for _, w := range conf.Warnings {
+		d.log.Warn("configuration: "+w.Message, slog.String("at", fmt.Sprintf("%s:%d:%d", w.File, w.Line, w.Column)),
+			slog.String("advice", w.Advice))
+	}
+}
+
+// run builds the engine from the ground up, serves, and takes everything down in the opposite order.
+func (d *daemon) run(ctx context.Context) error {
+	d.log.Info("l2tpd starts", slog.String("event", "start"), slog.String("version", versionText()), slog.String("config", d.path))
+	// The socket first: two daemons on one socket would also fight for the port and for the kernel's objects.
+	srv, err := api.Listen(api.ServerConfig{Backend: d, Path: d.conf.API.Socket, Group: d.conf.API.Group, Log: d.log})
+	if err != nil {
+		return err
+	}
+	srv2, cleanup, err := d.build()
+	if err != nil {
+		return errors.Join(err, srv.Close())
+	}
+	defer cleanup()
+	d.Engine = srv2
+	d.Start()
+
+	var tasks sync.WaitGroup
+	background, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	tasks.Go(func() {
+		if err := srv.Serve(background); err != nil {
+			d.log.Error("operator's socket", slog.String("why", err.Error()))
+		}
+	})
+	tasks.Go(func() { d.notify.Watchdog(background, d.Alive) })
+	tasks.Go(func() { d.housekeeping(background) })
+	d.notify.Ready("running")
+	d.log.Info("l2tpd is ready", slog.String("event", "ready"), slog.String("mode", d.conf.Policy.Server.Mode.String()))
+
+	<-ctx.Done()
+	d.log.Info("l2tpd stops: StopCCN to every peer", slog.String("event", "stop"))
+	d.notify.Stopping("closing tunnels")
+	limit, done := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
+	defer done()
+	err = d.Stop(limit)
+	cancel()
+	tasks.Wait()
+	if err != nil {
+		d.log.Warn("not every peer acknowledged the end", slog.String("why", err.Error()))
+	}
+	d.log.Info("l2tpd has stopped", slog.String("event", "stopped"))
+	return nil
+}
+
+// build makes what the engine stands on. What is missing is said once and goes into status; the daemon goes on where it can.
+func (d *daemon) build() (*engine.Engine, func(), error) {
+	p := d.conf.Policy
+	cfg := engine.Config{
+		Policy: p, Resolver: net.DefaultResolver, Random: rand.Reader, Now: bootTime, WallClock: time.Now,
+		Logger: d.log, Limiter: d.limiter, Version: versionText(), VendorName: "l2tpd", ConfigFile: d.path,
+	}
+	var closers []func() error
+	cleanup := func() {
+		for i := len(closers) - 1; i >= 0; i-- {
+			if err := closers[i](); err != nil {
+				d.log.Warn("clean up", slog.String("why", err.Error()))
+			}
+		}
+	}
+	k, err := kernel.Open(kernel.Config{Logger: d.log})
+	if err != nil {
+		d.log.Error("no data path: tunnels will be refused until this is mended and l2tpd restarted", slog.String("why", err.Error()))
+		cfg.KernelProblem = err.Error()
+		cfg.Problems = append(cfg.Problems, err.Error())
+	} else {
+		closers = append(closers, k.Close)
+		cfg.Kernel = kernelFor{k}
+		if f := k.Features(); f.Advice != "" {
+			d.log.Warn("kernel: "+f.Advice, slog.String("release", f.Release))
+		}
+	}
+	n, err := network.New(d.log)
+	if err != nil {
+		cleanup()
+		return nil, nil, err
+	}
+	closers = append(closers, n.Close)
+	cfg.Network = networkFor{n}
+	if err := n.Sweep(context.Background(), nil); err != nil {
+		d.log.Warn("sweep what an earlier run left behind", slog.String("why", err.Error()))
+	}
+
+	var e *engine.Engine
+	started := make(chan struct{})
+	t, err := transport.Listen(p.Server.Listen, transport.Options{NoDataChecksum: !p.Server.Checksum},
+		func(pkt transport.Packet) {
+			<-started
+			e.Receive(pkt)
+		}, d.log)
+	if err != nil {
+		cleanup()
+		return nil, nil, err
+	}
+	closers = append(closers, t.Close)
+	cfg.Transport = transportFor{t}
+	e = engine.New(cfg)
+	close(started)
+	for _, a := range t.Addrs() {
+		d.log.Info("listening", slog.Any("address", a))
+	}
+	return e, cleanup, nil
+}
+
+// housekeeping reloads on SIGHUP, and finishes what the log limiter holds back.
+func (d *daemon) housekeeping(ctx context.Context) {
+	hup := make(chan os.Signal, 1)
+	signal.Notify(hup, unix.SIGHUP)
+	defer signal.Stop(hup)
+	tick := time.NewTicker(time.Minute)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-hup:
+			if _, err := d.reload("SIGHUP"); err != nil {
+				d.log.Error("reload: the running configuration stays", slog.String("why", err.Error()))
+			}
+		case now := <-tick.C:
+			d.limiter.Flush(ctx, now, d.log)
+		}
+	}
+}
+
+// Act takes the verb that concerns the process, and leaves the others to the engine.
+func (d *daemon) Act(ctx context.Context, a api.Action) (*api.Result, error) {
+	if a.Verb == api.VerbReload {
+		return d.reload(a.By)
+	}
+	return d.Engine.Act(ctx, a)
+}
+
+// reload reads the configuration again. A bad one changes nothing.
+func (d *daemon) reload(by string) (*api.Result, error) {
+	d.reloading.Lock()
+	defer d.reloading.Unlock()
+	d.notify.Reloading()
+	defer d.notify.Ready("running")
+	conf, err := config.Load(d.path)
+	if err != nil {
+		return nil, &api.Error{Code: api.CodeInvalid, Message: report(err), Hint: "the running configuration stays"}
+	}
+	d.warn(conf)
+	res := &api.Result{APIVersion: api.APIVersion, Message: "nothing has changed"}
+	for _, c := range config.Changes(d.conf.Policy, conf.Policy) {
+		res.Changed = true
+		res.Details = append(res.Details, c.String())
+	}
+	if res.Changed {
+		res.Message = fmt.Sprintf("%d changes taken", len(res.Details))
+	}
+	d.level.Set(slogLevel(conf.Log.Level))
+	d.conf = conf
+	d.Reload(conf.Policy)
+	d.log.Info("configuration reloaded", slog.String("event", "reload"), slog.String("by", by), slog.Int("changes", len(res.Details)))
+	return res, nil
+}
+
+func slogLevel(l config.Level) slog.Level {
+	switch l {
+	case config.LevelDebug:
+		return slog.LevelDebug
+	case config.LevelInfo:
+		return slog.LevelInfo
+	case config.LevelWarn:
+		return slog.LevelWarn
+	case config.LevelError:
+		return slog.LevelError
+	}
+	return slog.LevelInfo
+}
+
+// bootTime is the engine's clock: it keeps its meaning in a new process, and does not jump.
+func bootTime() time.Duration {
+	var ts unix.Timespec
+	_ = unix.ClockGettime(unix.CLOCK_BOOTTIME, &ts) // cannot fail for a clock that every supported kernel has
+	return time.Duration(ts.Nano())
+}
+
+// kernelFor, networkFor and transportFor fit the packages that touch the system to the engine's interfaces.
+type kernelFor struct{ *kernel.Kernel }
+
+func (k kernelFor) CreateSession(s kernel.SessionSpec, sink func([]byte)) (engine.Session, error) {
+	x, err := k.Kernel.CreateSession(s, sink)
+	if err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+type networkFor struct{ *network.Manager }
+
+func (n networkFor) Demand(name string, routes []netip.Prefix, wake func()) (engine.Demand, error) {
+	d, err := n.Manager.Demand(name, routes, wake)
+	if err != nil {
+		return nil, err
+	}
+	return d, nil
+}
+
+type transportFor struct{ *transport.Transport }
+
+func (t transportFor) Connect(local, remote netip.AddrPort) (engine.Conn, error) {
+	c, err := t.Transport.Connect(local, remote)
+	if err != nil {
+		return nil, err
+	}
+	return c, nil
+}

@@ -1,0 +1,452 @@
+package call
+
+import (
+	"net/netip"
+	"time"
+
+	"github.com/l2tpd/l2tpd/pkg/control"
+	"github.com/l2tpd/l2tpd/pkg/policy"
+	"github.com/l2tpd/l2tpd/pkg/ppp"
+	"github.com/l2tpd/l2tpd/pkg/wire"
+)
+
+// Time is an instant: nanoseconds on the machine's boot-time clock. Zero in a deadline means "no deadline".
+type Time = time.Duration
+
+// maxEarly bounds the frames held for a link that has not begun: LCP may overtake ICCN, and the peer repeats it anyway.
+const maxEarly = 16
+
+// Params is what one call needs to know. It is copied on use.
+type Params struct {
+	Name         string // of the configured call; empty for a temporary one
+	Role         control.Role
+	Tunnel       control.TunnelID
+	PeerTunnel   control.TunnelID
+	Session      control.SessionID
+	Reply        control.CallInfo // what ICRP, ICCN, OCRP or OCCN say for us
+	Sequencing   policy.Sequencing
+	PPP          ppp.Config
+	Interface    string     // wanted interface name; empty: the kernel's
+	MTU          int        // largest inner packet that the outer path carries unfragmented
+	Peer         netip.Addr // address for the peer; invalid: ask OpAddress
+	Routes       []netip.Prefix
+	Metric       int
+	Masquerade   bool
+	MSSClamp     bool
+	Endpoint     netip.Addr    // outer address of the tunnel's peer
+	CloseTimeout time.Duration // how long an ordered end waits for Terminate-Ack; 0 means 3 s
+}
+
+// Sequencing are the data numbering switches of the kernel session.
+type Sequencing struct{ Send, Require, LNS bool }
+
+// Network is the desired state of the call's interface.
+type Network struct {
+	Interface           string
+	MTU                 int
+	Local, Peer         netip.Addr
+	LocalIPv6, PeerIPv6 netip.Addr
+	IPv4, IPv6          bool // which network protocols pass
+	Routes              []netip.Prefix
+	Metric              int
+	Masquerade          bool
+	MSSClamp            bool
+	Endpoint            netip.Addr
+}
+
+// Op is an operation for the owner. Operations of one call are carried out one after the other, in order; each ends with
+// Done, in the same order. The concrete types are the Op… structs.
+type Op interface{ op() }
+
+// Operations.
+type (
+	// OpCreate makes the kernel session with its PPPoX socket.
+	OpCreate struct {
+		Session, Peer control.SessionID
+		Sequencing    Sequencing
+	}
+	// OpAttach gives the session a channel and a unit.
+	OpAttach struct {
+		Interface string
+		MTU       int
+	}
+	// OpSequencing switches the numbering of a live session.
+	OpSequencing struct{ Sequencing Sequencing }
+	// OpNetwork brings the interface to the desired state and lets the open protocols pass.
+	OpNetwork struct{ Network Network }
+	// OpAuthorize checks credentials.
+	OpAuthorize struct{ Request ppp.EvAuthRequest }
+	// OpAddress finds an address for the peer, named User if it has been authenticated.
+	OpAddress struct {
+		User   string
+		Wanted netip.Addr
+	}
+	// OpIdle asks for how long no user data has moved.
+	OpIdle struct{}
+	// OpRelease takes everything back: network state, unit, kernel session, address. It is the last operation of a call.
+	OpRelease struct{}
+)
+
+func (OpCreate) op()     {}
+func (OpAttach) op()     {}
+func (OpSequencing) op() {}
+func (OpNetwork) op()    {}
+func (OpAuthorize) op()  {}
+func (OpAddress) op()    {}
+func (OpIdle) op()       {}
+func (OpRelease) op()    {}
+
+// Result is the outcome of an operation; only the fields that its kind names are looked at.
+type Result struct {
+	Err       error
+	Interface string         // OpAttach: the name the unit got
+	OK        bool           // OpAuthorize
+	Message   string         // OpAuthorize: for the peer
+	User      string         // OpAuthorize: canonical name
+	UserIPv4  netip.Addr     // OpAuthorize: the user's fixed address
+	Routes    []netip.Prefix // OpAuthorize: networks behind the user
+	Address   netip.Addr     // OpAddress: invalid when there is none
+	Idle      time.Duration  // OpIdle
+}
+
+// Stage names the part of a set-up in which a call ended.
+type Stage uint8
+
+// Stages, in the order in which a call goes through them.
+const (
+	StageTransport Stage = iota // no answer from the peer
+	StageTunnelAuth
+	StageTunnel  // the control connection ended or was refused otherwise
+	StageSession // the session was refused
+	StageKernel  // the kernel refused an object
+	StageLCP
+	StageUserAuth
+	StageAddress
+	StageUp // the call had been up
+)
+
+// Event is something the owner must know. The concrete types are the Ev… structs.
+type Event interface{ event() }
+
+// Events.
+type (
+	// EvUp: the first network protocol passes packets. Sent once.
+	EvUp struct {
+		Interface   string
+		User        string
+		Local, Peer netip.Addr
+	}
+	// EvDown: the call is ending; its resources are being released. Sent once.
+	EvDown struct {
+		Stage  Stage
+		Cause  string // short stable name for logs and counters: "peer-terminate", "no-answer", ...
+		Text   string // one explaining sentence, with the other side's words
+		Asked  bool   // the owner asked for it
+		ByPeer bool
+		Idle   bool // idle time over: dial on demand may arm itself again
+	}
+	// EvGone: everything is released. Sent once, last.
+	EvGone struct{}
+	// EvAnomaly: odd but harmless.
+	EvAnomaly struct{ Text string }
+)
+
+func (EvUp) event()      {}
+func (EvDown) event()    {}
+func (EvGone) event()    {}
+func (EvAnomaly) event() {}
+
+// Output is what a step asks its owner to do, in this order: give Commands to the tunnel, send Frames on the session, begin
+// Ops, hand Events up.
+type Output struct {
+	Commands []control.Command
+	Frames   [][]byte
+	Ops      []Op
+	Events   []Event
+}
+
+// Reset empties o and keeps its memory.
+func (o *Output) Reset() {
+	clear(o.Commands)
+	clear(o.Frames)
+	clear(o.Ops)
+	clear(o.Events)
+	o.Commands, o.Frames, o.Ops, o.Events = o.Commands[:0], o.Frames[:0], o.Ops[:0], o.Events[:0]
+}
+
+// Call is one call. It is not safe for concurrent use.
+type Call struct {
+	p Params
+
+	peer      control.SessionID
+	state     state
+	createdOK bool // the kernel session exists
+	sessionUp bool // ICCN or OCCN has passed
+	control   bool // the tunnel still knows the session
+	attach    step
+	iface     string
+	applied   bool // a Network has been applied
+	wasUp     bool
+	numbering Sequencing
+
+	link     *ppp.Link
+	linkOut  ppp.Output
+	early    [][]byte
+	user     string
+	userIPv4 netip.Addr
+	routes   []netip.Prefix
+	mru      uint16
+	local    netip.Addr
+	remote   netip.Addr
+	local6   netip.Addr
+	remote6  netip.Addr
+	ipv4     bool
+	ipv6     bool
+
+	closeAt Time // deadline of an ordered end
+	closing EvDown
+}
+
+// state is where the call is between offer and release.
+type state uint8
+
+const (
+	stateSetup     state = iota // session and kernel objects are being made
+	stateLink                   // PPP runs
+	stateClosing                // Terminate-Request is out
+	stateReleasing              // OpRelease is out
+	stateGone
+)
+
+// step is the progress of an operation that happens at most once.
+type step uint8
+
+const (
+	stepNone step = iota
+	stepRunning
+	stepDone
+)
+
+// New makes the machine of a session whose peer id is known: after EvSessionOffered or EvSessionReplied. It asks for the
+// kernel session at once: the kernel object exists before the message that lets the peer use it.
+func New(p Params, peer control.SessionID, required bool, out *Output) *Call {
+	c := &Call{p: p, peer: peer, control: true}
+	if c.p.CloseTimeout == 0 {
+		c.p.CloseTimeout = 3 * time.Second
+	}
+	c.routes = append(c.routes, p.Routes...)
+	c.numbering = initialSequencing(p.Role, p.Sequencing, required)
+	out.Ops = append(out.Ops, OpCreate{Session: p.Session, Peer: peer, Sequencing: c.numbering})
+	return c
+}
+
+// initialSequencing decides the kernel's switches at creation (S66, P174-P180). A LAC follows its LNS; an LNS is never
+// switched by its LAC.
+func initialSequencing(role control.Role, s policy.Sequencing, required bool) Sequencing {
+	lns := role == control.LNSIncoming || role == control.LNSOutgoing
+	q := Sequencing{LNS: lns}
+	switch s {
+	case policy.SequencingAlways:
+		q.Send, q.Require = true, true
+	case policy.SequencingStartup:
+		q.Send = lns
+	case policy.SequencingOnRequest:
+	}
+	if required {
+		q.Send, q.Require = true, true
+	}
+	return q
+}
+
+// Established tells the call that ICCN or OCCN has passed: PPP starts when the kernel session exists. required is the
+// Sequencing Required AVP of that message (P176).
+func (c *Call) Established(now Time, required bool, out *Output) {
+	if c.state != stateSetup {
+		return
+	}
+	c.sessionUp = true
+	if required && !c.numbering.Require {
+		c.numbering.Send, c.numbering.Require = true, true
+		out.Ops = append(out.Ops, OpSequencing{Sequencing: c.numbering})
+	}
+	c.startLink(now, out)
+}
+
+// startLink opens PPP once both the session and its kernel object are there.
+func (c *Call) startLink(now Time, out *Output) {
+	if c.link != nil || !c.sessionUp || !c.createdOK {
+		return
+	}
+	c.state = stateLink
+	c.link = ppp.Open(c.p.PPP, now, &c.linkOut)
+	c.collect(now, out)
+	early := c.early
+	c.early = nil
+	for _, f := range early {
+		c.Receive(now, f, out)
+	}
+}
+
+// Receive takes one PPP frame from whichever descriptor it arrived on. frame is not kept.
+func (c *Call) Receive(now Time, frame []byte, out *Output) {
+	switch c.state {
+	case stateSetup:
+		if len(c.early) < maxEarly {
+			c.early = append(c.early, append([]byte(nil), frame...))
+		}
+	case stateLink, stateClosing:
+		c.link.Receive(now, frame, &c.linkOut)
+		c.collect(now, out)
+	case stateReleasing, stateGone:
+	}
+}
+
+// Deadline is when Expire wants to be called; 0: never.
+func (c *Call) Deadline() Time {
+	var d Time
+	if c.state == stateLink || c.state == stateClosing {
+		d = c.link.Deadline()
+	}
+	if c.closeAt != 0 && (d == 0 || c.closeAt < d) {
+		d = c.closeAt
+	}
+	return d
+}
+
+// Expire lets time pass. Calls before the deadline do nothing.
+func (c *Call) Expire(now Time, out *Output) {
+	if c.closeAt != 0 && c.closeAt <= now {
+		c.closeAt = 0
+		c.release(out)
+		return
+	}
+	if c.state == stateLink || c.state == stateClosing {
+		c.link.Expire(now, &c.linkOut)
+		c.collect(now, out)
+	}
+}
+
+// Close ends the call in good order: Terminate-Request while PPP runs, then CDN. Cause and text go to EvDown.
+func (c *Call) Close(now Time, cause, text string, out *Output) {
+	down := EvDown{Stage: c.stage(), Cause: cause, Text: text, Asked: true}
+	switch c.state {
+	case stateSetup:
+		c.end(down, wire.Result{Code: wire.CDNAdmin, Text: text}, disconnectAdmin, out)
+	case stateLink:
+		c.state = stateClosing
+		c.closing = down
+		c.closeAt = now + c.p.CloseTimeout
+		c.link.Do(now, ppp.CmdClose{Text: text}, &c.linkOut)
+		c.collect(now, out)
+	case stateClosing, stateReleasing, stateGone:
+	}
+}
+
+// Lost tells the call that its session is gone: CDN, StopCCN or tunnel time-out. down explains it.
+func (c *Call) Lost(down EvDown, out *Output) {
+	c.control = false
+	if c.wasUp {
+		down.Stage = StageUp
+	}
+	c.end(down, wire.Result{}, disconnect{}, out)
+}
+
+// Vanished tells the call that a kernel object of its own disappeared (an interface deleted by hand).
+func (c *Call) Vanished(err error, out *Output) {
+	c.end(EvDown{Stage: c.stage(), Cause: "kernel", Text: "the kernel object is gone: " + err.Error()},
+		wire.Result{Code: wire.CDNLostCarrier}, disconnectAdmin, out)
+}
+
+// stage is where a call that ends now has got to.
+func (c *Call) stage() Stage {
+	switch {
+	case c.wasUp:
+		return StageUp
+	case c.link == nil:
+		return StageSession
+	}
+	switch c.link.View().Phase {
+	case ppp.PhaseDead, ppp.PhaseEstablish, ppp.PhaseTerminate:
+		return StageLCP
+	case ppp.PhaseAuthenticate:
+		return StageUserAuth
+	case ppp.PhaseNetwork:
+		return StageAddress
+	}
+	return StageLCP
+}
+
+// end is the one way down: CDN while the tunnel knows the session, then everything back.
+func (c *Call) end(down EvDown, r wire.Result, d disconnect, out *Output) {
+	if c.state == stateReleasing || c.state == stateGone {
+		return
+	}
+	if c.control {
+		c.control = false
+		out.Commands = append(out.Commands, control.CmdCloseSession{
+			Session: c.p.Session, Result: r, DisconnectCause: d.append(nil),
+		})
+	}
+	if c.state == stateClosing {
+		down = c.closing
+	}
+	out.Events = append(out.Events, down)
+	c.release(out)
+}
+
+// release begins the last operation; it also serves the time-out of an ordered end.
+func (c *Call) release(out *Output) {
+	if c.state == stateReleasing || c.state == stateGone {
+		return
+	}
+	if c.control { // Terminate-Request was never answered
+		c.control = false
+		out.Commands = append(out.Commands, control.CmdCloseSession{
+			Session: c.p.Session, Result: wire.Result{Code: wire.CDNAdmin, Text: c.closing.Text},
+			DisconnectCause: disconnectAdmin.append(nil),
+		})
+		out.Events = append(out.Events, c.closing)
+	}
+	c.state = stateReleasing
+	c.closeAt = 0
+	c.early = nil
+	out.Ops = append(out.Ops, OpRelease{})
+}
+
+// View is a consistent look at a call for show output.
+type View struct {
+	Name       string
+	User       string
+	Interface  string
+	Up         bool
+	Closing    bool
+	Local      netip.Addr
+	Peer       netip.Addr
+	LocalIPv6  netip.Addr
+	PeerIPv6   netip.Addr
+	MTU        int
+	Sequencing Sequencing
+	PPP        ppp.View
+}
+
+// View looks at the call.
+func (c *Call) View() View {
+	v := View{
+		Name: c.p.Name, User: c.user, Interface: c.iface, Up: c.wasUp && c.state == stateLink,
+		Closing: c.state > stateLink, Local: c.local, Peer: c.remote, LocalIPv6: c.local6, PeerIPv6: c.remote6,
+		MTU: c.mtu(), Sequencing: c.numbering,
+	}
+	if c.link != nil {
+		v.PPP = c.link.View()
+	}
+	return v
+}
+
+// mtu is the interface MTU: what the peer takes, within what the outer path carries (P275).
+func (c *Call) mtu() int {
+	m := c.p.MTU
+	if c.mru != 0 && (m == 0 || int(c.mru) < m) {
+		m = int(c.mru)
+	}
+	return m
+}

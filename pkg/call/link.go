@@ -1,0 +1,301 @@
+package call
+
+import (
+	"encoding/binary"
+	"net/netip"
+	"slices"
+
+	"github.com/l2tpd/l2tpd/pkg/control"
+	"github.com/l2tpd/l2tpd/pkg/policy"
+	"github.com/l2tpd/l2tpd/pkg/ppp"
+	"github.com/l2tpd/l2tpd/pkg/wire"
+)
+
+// collect moves what the link put out into out, and follows its events.
+func (c *Call) collect(now Time, out *Output) {
+	out.Frames = append(out.Frames, c.linkOut.Frames...)
+	// An event may make the link speak again; its new frames and events are appended behind the ones being read.
+	events := slices.Clone(c.linkOut.Events)
+	c.linkOut.Reset()
+	for _, ev := range events {
+		c.linkEvent(now, ev, out)
+	}
+}
+
+// linkEvent follows one event of the link.
+func (c *Call) linkEvent(now Time, ev ppp.Event, out *Output) {
+	switch ev := ev.(type) {
+	case ppp.EvLinkUp:
+		c.mru = ev.PeerMRU
+	case ppp.EvAuthRequest:
+		out.Ops = append(out.Ops, OpAuthorize{Request: ev})
+	case ppp.EvAuthenticated:
+		c.wantUnit(out)
+	case ppp.EvAddressWanted:
+		c.answerAddress(now, ev, out)
+	case ppp.EvNetworkUp:
+		c.networkUp(ev, out)
+	case ppp.EvNetworkDown:
+		switch ev.Proto {
+		case ppp.ProtoIPv6:
+			c.ipv6 = false
+		default:
+			c.ipv4 = false
+		}
+		if c.applied && c.state == stateLink {
+			out.Ops = append(out.Ops, OpNetwork{Network: c.network()})
+		}
+	case ppp.EvIdleCheck:
+		out.Ops = append(out.Ops, OpIdle{})
+	case ppp.EvLinkDown:
+		c.linkDown(ev, out)
+	case ppp.EvAnomaly:
+		out.Events = append(out.Events, EvAnomaly{Text: ev.Text})
+	}
+}
+
+// wantUnit asks for channel and unit, once: they come after authentication, so that failing logins cost neither.
+func (c *Call) wantUnit(out *Output) {
+	if c.attach == stepNone && c.state == stateLink {
+		c.attach = stepRunning
+		out.Ops = append(out.Ops, OpAttach{Interface: c.p.Interface, MTU: c.mtu()})
+	}
+}
+
+// answerAddress gives the peer its configured address, or asks for one.
+func (c *Call) answerAddress(now Time, ev ppp.EvAddressWanted, out *Output) {
+	switch {
+	case c.p.Peer.IsValid():
+		c.link.Do(now, ppp.CmdAddress{Peer: c.p.Peer}, &c.linkOut)
+		c.collect(now, out)
+	case c.userIPv4.IsValid():
+		c.link.Do(now, ppp.CmdAddress{Peer: c.userIPv4}, &c.linkOut)
+		c.collect(now, out)
+	default:
+		out.Ops = append(out.Ops, OpAddress{User: c.user, Wanted: ev.Wanted})
+	}
+}
+
+// networkUp remembers what an NCP agreed on and applies it as soon as there is an interface.
+func (c *Call) networkUp(ev ppp.EvNetworkUp, out *Output) {
+	switch ev.Proto {
+	case ppp.ProtoIPv6:
+		c.ipv6, c.local6, c.remote6 = true, ev.Local, ev.Peer
+	default:
+		c.ipv4, c.local, c.remote = true, ev.Local, ev.Peer
+	}
+	if c.p.Sequencing == policy.SequencingStartup && c.numbering.Send && !c.numbering.Require {
+		c.numbering.Send = false // S66, P179: numbered only until the first NCP opens
+		out.Ops = append(out.Ops, OpSequencing{Sequencing: c.numbering})
+	}
+	c.wantUnit(out)
+	c.apply(out)
+}
+
+// apply asks for the desired network state once the unit exists.
+func (c *Call) apply(out *Output) {
+	if c.attach != stepDone || (!c.ipv4 && !c.ipv6) || c.state != stateLink {
+		return
+	}
+	c.applied = true
+	out.Ops = append(out.Ops, OpNetwork{Network: c.network()})
+}
+
+func (c *Call) network() Network {
+	return Network{
+		Interface: c.iface, MTU: c.mtu(), Local: c.local, Peer: c.remote, LocalIPv6: c.local6, PeerIPv6: c.remote6,
+		IPv4: c.ipv4, IPv6: c.ipv6, Routes: c.routes, Metric: c.p.Metric, Masquerade: c.p.Masquerade,
+		MSSClamp: c.p.MSSClamp, Endpoint: c.p.Endpoint,
+	}
+}
+
+// Done takes the result of the oldest operation that has not been answered yet.
+func (c *Call) Done(now Time, op Op, r Result, out *Output) {
+	if _, ok := op.(OpRelease); ok {
+		c.state = stateGone
+		out.Events = append(out.Events, EvGone{})
+		return
+	}
+	if c.state == stateReleasing || c.state == stateGone {
+		return // what it made is taken back by OpRelease, which comes after it
+	}
+	switch op := op.(type) {
+	case OpCreate:
+		c.created(now, r, out)
+	case OpAttach:
+		if c.failed(r, "attach a PPP unit", out) {
+			return
+		}
+		c.attach, c.iface = stepDone, r.Interface
+		c.apply(out)
+	case OpSequencing:
+		if r.Err != nil {
+			out.Events = append(out.Events, EvAnomaly{Text: "set data sequencing: " + r.Err.Error()})
+		}
+	case OpNetwork:
+		c.networkApplied(op, r, out)
+	case OpAuthorize:
+		c.authorized(now, r, out)
+	case OpAddress:
+		if r.Err == nil && c.state == stateLink {
+			c.link.Do(now, ppp.CmdAddress{Peer: r.Address}, &c.linkOut)
+			c.collect(now, out)
+		} else {
+			c.failed(r, "allocate an address", out)
+		}
+	case OpIdle:
+		if c.state == stateLink {
+			c.link.Do(now, ppp.CmdIdle{Idle: r.Idle}, &c.linkOut)
+			c.collect(now, out)
+		}
+	case OpRelease:
+	}
+}
+
+// created lets the peer know that it may use the session, now that it can.
+func (c *Call) created(now Time, r Result, out *Output) {
+	if c.failed(r, "create session", out) {
+		return
+	}
+	c.createdOK = true
+	switch c.p.Role {
+	case control.LNSIncoming:
+		out.Commands = append(out.Commands, control.CmdAcceptSession{Session: c.p.Session, Call: c.p.Reply})
+	case control.LACIncoming:
+		out.Commands = append(out.Commands, control.CmdConnectSession{Session: c.p.Session, Call: c.p.Reply})
+	case control.LACOutgoing: // a virtual call: there is no line to wait for
+		out.Commands = append(out.Commands,
+			control.CmdAcceptSession{Session: c.p.Session, Call: c.p.Reply},
+			control.CmdConnectSession{Session: c.p.Session, Call: c.p.Reply})
+	case control.LNSOutgoing:
+	}
+	c.startLink(now, out)
+}
+
+// failed ends the call if the kernel refused something it cannot live without.
+func (c *Call) failed(r Result, what string, out *Output) bool {
+	if r.Err == nil {
+		return false
+	}
+	c.end(EvDown{Stage: StageKernel, Cause: "kernel", Text: what + ": " + r.Err.Error()},
+		wire.Result{Code: wire.CDNError, Error: wire.ErrCodeResources, HasError: true}, disconnectAdmin, out)
+	return true
+}
+
+func (c *Call) authorized(now Time, r Result, out *Output) {
+	if r.Err != nil {
+		r.OK, r.Message = false, "authentication is not available"
+		out.Events = append(out.Events, EvAnomaly{Text: "authorize: " + r.Err.Error()})
+	}
+	if c.state != stateLink {
+		return
+	}
+	if r.OK {
+		c.user, c.userIPv4 = r.User, r.UserIPv4
+		for _, p := range r.Routes {
+			if !slices.Contains(c.routes, p) {
+				c.routes = append(c.routes, p)
+			}
+		}
+	}
+	c.link.Do(now, ppp.CmdAuthResult{OK: r.OK, Message: r.Message}, &c.linkOut)
+	c.collect(now, out)
+}
+
+func (c *Call) networkApplied(op OpNetwork, r Result, out *Output) {
+	if r.Err != nil && !c.wasUp {
+		c.end(EvDown{Stage: StageAddress, Cause: "network", Text: "configure " + op.Network.Interface + ": " + r.Err.Error()},
+			wire.Result{Code: wire.CDNNoFacilitiesTemp}, disconnectAdmin, out)
+		return
+	}
+	if r.Err != nil {
+		out.Events = append(out.Events, EvAnomaly{Text: "configure " + op.Network.Interface + ": " + r.Err.Error()})
+		return
+	}
+	if !c.wasUp {
+		c.wasUp = true
+		out.Events = append(out.Events, EvUp{Interface: c.iface, User: c.user, Local: c.local, Peer: c.remote})
+	}
+}
+
+// linkDown ends the call with the reason PPP gave (P57, P209).
+func (c *Call) linkDown(ev ppp.EvLinkDown, out *Output) {
+	how := reasons[ev.Reason]
+	down := EvDown{Cause: how.cause, Text: how.text, ByPeer: ev.Peer, Idle: ev.Reason == ppp.ReasonIdle}
+	switch ev.Stage {
+	case ppp.StageLCP:
+		down.Stage = StageLCP
+	case ppp.StageAuth:
+		down.Stage = StageUserAuth
+	case ppp.StageAddress:
+		down.Stage = StageAddress
+	case ppp.StageUp:
+		down.Stage = StageUp
+	}
+	if c.wasUp {
+		down.Stage = StageUp
+	}
+	if ev.Text != "" {
+		down.Text += ": " + ev.Text
+	}
+	d := how.disconnect
+	if ev.Reason == ppp.ReasonPeer {
+		d.direction = byPeer
+	}
+	c.end(down, wire.Result{Code: how.code, Text: how.text}, d, out)
+}
+
+// ending is how one reason of PPP is told: to the log, in the CDN, in the PPP Disconnect Cause AVP.
+type ending struct {
+	cause, text string
+	code        uint16
+	disconnect  disconnect
+}
+
+var reasons = map[ppp.Reason]ending{
+	ppp.ReasonNone:          {"unknown", "PPP ended", wire.CDNAdmin, disconnect{}},
+	ppp.ReasonLocal:         {"local", "PPP was closed here", wire.CDNAdmin, disconnect{3, ppp.ProtoLCP, byUs}},
+	ppp.ReasonPeer:          {"peer-terminate", "the peer ended PPP", wire.CDNAdmin, disconnect{3, ppp.ProtoLCP, byPeer}},
+	ppp.ReasonNoAnswer:      {"lcp-no-answer", "the peer does not answer LCP", wire.CDNNoFraming, disconnect{5, ppp.ProtoLCP, global}},
+	ppp.ReasonNoAgreement:   {"lcp-no-agreement", "LCP options could not be agreed on", wire.CDNNoFraming, disconnect{5, ppp.ProtoLCP, global}},
+	ppp.ReasonAuthRefused:   {"auth-refused", "no authentication protocol could be agreed on", wire.CDNAdmin, disconnect{15, ppp.ProtoLCP, byPeer}},
+	ppp.ReasonAuthFailed:    {"auth-failed", "wrong user name or password", wire.CDNAdmin, disconnect{16, 0, byPeer}},
+	ppp.ReasonAuthTimeout:   {"auth-timeout", "authentication was not finished in time", wire.CDNAdmin, disconnect{13, 0, global}},
+	ppp.ReasonEcho:          {"echo-failed", "LCP echo requests are not answered", wire.CDNLostCarrier, disconnect{8, ppp.ProtoLCP, global}},
+	ppp.ReasonIdle:          {"idle", "the idle time is over", wire.CDNAdmin, disconnect{1, 0, global}},
+	ppp.ReasonSessionTime:   {"session-time", "the session time is over", wire.CDNAdmin, disconnect{1, 0, global}},
+	ppp.ReasonLoop:          {"loop", "the line is looped back", wire.CDNLostCarrier, disconnect{7, ppp.ProtoLCP, global}},
+	ppp.ReasonNoNetwork:     {"no-address", "no network protocol could be agreed on", wire.CDNNoFacilitiesTemp, disconnect{18, 0, global}},
+	ppp.ReasonProtocolError: {"protocol-reject", "the peer rejected a protocol that is needed", wire.CDNAdmin, disconnect{18, 0, byPeer}},
+}
+
+// direction of a disconnect cause (RFC 3145, 2.1).
+type direction uint8
+
+const (
+	global direction = iota
+	byPeer           // at the peer's request
+	byUs             // at our request
+)
+
+// disconnect is a PPP Disconnect Cause (RFC 3145): code, control protocol, direction. Code 0 is not sent.
+type disconnect struct {
+	code      uint16
+	protocol  ppp.Protocol
+	direction direction
+}
+
+var disconnectAdmin = disconnect{code: 1}
+
+// append adds the value of the AVP, nothing when there is no information.
+func (d disconnect) append(b []byte) []byte {
+	if d.code == 0 {
+		return b
+	}
+	b = binary.BigEndian.AppendUint16(b, d.code)
+	b = binary.BigEndian.AppendUint16(b, uint16(d.protocol))
+	return append(b, byte(d.direction))
+}
+
+// AddressInUse says whether the call has given a to its peer; the owner keeps such an address out of its pools.
+func (c *Call) AddressInUse(a netip.Addr) bool { return c.remote == a && a.IsValid() }

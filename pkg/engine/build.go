@@ -1,0 +1,127 @@
+package engine
+
+import (
+	"cmp"
+	"net/netip"
+
+	"github.com/l2tpd/l2tpd/pkg/call"
+	"github.com/l2tpd/l2tpd/pkg/control"
+	"github.com/l2tpd/l2tpd/pkg/policy"
+	"github.com/l2tpd/l2tpd/pkg/ppp"
+	"github.com/l2tpd/l2tpd/pkg/wire"
+)
+
+// virtualSpeed is what ICCN and OCCN say of a call without a line: 100 Mbit/s.
+const virtualSpeed = 100_000_000
+
+// tunnelConfig makes the configuration of one control connection; zero fields of own stand for the server's.
+func (e *Engine) tunnelConfig(p *policy.Policy, own policy.Tunnel, secret policy.Secret, pre13 bool) control.TunnelConfig {
+	def := p.Server.Tunnel
+	incoming, outgoing := p.Roles()
+	c := control.TunnelConfig{
+		HostName: p.Server.HostName, VendorName: e.cfg.VendorName, FirmwareRevision: 1,
+		Framing: wire.FramingSync | wire.FramingAsync, PRE13: pre13, Incoming: incoming, Outgoing: outgoing,
+		ReceiveWindow:   cmp.Or(own.ReceiveWindow, def.ReceiveWindow),
+		HelloInterval:   cmp.Or(own.Hello, def.Hello),
+		RetransmitFirst: cmp.Or(own.Retransmit, def.Retransmit),
+		RetransmitCap:   cmp.Or(own.RetransmitCap, def.RetransmitCap),
+		MaxRetransmits:  cmp.Or(own.MaxRetransmits, def.MaxRetransmits),
+		SetupTimeout:    cmp.Or(own.SetupTimeout, def.SetupTimeout),
+		IdleTimeout:     cmp.Or(own.IdleTimeout, def.IdleTimeout),
+		Random:          e.cfg.Random,
+	}
+	if outgoing {
+		c.Bearer = wire.BearerDigital | wire.BearerAnalog
+	}
+	if !secret.Empty() {
+		c.Secret = secret.Reveal()
+		c.HideAVPs = p.Server.HideAVPs
+	}
+	return c
+}
+
+// overhead is what goes around an inner packet: IP, UDP, L2TP with sequence numbers, FF 03 and the PPP protocol (P164).
+func overhead(outer netip.Addr, sequencing bool) int {
+	n := 20 + 8 + 6 + 4
+	if outer.Is6() {
+		n += 20
+	}
+	if sequencing {
+		n += 4
+	}
+	return n
+}
+
+// interfaceName is what a configured call's interface is called.
+func interfaceName(c *policy.Call) string { return cmp.Or(c.PPP.Interface, c.Name) }
+
+// params puts together what the call machine needs: the template's values, over them those of the configured call.
+func (s *session) params() call.Params {
+	t := s.tmpl
+	if t == nil {
+		t = &policy.Template{}
+	}
+	outer := cmp.Or(s.t.outerMTU, 1500)
+	seq := s.sequencing()
+	mtu := outer - overhead(s.t.remote.Addr(), seq != policy.SequencingOnRequest)
+	if t.MTU != 0 {
+		mtu = min(mtu, t.MTU)
+	}
+	p := call.Params{
+		Role: s.role, Tunnel: s.t.id, PeerTunnel: s.t.ctl.PeerID(), Session: s.id, Sequencing: seq,
+		Reply:     s.reply(seq),
+		PPP:       s.pppConfig(t, mtu),
+		Interface: t.Interface, MTU: mtu, Masquerade: t.Masquerade, MSSClamp: t.MSSClamp, Endpoint: s.t.remote.Addr(),
+	}
+	if c := s.conf; c != nil {
+		p.Name, p.Interface = c.Name, interfaceName(c)
+		p.Peer, p.Routes, p.Metric = c.PPP.Peer, c.PPP.Routes, c.PPP.Metric
+		p.Masquerade = p.Masquerade || c.PPP.Masquerade
+	}
+	return p
+}
+
+// sequencing is the mode of the call, or of the accept entry.
+func (s *session) sequencing() policy.Sequencing {
+	switch {
+	case s.conf != nil:
+		return s.conf.Sequencing
+	case s.accept != nil:
+		return s.accept.Sequencing
+	}
+	return policy.SequencingOnRequest
+}
+
+// reply is what our answer says of the call: ICRP, ICCN, OCRP or OCCN.
+func (s *session) reply(seq policy.Sequencing) control.CallInfo {
+	lac := s.role == control.LACIncoming || s.role == control.LACOutgoing
+	return control.CallInfo{
+		FramingType: wire.FramingSync, TxSpeed: virtualSpeed,
+		SequencingRequired: lac && seq == policy.SequencingAlways, // S66: ON as LAC
+	}
+}
+
+// pppConfig makes the policy of the link.
+func (s *session) pppConfig(t *policy.Template, mtu int) ppp.Config {
+	c := ppp.Config{
+		MRU: cmp.Or(t.MRU, 1500), Auth: t.Auth, Name: s.pol.Server.HostName, DNS: t.DNS, NBNS: t.NBNS,
+		Restart: t.Restart, EchoInterval: t.Echo, EchoFailures: t.EchoFailures, IdleTimeout: t.IdleTimeout,
+		SessionTimeout: t.SessionTimeout, Rechallenge: t.Rechallenge, IPv6: t.IPv6, Random: s.t.s.e.cfg.Random,
+	}
+	c.MRU = min(c.MRU, uint16(mtu))
+	if t.IPv4 {
+		c.IPv4, c.Local = ppp.IPv4Unnumbered, t.IPv4Local
+		if t.IPv4Local.IsValid() {
+			c.IPv4 = ppp.IPv4Own
+		}
+	}
+	if x := s.conf; x != nil {
+		c.IPv4, c.Local = x.PPP.IPv4, x.PPP.Local
+		c.IPv6 = c.IPv6 || x.PPP.IPv6
+		c.User, c.Password = x.PPP.User, x.PPP.Password.Reveal()
+		if c.User != "" {
+			c.Answer = []ppp.AuthMethod{ppp.AuthCHAPMD5, ppp.AuthPAP}
+		}
+	}
+	return c
+}

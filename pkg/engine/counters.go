@@ -1,0 +1,73 @@
+package engine
+
+import (
+	"sync/atomic"
+
+	"github.com/l2tpd/l2tpd/pkg/api"
+	"github.com/l2tpd/l2tpd/pkg/control"
+	"github.com/l2tpd/l2tpd/pkg/kernel"
+)
+
+// counters of the whole engine (S113-S128). Those of live tunnels and sessions are added when somebody looks.
+type counters struct {
+	filtered, malformed, noTunnel, noSession, foreign, overLimit atomic.Uint64
+	refused, evicted, authFailures                               atomic.Uint64
+	framesIn, framesOut, framesLost                              atomic.Uint64
+	tunnelsUp, halfOpen                                          atomic.Int64
+
+	control [11]atomic.Uint64 // of tunnels that are gone, in the order of controlOf
+	data    [9]atomic.Uint64  // of sessions that are gone, in the order of dataOf
+}
+
+// controlOf lists a tunnel's counters in the order in which they are summed.
+func controlOf(c control.Counters) [11]uint64 {
+	return [11]uint64{
+		c.InControl, c.InMessages, c.InZLB, c.InProcessed, c.InOrder, c.InOutOfOrder, c.InDiscarded,
+		c.OutControl, c.OutMessages, c.OutZLB, c.OutRetransmits,
+	}
+}
+
+// controlTraffic is the other way round.
+func controlTraffic(n [11]uint64) api.ControlTraffic {
+	return api.ControlTraffic{
+		In: n[0], InWithData: n[1], InNoData: n[2], Processed: n[3], InOrder: n[4], OutOfOrder: n[5], Discarded: n[6],
+		Out: n[7], OutWithData: n[8], OutNoData: n[9], Retransmits: n[10],
+	}
+}
+
+// dataOf lists a session's counters in the order in which they are summed.
+func dataOf(s kernel.Stats) [9]uint64 {
+	return [9]uint64{
+		s.RxPackets, s.RxBytes, s.RxErrors, s.TxPackets, s.TxBytes, s.TxErrors, s.RxSeqDiscards, s.RxOutOfSequence, s.RxInvalid,
+	}
+}
+
+// dataTraffic is the other way round.
+func dataTraffic(n [9]uint64) api.DataTraffic {
+	return api.DataTraffic{
+		InPackets: n[0], InOctets: n[1], InErrors: n[2], OutPackets: n[3], OutOctets: n[4], OutErrors: n[5],
+		SeqDiscards: n[6], OutOfSequence: n[7], Invalid: n[8],
+	}
+}
+
+// addControl keeps the counters of a tunnel that goes.
+func (c *counters) addControl(x control.Counters) {
+	for i, n := range controlOf(x) {
+		c.control[i].Add(n)
+	}
+}
+
+// addData keeps the counters of a session that goes.
+func (c *counters) addData(x kernel.Stats) {
+	for i, n := range dataOf(x) {
+		c.data[i].Add(n)
+	}
+}
+
+// discards are the datagrams that changed nothing.
+func (c *counters) discards() api.Discards {
+	return api.Discards{
+		Filtered: c.filtered.Load(), NoSuchTunnel: c.noTunnel.Load(), NoSuchSession: c.noSession.Load(),
+		Malformed: c.malformed.Load(), ForeignSource: c.foreign.Load(), OverLimit: c.overLimit.Load() + c.evicted.Load(),
+	}
+}

@@ -1,0 +1,94 @@
+package engine
+
+import (
+	"errors"
+	"hash/fnv"
+	"log/slog"
+	"net/netip"
+	"sync/atomic"
+
+	"github.com/l2tpd/l2tpd/pkg/transport"
+	"github.com/l2tpd/l2tpd/pkg/wire"
+)
+
+// routes says for every tunnel id who may send to it. The readers of the sockets look here, so that a flood of foreign or
+// stale packets never reaches a shard.
+type routes [1 << 16]atomic.Pointer[route]
+
+// route is the peer of one tunnel. It is immutable.
+type route struct {
+	remote  netip.AddrPort
+	anyPort bool // before SCCRP: the responder may answer from another port (P156)
+}
+
+func (r *route) admits(src netip.AddrPort) bool {
+	return r.remote == src || (r.anyPort && r.remote.Addr() == src.Addr())
+}
+
+// Receive is the one demultiplexer of every socket, listener or tunnel: by tunnel id and source address. It is a
+// transport.Handler: it may be called from several goroutines at once and does not block.
+func (e *Engine) Receive(p transport.Packet) {
+	remote := netip.AddrPortFrom(p.Remote.Addr().Unmap(), p.Remote.Port())
+	local := netip.AddrPortFrom(p.Local.Addr().Unmap(), p.Local.Port())
+	if !e.policy.Load().Admit(remote.Addr()) {
+		e.counts.filtered.Add(1)
+		return
+	}
+	h, payload, err := wire.ParseHeader(p.Data)
+	if err != nil {
+		e.counts.malformed.Add(1)
+		what := "malformed packet dropped"
+		if errors.Is(err, wire.ErrVersion) {
+			what = "packet of another L2TP version dropped"
+		}
+		e.strange(slog.LevelInfo, "malformed", remote.Addr(), what, slog.String("why", err.Error()))
+		return
+	}
+	if h.TunnelID == 0 {
+		if !h.Control {
+			e.counts.noTunnel.Add(1)
+			return
+		}
+		e.newcomer(local, remote, p.Data, payload)
+		return
+	}
+	r := e.routes[h.TunnelID].Load()
+	switch {
+	case r == nil:
+		e.counts.noTunnel.Add(1)
+		e.strange(slog.LevelInfo, "no-such-tunnel", remote.Addr(), "packet for a tunnel that does not exist dropped",
+			slog.Any("peer", remote), slog.Int("tunnel", int(h.TunnelID)))
+		return
+	case !r.admits(remote):
+		e.counts.foreign.Add(1)
+		e.strange(slog.LevelWarn, "foreign-source", remote.Addr(), "packet for a tunnel of another peer dropped",
+			slog.Any("peer", remote), slog.Int("tunnel", int(h.TunnelID)))
+		return
+	}
+	s := e.shards[int(h.TunnelID)%len(e.shards)]
+	put(s.inbox, &s.inbox.packets, maxPackets, packet{local: local, remote: remote, data: append([]byte(nil), p.Data...)})
+}
+
+// newcomer queues a control message without tunnel id. Configured calls, and the tunnels that may concern them, live in
+// shard 0; other sources are spread.
+func (e *Engine) newcomer(local, remote netip.AddrPort, data, payload []byte) {
+	s := e.shards[0]
+	if !e.concernsCalls(remote.Addr()) {
+		h := fnv.New32a()
+		b := remote.Addr().As16()
+		_, _ = h.Write(b[:])
+		s = e.shards[1+int(h.Sum32()%uint32(len(e.shards)-1))]
+	}
+	if !put(s.inbox, &s.inbox.newcomers, maxNewcomers,
+		packet{local: local, remote: remote, data: append([]byte(nil), data...)}) {
+		e.counts.overLimit.Add(1)
+	}
+}
+
+// concernsCalls says whether a configured call may have its peer at a.
+func (e *Engine) concernsCalls(a netip.Addr) bool {
+	return e.policy.Load().ForSCCRQ(a, "", e.peersOf).Calls
+}
+
+// peersOf are the addresses that a call's peer had when it was last resolved.
+func (e *Engine) peersOf(call string) []netip.Addr { return (*e.peers.Load())[call] }

@@ -1,0 +1,225 @@
+package engine
+
+import (
+	"log/slog"
+	"math/rand/v2"
+	"time"
+
+	"github.com/l2tpd/l2tpd/pkg/api"
+	"github.com/l2tpd/l2tpd/pkg/call"
+	"github.com/l2tpd/l2tpd/pkg/control"
+	"github.com/l2tpd/l2tpd/pkg/policy"
+	"github.com/l2tpd/l2tpd/pkg/wire"
+)
+
+// incoming settles an offered call that belongs to a configured one. There is one session for each configured call: a crossing
+// pair is decided by PRECEDENCE (S69), and a peer that calls again from a new tunnel has lost the old one.
+func (d *dialers) incoming(s *session, conf *policy.Call) {
+	x := d.byName[nameKey(conf.Name)]
+	if x == nil || d.stopped {
+		s.refuse(wire.Result{Code: wire.CDNNoFacilitiesTemp}, "the call is not configured any more")
+		return
+	}
+	s.dialer, s.conf, s.tmpl = x, conf, s.pol.Templates[conf.PPP.Template]
+	cur := x.session
+	switch {
+	case cur == nil:
+		x.accept(s)
+	case x.heir != nil:
+		s.refuse(wire.Result{Code: wire.CDNBusy}, "the call is being set up already")
+	case cur.outgoing() && cur.state != control.SessionEstablished && !cur.releasing:
+		x.cross(cur, s)
+	case cur.releasing || cur.t != s.t:
+		x.heir = s
+		x.replace(cur)
+	default:
+		s.refuse(wire.Result{Code: wire.CDNBusy}, "the call is up already")
+	}
+}
+
+// outgoing says that we asked for the session.
+func (s *session) outgoing() bool {
+	return s.role == control.LACIncoming || s.role == control.LNSOutgoing
+}
+
+// accept makes s the call's session.
+func (x *dialer) accept(s *session) {
+	x.session = s
+	x.attempts.In++
+	x.d.s.due.arm(&x.timer, 0)
+	s.begin()
+}
+
+// replace ends a session whose peer calls again: without ceremony, since nobody is there to answer it.
+func (x *dialer) replace(cur *session) {
+	if cur.releasing {
+		return
+	}
+	cur.log().Warn("the peer calls again: the old session is given up", slog.String("event", "call-replaced"))
+	cur.drop("replaced", "the peer called again")
+}
+
+// drop ends a session at once: CDN, then everything back.
+func (s *session) drop(cause, text string) {
+	if s.call == nil {
+		s.hangUp(cause, text)
+		return
+	}
+	s.t.ctl.Do(s.t.s.now(), control.CmdCloseSession{Session: s.id, Result: wire.Result{Code: wire.CDNAdmin, Text: text}}, &s.t.out)
+	s.call.Lost(call.EvDown{Cause: cause, Text: text, Asked: true}, &s.out)
+	s.flush()
+}
+
+// cross decides between our call and the peer's that met it.
+func (x *dialer) cross(ours, theirs *session) {
+	own := x.conf.Precedence
+	keep := policy.Crossing(own, x.contested,
+		policy.CrossingSide{Session: uint16(ours.id)}, policy.CrossingSide{Session: uint16(theirs.peer)})
+	x.crossed = true
+	x.ourWay = policy.LowerWins(0, 0, uint16(ours.id), uint16(theirs.peer))
+	x.d.s.e.log.Info("crossing calls", slog.String("event", "crossing"), slog.String("call", x.conf.Name),
+		slog.String("precedence", own.String()), slog.Bool("keep_ours", keep))
+	if keep {
+		theirs.dialer = nil // so that its end is not taken for the call's
+		theirs.refuse(wire.Result{Code: wire.CDNAdmin, Text: "crossing call"}, "our own call has precedence")
+		return
+	}
+	x.session = theirs
+	x.attempts.In++
+	ours.hangUp("crossing", "crossing call")
+	theirs.begin()
+}
+
+// cameUp: the call's session carries packets.
+func (x *dialer) cameUp(s *session) {
+	if s != x.session {
+		return
+	}
+	x.attempts.Succeeded++
+	x.delay, x.lastErr = 0, nil
+	x.crossed, x.contested = false, false
+	if dm := x.demand; dm != nil {
+		x.d.s.e.exec.submit(dm.Release)
+	}
+}
+
+// ended: the call's session is on its way down.
+func (x *dialer) ended(s *session, ev call.EvDown) {
+	if s != x.session {
+		return
+	}
+	if ev.Idle && x.conf.OnDemand || ev.Asked && ev.Cause == "operator" {
+		x.wanted = x.conf.AutoStart && !ev.Asked
+	}
+	if ev.Asked {
+		return
+	}
+	if s.upSince.IsZero() && !s.t.tieLost {
+		x.attempts.Failed++
+	}
+	peer := ""
+	if ev.ByPeer {
+		peer = ev.Text
+	}
+	x.lastErr = &api.CallError{At: x.d.s.e.cfg.WallClock(), Stage: stageName(ev.Stage), Text: ev.Text, Peer: peer}
+	if s.call == nil && !s.t.tieLost && !(x.crossed && ev.ByPeer) {
+		s.log().Warn("call not established: stage "+stageName(ev.Stage), slog.String("event", "call-failed"),
+			slog.String("cause", ev.Cause), slog.String("why", ev.Text))
+	}
+	if x.crossed && ev.ByPeer && s.upSince.IsZero() && !x.contested {
+		x.contested = true
+		x.d.s.e.log.Warn("both ends have the same precedence: the lower session id decides; set one end to in, the other to out",
+			slog.String("event", "precedence-conflict"), slog.String("call", x.conf.Name),
+			slog.String("precedence", x.conf.Precedence.String()))
+	}
+}
+
+// gone: the session has given everything back; the next may begin.
+func (x *dialer) gone(s *session) {
+	if x.heir == s { // it went before its turn came
+		x.heir = nil
+		return
+	}
+	if s != x.session {
+		return
+	}
+	x.session = nil
+	if h := x.heir; h != nil {
+		x.heir = nil
+		x.accept(h)
+		return
+	}
+	switch {
+	case x.removed || x.d.stopped:
+	case s.t.tieLost:
+		x.riding = true
+		x.after(rand.N(2*time.Second) + time.Second) // if no winner shows up
+	case x.contested && x.crossed:
+		x.crossed = false
+		if x.ourWay {
+			x.dial()
+		} else {
+			x.after(5*time.Second + rand.N(5*time.Second))
+		}
+	default:
+		x.again()
+	}
+}
+
+// arm makes the device that waits for the first packet.
+func (x *dialer) arm() {
+	if x.demand != nil || x.arming || x.d.stopped || x.removed {
+		return
+	}
+	x.arming = true
+	s, routes, name := x.d.s, x.conf.PPP.Routes, demandName(x.conf)
+	wake := func() {
+		s.post(func() {
+			if x.session == nil && !x.d.stopped && !x.removed {
+				x.wanted = true
+				x.dial()
+			}
+		})
+	}
+	s.ask(func() func() {
+		dm, err := s.e.cfg.Network.Demand(name, routes, wake)
+		return func() {
+			x.arming = false
+			if err != nil {
+				s.e.log.Error("dial on demand cannot watch for packets", slog.String("call", x.conf.Name), slog.String("why", err.Error()))
+				s.checkDrained()
+				return
+			}
+			x.demand = dm
+			if x.d.stopped || x.removed {
+				x.disarm()
+			}
+		}
+	})
+}
+
+// disarm removes the device.
+func (x *dialer) disarm() {
+	dm := x.demand
+	if dm == nil || x.arming {
+		return
+	}
+	x.arming = true
+	s := x.d.s
+	s.ask(func() func() {
+		err := dm.Close()
+		return func() {
+			x.arming, x.demand = false, nil
+			if err != nil {
+				s.e.log.Warn("dial on demand device", slog.String("call", x.conf.Name), slog.String("why", err.Error()))
+			}
+			s.checkDrained()
+		}
+	})
+}
+
+// demandName is the name of the waiting device: the interface's, marked and cut to what the kernel allows.
+func demandName(c *policy.Call) string {
+	n := "w-" + interfaceName(c)
+	return n[:min(len(n), 15)]
+}

@@ -1,0 +1,229 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/l2tpd/l2tpd/pkg/kernel"
+	"github.com/l2tpd/l2tpd/pkg/network"
+	"github.com/l2tpd/l2tpd/pkg/observe"
+	"github.com/l2tpd/l2tpd/pkg/policy"
+	"github.com/l2tpd/l2tpd/pkg/transport"
+)
+
+// Time is an instant: nanoseconds on the machine's boot-time clock.
+type Time = time.Duration
+
+// Transport sends datagrams and makes the connected socket that a kernel tunnel needs.
+type Transport interface {
+	Send(local, remote netip.AddrPort, datagram []byte) error
+	LocalFor(remote netip.AddrPort) (netip.AddrPort, error)
+	Connect(local, remote netip.AddrPort) (Conn, error)
+	Counters() transport.Counters
+}
+
+// Conn is a tunnel's connected socket. FD stays the Conn's.
+type Conn interface {
+	FD() int
+	PathMTU() int // of the outer path, octets; 0: unknown
+	Close() error
+}
+
+// Kernel makes kernel objects. Its methods may sleep.
+type Kernel interface {
+	CreateTunnel(kernel.TunnelSpec) error
+	CreateSession(s kernel.SessionSpec, sink func(frame []byte)) (Session, error)
+	Features() kernel.Features
+}
+
+// Session is the data path of one session. Send may be called at any time, beside the other methods.
+type Session interface {
+	DataPath
+	Meter
+}
+
+// DataPath moves a session through its life.
+type DataPath interface {
+	Send(frame []byte) error
+	Attach(kernel.UnitSpec) (kernel.Unit, error)
+	Pass(kernel.NetworkProtocol, bool) error
+	SetSequencing(kernel.Sequencing) error
+	Close() error
+}
+
+// Meter reads what the kernel counted; it does not sleep.
+type Meter interface {
+	Stats() (kernel.Stats, error)
+	Idle() (time.Duration, error)
+}
+
+// Network keeps interfaces, routes and address translation as desired state. Its methods may sleep.
+type Network interface {
+	Apply(ctx context.Context, owner string, want network.Interface) error
+	Remove(ctx context.Context, owner string) error
+	Demand(name string, routes []netip.Prefix, wake func()) (Demand, error)
+}
+
+// Demand waits for the first packet to a call that is down (dial on demand, S157).
+type Demand interface {
+	Release() // the way is open: forward what was kept
+	Close() error
+}
+
+// Resolver finds the addresses of a host name. It may sleep.
+type Resolver interface {
+	LookupNetIP(ctx context.Context, network, host string) ([]netip.Addr, error)
+}
+
+// Config is what an engine is made of. Limiter, Logger, Kernel, Workers and Shards may be zero.
+type Config struct {
+	Policy    *policy.Policy
+	Transport Transport
+	Kernel    Kernel // nil: the kernel is not usable; KernelProblem says why, and calls are refused with it
+	Network   Network
+	Resolver  Resolver
+	Random    io.Reader // entropy; must not fail
+	Now       func() Time
+	WallClock func() time.Time
+	Logger    *slog.Logger
+	Limiter   *observe.Limiter // of lines about what strangers cause
+
+	KernelProblem string
+	Problems      []string // further reasons why not all works, for status
+	Version       string
+	VendorName    string
+	ConfigFile    string
+	Workers       int // of the executor that does what sleeps; 0 means 64
+	Shards        int // for callers that no configured call concerns; 0 means 2
+}
+
+// Engine runs tunnels, sessions and calls. Its methods are safe for concurrent use.
+type Engine struct {
+	cfg      Config
+	log      *slog.Logger
+	policy   atomic.Pointer[policy.Policy]
+	peers    atomic.Pointer[map[string][]netip.Addr] // resolved peers of calls, by lower-case name
+	routes   routes
+	shards   []*shard
+	exec     *executor
+	counts   counters
+	started  time.Time
+	loaded   atomic.Pointer[time.Time]
+	stopping atomic.Bool
+	running  sync.WaitGroup
+}
+
+// ErrStopping refuses what begins while the daemon goes down.
+var ErrStopping = errors.New("the daemon is stopping")
+
+// New makes an engine. Nothing runs before Start.
+func New(cfg Config) *Engine {
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	if cfg.Limiter == nil {
+		cfg.Limiter = observe.NewLimiter(observe.LimiterConfig{})
+	}
+	if cfg.Workers == 0 {
+		cfg.Workers = 64
+	}
+	if cfg.Shards == 0 {
+		cfg.Shards = 2
+	}
+	e := &Engine{cfg: cfg, log: cfg.Logger, started: cfg.WallClock()}
+	e.policy.Store(cfg.Policy)
+	e.peers.Store(&map[string][]netip.Addr{})
+	e.loaded.Store(&e.started)
+	e.exec = newExecutor(cfg.Workers)
+	for i := range 1 + cfg.Shards {
+		e.shards = append(e.shards, newShard(e, i))
+	}
+	return e
+}
+
+// Start runs the engine until Stop. Calls with autostart begin to dial.
+func (e *Engine) Start() {
+	for _, s := range e.shards {
+		e.running.Go(s.run)
+	}
+	p := e.policy.Load()
+	e.shards[0].post(func() { e.shards[0].dialers.reconcile(p) })
+}
+
+// Stop says StopCCN 6 to every peer, waits for the acknowledgements and the release of every kernel object (P153), at most
+// until ctx ends, and stops the goroutines.
+func (e *Engine) Stop(ctx context.Context) error {
+	e.stopping.Store(true)
+	idle := make(chan struct{}, len(e.shards))
+	for _, s := range e.shards {
+		s.post(func() { s.drain(func() { idle <- struct{}{} }) })
+	}
+	var err error
+	for range e.shards {
+		select {
+		case <-idle:
+		case <-ctx.Done():
+			err = ctx.Err()
+		}
+		if err != nil {
+			break
+		}
+	}
+	for _, s := range e.shards {
+		s.inbox.close()
+	}
+	e.running.Wait()
+	e.exec.close()
+	return err
+}
+
+// Reload takes a new policy. Live sessions keep what they were made with; calls that are no longer configured are closed.
+func (e *Engine) Reload(p *policy.Policy) {
+	e.policy.Store(p)
+	now := e.cfg.WallClock()
+	e.loaded.Store(&now)
+	e.shards[0].post(func() { e.shards[0].dialers.reconcile(p) })
+}
+
+// Alive returns when every shard has answered, or with ctx's error.
+func (e *Engine) Alive(ctx context.Context) error {
+	return e.each(ctx, func(*shard) {})
+}
+
+// each runs f in every shard and waits for all.
+func (e *Engine) each(ctx context.Context, f func(*shard)) error {
+	done := make(chan struct{}, len(e.shards))
+	for _, s := range e.shards {
+		if !s.post(func() { f(s); done <- struct{}{} }) {
+			return ErrStopping
+		}
+	}
+	for range e.shards {
+		select {
+		case <-done:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return nil
+}
+
+// in runs f in one shard and waits for it.
+func (s *shard) in(ctx context.Context, f func()) error {
+	done := make(chan struct{})
+	if !s.post(func() { f(); close(done) }) {
+		return ErrStopping
+	}
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}

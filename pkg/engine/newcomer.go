@@ -1,0 +1,256 @@
+package engine
+
+import (
+	"cmp"
+	"errors"
+	"log/slog"
+	"net/netip"
+
+	"github.com/l2tpd/l2tpd/pkg/control"
+	"github.com/l2tpd/l2tpd/pkg/policy"
+	"github.com/l2tpd/l2tpd/pkg/wire"
+)
+
+// newcomer takes a control message without tunnel id: an SCCRQ, or the StopCCN of a peer that has not learnt our id (P74).
+func (s *shard) newcomer(p packet) {
+	_, payload, err := wire.ParseHeader(p.data)
+	if err != nil {
+		s.e.counts.malformed.Add(1)
+		return
+	}
+	host, peer, _, ok := control.PeekSCCRQ(payload)
+	if !ok {
+		peer = stoppedTunnel(payload)
+	}
+	key := sourceKey{remote: p.remote, peer: peer}
+	if t := s.bySource[key]; t != nil && peer != 0 {
+		// A repeated SCCRQ gets the same SCCRP (P75); a StopCCN is matched by AVP 9 (P74).
+		if !errors.Is(t.receive(p), control.ErrRestarted) {
+			return
+		}
+		t.do(control.CmdForget{}) // the peer chose the same id again: it knows nothing of this tunnel
+	}
+	if !ok {
+		s.e.counts.malformed.Add(1)
+		s.strange(slog.LevelInfo, "not-sccrq", p.remote.Addr(), "control message without tunnel dropped: not an SCCRQ",
+			slog.Any("peer", p.remote))
+		return
+	}
+	s.sccrq(p, payload, host, key)
+}
+
+// stoppedTunnel is the Assigned Tunnel ID of a StopCCN; 0: it is something else.
+func stoppedTunnel(payload []byte) control.TunnelID {
+	m, err := wire.ParseMessage(payload)
+	if err != nil || m.Type != wire.MsgStopCCN {
+		return 0
+	}
+	id, _ := m.Uint16(wire.AVPAssignedTunnelID)
+	return control.TunnelID(id)
+}
+
+// packet takes a message of a known tunnel; data reaches user space while the kernel session is not there yet, or when it is
+// shorter than the kernel wants it (kernel rule: fewer than 14 octets).
+func (s *shard) packet(p packet) {
+	h, payload, err := wire.ParseHeader(p.data)
+	if err != nil {
+		s.e.counts.malformed.Add(1)
+		return
+	}
+	t := s.tunnels[control.TunnelID(h.TunnelID)]
+	if t == nil {
+		s.e.counts.noTunnel.Add(1)
+		return
+	}
+	if h.Control {
+		_ = t.receive(p) // counted and logged there
+		return
+	}
+	sess := t.sessions[control.SessionID(h.SessionID)]
+	if sess == nil {
+		s.e.counts.noSession.Add(1)
+		s.strange(slog.LevelInfo, "no-such-session", p.remote.Addr(), "data for a session that does not exist dropped",
+			slog.Any("peer", p.remote), slog.Int("tunnel", int(h.TunnelID)), slog.Int("session", int(h.SessionID)))
+		return
+	}
+	if len(payload) > 0 { // P181: an empty data message is nothing
+		sess.frame(payload)
+	}
+}
+
+// sccrq answers a request for a new tunnel. Nothing is kept before it has been found good.
+func (s *shard) sccrq(p packet, payload []byte, host string, key sourceKey) {
+	pol := s.e.policy.Load()
+	src := p.remote.Addr()
+	resp := pol.ForSCCRQ(src, host, s.e.peersOf)
+	m, err := wire.ParseMessage(payload)
+	h, _, _ := wire.ParseHeader(p.data)
+	switch {
+	case err != nil:
+		s.e.counts.malformed.Add(1)
+		return
+	case s.e.stopping.Load():
+		s.refuse(p, key.peer, wire.Result{Code: wire.StopShutdown}, "the daemon is stopping")
+		return
+	case resp.Refuse:
+		s.refuse(p, key.peer, wire.Result{Code: wire.StopNotAuthorised}, resp.Reason)
+		return
+	}
+	if s.collides(p.remote, m) || !s.roomFor(p, key, resp.Accept, pol) {
+		return
+	}
+	id := s.newTunnelID()
+	if id == 0 {
+		s.refuse(p, key.peer, noResources, "no tunnel id is free")
+		return
+	}
+	t := s.newTunnel(id, p.local, p.remote)
+	t.ctl, err = control.Accept(s.e.tunnelConfig(pol, pol.Server.Tunnel, resp.Secret, resp.PRE13), id, m, h, s.now(), &t.out)
+	if err != nil {
+		delete(s.tunnels, id)
+		var r *control.Refusal
+		if errors.As(err, &r) {
+			s.refuse(p, key.peer, r.Result, err.Error())
+		}
+		return
+	}
+	t.accept, t.secret, t.source = resp.Accept, !resp.Secret.Empty(), key
+	s.bySource[key] = t
+	t.half = true
+	s.nHalf++
+	s.e.counts.halfOpen.Add(1)
+	s.half[src]++
+	s.halfOpen = append(s.halfOpen, t)
+	t.admit(false)
+	t.flush()
+	if s.dialers != nil {
+		s.dialers.tunnelCame(t)
+	}
+}
+
+var noResources = wire.Result{Code: wire.StopError, Error: wire.ErrCodeResources, HasError: true}
+
+// refuse answers with a StopCCN that leaves no state behind.
+func (s *shard) refuse(p packet, peer control.TunnelID, r wire.Result, why string) {
+	s.e.counts.refused.Add(1)
+	s.strange(slog.LevelWarn, "sccrq-refused", p.remote.Addr(), "tunnel refused: "+why,
+		slog.Any("peer", p.remote), slog.String("answer", r.StopString()))
+	if peer == 0 {
+		return
+	}
+	id := s.newTunnelID()
+	if id == 0 {
+		return
+	}
+	r.Text = ""
+	b := control.Refuse(id, &control.Refusal{Result: r, Peer: peer}, nil)
+	_ = s.e.cfg.Transport.Send(p.local, p.remote, b) // a stranger's loss
+}
+
+// collides settles an SCCRQ that crosses ours; true: it is to be dropped.
+func (s *shard) collides(remote netip.AddrPort, m wire.Message) bool {
+	for _, t := range s.tunnels {
+		if !t.initiator || t.remote != remote || t.ctl.State() != control.TunnelWaitCtlReply {
+			continue
+		}
+		outcome := t.ctl.Collide(m, s.now(), &t.out)
+		t.tieLost = outcome == control.CollisionPeers || outcome == control.CollisionEqual
+		t.flush()
+		switch outcome {
+		case control.CollisionOurs, control.CollisionEqual:
+			return true
+		case control.CollisionPeers, control.CollisionNone:
+		}
+	}
+	return false
+}
+
+// roomFor applies the limits, and keeps a second tunnel off a 5-tuple that the kernel cannot share.
+func (s *shard) roomFor(p packet, key sourceKey, accept *policy.Accept, pol *policy.Policy) bool {
+	src := p.remote.Addr()
+	srv := pol.Server
+	if s.half[src] >= cmp.Or(srv.MaxHalfOpenPerSource, 16) {
+		s.e.counts.overLimit.Add(1)
+		s.strange(slog.LevelWarn, "half-open-limit", src, "tunnel request dropped: too many unfinished ones of this source",
+			slog.Any("peer", p.remote))
+		return false
+	}
+	if int(s.e.counts.tunnelsUp.Load()) >= cmp.Or(srv.MaxTunnels, 65000) {
+		s.refuse(p, key.peer, noResources, "max_tunnels is reached")
+		return false
+	}
+	if accept != nil && accept.MaxTunnels > 0 && s.acceptedBy(accept) >= accept.MaxTunnels {
+		s.refuse(p, key.peer, wire.Result{Code: wire.StopError, Error: wire.ErrCodeTryAnother, HasError: true},
+			"max_tunnels of the accept entry is reached")
+		return false
+	}
+	if !s.shareable(p, key) {
+		return false
+	}
+	// A flood from many sources pushes out the oldest unfinished set-up: an honest peer finishes within a round trip.
+	for s.nHalf > 0 && s.nHalf >= cmp.Or(srv.MaxHalfOpen, 1024) {
+		s.evict()
+	}
+	return true
+}
+
+// acceptedBy counts the live tunnels that an accept entry let in.
+func (s *shard) acceptedBy(a *policy.Accept) int {
+	n := 0
+	for _, t := range s.tunnels {
+		if !t.down && t.accept != nil && *t.accept == *a {
+			n++
+		}
+	}
+	return n
+}
+
+// evict forgets the oldest half-open tunnel without a word: it owns no socket and no kernel object.
+func (s *shard) evict() {
+	for len(s.halfOpen) > 0 {
+		t := s.halfOpen[0]
+		s.halfOpen[0] = nil
+		s.halfOpen = s.halfOpen[1:]
+		if t.half {
+			t.leaveHalfOpen()
+			t.down, t.path = true, pathClosed
+			s.e.counts.evicted.Add(1)
+			t.forget()
+			return
+		}
+	}
+}
+
+// shareable decides about a second tunnel from the address and port of a live one. The kernel's L2TP core of 6.11 and later
+// serves both. An older one mixes their data up: there the live tunnel is asked for a sign of life first. If it gives one, the
+// second is refused; if the SCCRQ is repeated before it does, the peer has been restarted, and the new tunnel takes its place.
+func (s *shard) shareable(p packet, key sourceKey) bool {
+	k := s.e.cfg.Kernel
+	newCore := k == nil || k.Features().NewCore
+	for _, t := range s.tunnels {
+		if t.remote != p.remote || t.local.Addr() != p.local.Addr() || !t.up || t.down {
+			continue
+		}
+		asked := t.probing
+		if !asked {
+			t.probing, t.probeFrom = true, s.now()
+			t.do(control.CmdProbe{})
+		}
+		if newCore {
+			continue // a restarted peer's old tunnel dies by its unanswered HELLO
+		}
+		switch {
+		case t.ctl.View().LastHeard > t.probeFrom:
+			t.probing = false
+			s.refuse(p, key.peer, noResources, "this kernel cannot serve a second tunnel from the same address and port"+
+				" (Linux 6.11 or later can)")
+			return false
+		case !asked:
+			return false // the peer repeats its SCCRQ
+		default:
+			s.e.log.Warn("the peer has been restarted: its new tunnel takes the old one's place", t.attrs()...)
+			t.do(control.CmdForget{})
+		}
+	}
+	return true
+}

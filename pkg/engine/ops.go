@@ -1,0 +1,252 @@
+package engine
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"slices"
+	"time"
+
+	"github.com/l2tpd/l2tpd/pkg/auth"
+	"github.com/l2tpd/l2tpd/pkg/call"
+	"github.com/l2tpd/l2tpd/pkg/kernel"
+	"github.com/l2tpd/l2tpd/pkg/network"
+	"github.com/l2tpd/l2tpd/pkg/policy"
+	"github.com/l2tpd/l2tpd/pkg/pool"
+)
+
+// reorder is how long the kernel waits for a missing numbered frame. With none it would drop six for every one that is lost.
+const reorder = 30 * time.Millisecond
+
+// pump begins the session's oldest operation if none is under way: they are carried out in order, one at a time.
+func (s *session) pump() {
+	for !s.busy && len(s.ops) > 0 {
+		op := s.ops[0]
+		s.ops = s.ops[1:]
+		s.busy = true
+		s.start(op)
+	}
+}
+
+// finished hands the result of op to the call and goes on.
+func (s *session) finished(op call.Op, r call.Result) {
+	s.busy = false
+	s.call.Done(s.t.s.now(), op, r, &s.out)
+	s.flush()
+}
+
+// start begins one operation.
+func (s *session) start(op call.Op) {
+	switch op := op.(type) {
+	case call.OpCreate:
+		s.create(op)
+	case call.OpAttach:
+		s.attach(op)
+	case call.OpSequencing:
+		s.async(op, func() call.Result { return call.Result{Err: s.data.SetSequencing(s.kernelSequencing(op.Sequencing))} })
+	case call.OpNetwork:
+		s.netApplied = true
+		s.async(op, func() call.Result { return call.Result{Err: s.applyNetwork(op.Network)} })
+	case call.OpAuthorize:
+		s.authorize(op)
+	case call.OpAddress:
+		s.address(op)
+	case call.OpIdle:
+		idle, err := s.data.Idle()
+		s.finished(op, call.Result{Idle: idle, Err: err})
+	case call.OpRelease:
+		s.release(op)
+	}
+}
+
+// async runs work in the executor. The session has no other operation under way meanwhile.
+func (s *session) async(op call.Op, work func() call.Result) {
+	s.t.s.ask(func() func() {
+		r := work()
+		return func() { s.finished(op, r) }
+	})
+}
+
+func (s *session) kernelSequencing(q call.Sequencing) kernel.Sequencing {
+	return kernel.Sequencing{Send: q.Send, Require: q.Require, LNS: q.LNS, Reorder: reorder}
+}
+
+// create makes the kernel session. Its frames come back through the inbox.
+func (s *session) create(op call.OpCreate) {
+	if s.t.path != pathReady {
+		err := s.t.pathErr
+		if err == nil {
+			err = errors.New("the tunnel's data path is gone")
+		}
+		s.finished(op, call.Result{Err: err})
+		return
+	}
+	sh := s.t.s
+	spec := kernel.SessionSpec{
+		TunnelID: uint16(s.t.id), PeerTunnelID: uint16(s.t.ctl.PeerID()),
+		SessionID: uint16(s.id), PeerID: uint16(op.Peer),
+		Sequencing: s.kernelSequencing(op.Sequencing),
+		OnDead:     func(err error) { sh.post(func() { s.vanished(err) }) },
+	}
+	sink := func(b []byte) {
+		if !put(sh.inbox, &sh.inbox.frames, maxFrames, frame{session: s, data: append([]byte(nil), b...)}) {
+			sh.e.counts.framesLost.Add(1)
+		}
+	}
+	sh.ask(func() func() {
+		data, err := sh.e.cfg.Kernel.CreateSession(spec, sink)
+		return func() {
+			if err == nil {
+				s.data = data
+			}
+			s.finished(op, call.Result{Err: err})
+		}
+	})
+}
+
+// vanished: a kernel object of the session has been deleted by somebody else.
+func (s *session) vanished(err error) {
+	if s.call == nil || s.releasing {
+		return
+	}
+	s.call.Vanished(err, &s.out)
+	s.flush()
+}
+
+func (s *session) attach(op call.OpAttach) {
+	s.async(op, func() call.Result {
+		u, err := s.data.Attach(kernel.UnitSpec{Name: op.Interface, MTU: op.MTU})
+		return call.Result{Err: err, Interface: u.Name}
+	})
+}
+
+// owner names the session's share of the network state.
+func (s *session) owner() string { return fmt.Sprintf("session %d/%d", s.t.id, s.id) }
+
+// applyNetwork brings addresses and routes up before packets pass, and stops them before they go. It may sleep.
+func (s *session) applyNetwork(n call.Network) error {
+	for _, p := range []struct {
+		proto kernel.NetworkProtocol
+		open  bool
+	}{{kernel.IPv4, n.IPv4}, {kernel.IPv6, n.IPv6}} {
+		if !p.open {
+			if err := s.data.Pass(p.proto, false); err != nil {
+				return err
+			}
+		}
+	}
+	want := network.Interface{
+		Name: n.Interface, MTU: n.MTU, Local: n.Local, Peer: n.Peer, LocalIPv6: n.LocalIPv6, PeerIPv6: n.PeerIPv6,
+		IPv4: n.IPv4, IPv6: n.IPv6, Routes: n.Routes, Metric: n.Metric, Masquerade: n.Masquerade, MSSClamp: n.MSSClamp,
+		Endpoint: n.Endpoint,
+	}
+	if err := s.t.s.e.cfg.Network.Apply(background, s.owner(), want); err != nil {
+		return err
+	}
+	if n.IPv4 {
+		if err := s.data.Pass(kernel.IPv4, true); err != nil {
+			return err
+		}
+	}
+	if n.IPv6 {
+		return s.data.Pass(kernel.IPv6, true)
+	}
+	return nil
+}
+
+// authorize checks what the peer presented against the local users.
+func (s *session) authorize(op call.OpAuthorize) {
+	r := op.Request
+	users := s.pol.Users
+	s.async(op, func() call.Result {
+		ok, u := auth.Local(users).Check(auth.Request{
+			Method: r.Method, ID: r.ID, Name: r.Name, Password: r.Password, Challenge: r.Challenge, Response: r.Response,
+		})
+		if !ok {
+			return call.Result{Message: "login incorrect"}
+		}
+		return call.Result{OK: true, User: u.Name, UserIPv4: u.IPv4, Routes: u.Routes}
+	})
+}
+
+// address asks shard 0, which has the pools.
+func (s *session) address(op call.OpAddress) {
+	name := ""
+	if s.tmpl != nil {
+		name = s.tmpl.IPv4Pool
+	}
+	p := s.pol.Pools[name]
+	if p == nil {
+		s.finished(op, call.Result{})
+		return
+	}
+	zero := s.t.s.e.shards[0]
+	zero.post(func() {
+		a, ok := zero.pools.allocate(p, op.User)
+		s.t.s.post(func() {
+			if ok {
+				s.pooled, s.pool = a, name
+			} else {
+				s.log().Warn("address pool exhausted", slog.String("event", "pool-exhausted"), slog.String("pool", name))
+			}
+			s.finished(op, call.Result{Address: a})
+		})
+	})
+}
+
+// release takes everything back. The network state goes first, then the kernel session with its unit, then the address: it is
+// given to nobody while a route to it may exist.
+func (s *session) release(op call.Op) {
+	s.releasing = true
+	e := s.t.s.e
+	data, applied, owner := s.data, s.netApplied, s.owner()
+	s.t.s.ask(func() func() {
+		var errs []error
+		if applied {
+			errs = append(errs, e.cfg.Network.Remove(background, owner))
+		}
+		if data != nil {
+			errs = append(errs, data.Close())
+		}
+		err := errors.Join(errs...)
+		return func() {
+			if err != nil {
+				s.log().Warn("release of a session", slog.String("why", err.Error()))
+			}
+			if s.pooled.IsValid() {
+				name, a := s.pool, s.pooled
+				zero := e.shards[0]
+				zero.post(func() { zero.pools.release(name, a) })
+			}
+			s.finished(op, call.Result{})
+		}
+	})
+}
+
+// pools hands out addresses. Only shard 0 touches it.
+type pools struct{ byName map[string]*poolOf }
+
+// poolOf is a pool with the configuration that it was made from: a reload that changes a pool makes a new one.
+type poolOf struct {
+	conf *policy.Pool
+	free *pool.Pool
+}
+
+func (p *pools) allocate(conf *policy.Pool, user string) (netip.Addr, bool) {
+	of := p.byName[conf.Name]
+	if of == nil || !slices.Equal(of.conf.Ranges, conf.Ranges) {
+		of = &poolOf{conf: conf, free: pool.New(conf.Ranges)}
+		if p.byName == nil {
+			p.byName = map[string]*poolOf{}
+		}
+		p.byName[conf.Name] = of
+	}
+	return of.free.Allocate(user)
+}
+
+func (p *pools) release(name string, a netip.Addr) {
+	if of := p.byName[name]; of != nil {
+		of.free.Release(a)
+	}
+}

@@ -1,0 +1,369 @@
+package engine
+
+import (
+	"context"
+	"log/slog"
+	"net/netip"
+	"time"
+
+	"github.com/l2tpd/l2tpd/pkg/call"
+	"github.com/l2tpd/l2tpd/pkg/control"
+	"github.com/l2tpd/l2tpd/pkg/policy"
+	"github.com/l2tpd/l2tpd/pkg/wire"
+)
+
+var background = context.Background()
+
+// session is one session of a tunnel, from the moment that it has an id until its last kernel object is gone.
+type session struct {
+	t     *tunnel
+	id    control.SessionID
+	peer  control.SessionID
+	role  control.Role
+	state control.SessionState
+
+	dialer *dialer        // the configured call it belongs to, or nil
+	accept *policy.Accept // the entry that let a temporary call in, or nil
+	tmpl   *policy.Template
+	conf   *policy.Call // the configuration that dialer's call had at the beginning, or nil
+	pol    *policy.Policy
+
+	call *call.Call // nil until the peer's id is known
+	out  call.Output
+
+	data       Session // kernel session; nil until OpCreate is done
+	ops        []call.Op
+	waiting    bool // for the tunnel's data path
+	busy       bool // an operation is with an executor
+	releasing  bool
+	netApplied bool
+	pooled     netip.Addr // address taken from a pool
+	pool       string
+
+	local, remote control.CallInfo
+	timer         deadline
+	framesIn      uint64
+	framesOut     uint64
+	started       time.Time
+	upSince       time.Time
+	logger        *slog.Logger
+}
+
+// newSession enters a session into its tunnel.
+func (t *tunnel) newSession(id control.SessionID, role control.Role) *session {
+	s := &session{t: t, id: id, role: role, pol: t.s.e.policy.Load(), started: t.s.e.cfg.WallClock()}
+	s.timer = deadline{index: -1, fire: s.expire}
+	t.sessions[id] = s
+	return s
+}
+
+// log has the session's names on every line.
+func (s *session) log() *slog.Logger {
+	if s.logger == nil {
+		l := s.t.s.e.log.With(slog.Int("tunnel", int(s.t.id)), slog.Int("session", int(s.id)), slog.Any("peer", s.t.remote))
+		if s.t.ctl.PeerID() != 0 {
+			l = l.With(slog.Int("peer_tunnel", int(s.t.ctl.PeerID())))
+		}
+		if s.dialer != nil {
+			l = l.With(slog.String("call", s.dialer.conf.Name))
+		}
+		if s.peer == 0 {
+			return l
+		}
+		s.logger = l.With(slog.Int("peer_session", int(s.peer)))
+	}
+	return s.logger
+}
+
+// offered decides about a call that the peer wants to make.
+func (t *tunnel) offered(ev control.EvSessionOffered) {
+	s := t.newSession(ev.Session, ev.Role)
+	s.peer, s.remote = ev.Peer, ev.Call
+	v := s.pol.ForOffer(policy.Offer{
+		Source: t.remote.Addr(), HostName: t.peer.HostName, Outgoing: ev.Role == control.LACOutgoing,
+		CalledNumber: ev.Call.CalledNumber, SubAddress: ev.Call.SubAddress, Secret: t.secret,
+	}, t.s.e.peersOf)
+	switch {
+	case t.s.e.stopping.Load():
+		s.refuse(wire.Result{Code: wire.CDNAdmin}, "the daemon is stopping")
+	case v.Refuse:
+		s.refuse(wire.Result{Code: v.Code, Error: v.Error, HasError: v.Error != 0}, v.Reason)
+	case v.Call != nil && t.s.dialers == nil:
+		s.refuse(wire.Result{Code: wire.CDNNoFacilitiesTemp}, "the call was configured after this tunnel came up")
+	case v.Call != nil:
+		t.s.dialers.incoming(s, v.Call)
+	default:
+		s.acceptTemporary(v.Accept)
+	}
+}
+
+// acceptTemporary makes a temporary call by an accept entry (S63, S79).
+func (s *session) acceptTemporary(a *policy.Accept) {
+	if a.MaxSessions > 0 && s.t.s.sessionsOf(a) >= a.MaxSessions {
+		s.refuse(wire.Result{Code: wire.CDNNoFacilitiesTemp}, "max_sessions of the accept entry is reached")
+		return
+	}
+	s.accept = a
+	s.tmpl = s.pol.Templates[a.Template]
+	s.begin()
+}
+
+// sessionsOf counts the live sessions that an accept entry let in.
+func (s *shard) sessionsOf(a *policy.Accept) int {
+	n := 0
+	for _, t := range s.tunnels {
+		for _, x := range t.sessions {
+			if x.accept != nil && *x.accept == *a && !x.releasing {
+				n++
+			}
+		}
+	}
+	return n
+}
+
+// refuse answers an offered call with CDN and forgets it.
+func (s *session) refuse(r wire.Result, why string) {
+	s.log().Warn("call refused", slog.String("event", "call-refused"), slog.String("why", why),
+		slog.String("called", s.remote.CalledNumber), slog.String("answer", r.CDNString()))
+	delete(s.t.sessions, s.id)
+	s.t.do(control.CmdCloseSession{Session: s.id, Result: r})
+}
+
+// replied: ICRP or OCRP came for a call of ours.
+func (s *session) replied(ev control.EvSessionReplied) {
+	s.peer, s.remote = ev.Peer, ev.Call
+	s.begin()
+}
+
+// begin makes the call machine, now that both ids are known and the tunnel has a data path; the kernel session is its first
+// wish.
+func (s *session) begin() {
+	s.waiting = s.t.path == pathNone || s.t.path == pathMaking
+	if s.waiting {
+		return // pathMade begins it
+	}
+	required := s.remote.SequencingRequired
+	s.call = call.New(s.params(), s.peer, required, &s.out)
+	s.flush()
+}
+
+// established: ICCN or OCCN has passed.
+func (s *session) established(ev control.EvSessionUp) {
+	s.peer = ev.Peer
+	if ev.Role == control.LNSIncoming || ev.Role == control.LNSOutgoing {
+		s.remote = merge(s.remote, ev.Call)
+	}
+	if s.call == nil {
+		return
+	}
+	s.log().Info("session established", slog.String("event", "session-up"), slog.String("role", s.role.String()))
+	s.call.Established(s.t.s.now(), s.remote.SequencingRequired, &s.out)
+	s.flush()
+}
+
+// merge adds what ICCN or OCCN said to what ICRQ or OCRP had said.
+func merge(a, b control.CallInfo) control.CallInfo {
+	a.FramingType, a.TxSpeed, a.RxSpeed = b.FramingType, b.TxSpeed, b.RxSpeed
+	a.ProxyLCP, a.ProxyAuth, a.PrivateGroup = b.ProxyLCP, b.ProxyAuth, b.PrivateGroup
+	a.SequencingRequired = a.SequencingRequired || b.SequencingRequired
+	return a
+}
+
+// lost: the tunnel has no such session any more.
+func (s *session) lost(ev control.EvSessionDown) {
+	down := s.explain(ev)
+	if s.call == nil { // never got so far as to own anything
+		delete(s.t.sessions, s.id)
+		if s.dialer != nil {
+			s.dialer.ended(s, down)
+			s.dialer.gone(s)
+		}
+		s.t.bury()
+		return
+	}
+	s.call.Lost(down, &s.out)
+	s.flush()
+}
+
+// explain puts the end of a session into words.
+func (s *session) explain(ev control.EvSessionDown) call.EvDown {
+	d := call.EvDown{Stage: call.StageSession, Cause: ev.Cause.String(), Text: ev.Result.CDNString()}
+	switch ev.Cause {
+	case control.CausePeer:
+		d.ByPeer, d.Text = true, "the peer says: "+ev.Result.CDNString()
+		if ev.Result.Code == wire.CDNLostCarrier {
+			d.Text = "the peer hung up: " + ev.Result.CDNString()
+		}
+	case control.CauseTunnelClosed, control.CauseTieLost, control.CauseTieEqual, control.CauseAuth, control.CauseIdle:
+		d.Stage, d.Text = call.StageTunnel, "the tunnel is gone"
+		if ev.Cause == control.CauseAuth {
+			d.Stage = call.StageTunnelAuth
+		}
+		if ev.Result.Code != 0 {
+			d.Text += ": " + ev.Result.StopString()
+		}
+	case control.CauseTimeout:
+		if s.t.ctl.State() == control.TunnelEstablished {
+			d.Text = "the peer does not answer the call"
+			break
+		}
+		d.Stage, d.Text = call.StageTransport, s.t.silence()
+	case control.CauseNone, control.CauseLocal, control.CauseProtocol, control.CauseRefused:
+	}
+	if s.t.up && d.Stage < call.StageSession {
+		d.Stage = call.StageSession
+	}
+	return d
+}
+
+// frame takes a PPP frame that reached user space.
+func (s *session) frame(data []byte) {
+	s.framesIn++
+	s.t.s.e.counts.framesIn.Add(1)
+	if s.call == nil {
+		return
+	}
+	s.call.Receive(s.t.s.now(), data, &s.out)
+	s.flush()
+}
+
+// expire is the call's deadline.
+func (s *session) expire(now Time) {
+	s.call.Expire(now, &s.out)
+	s.flush()
+}
+
+// hangUp ends the call in good order.
+func (s *session) hangUp(cause, text string) {
+	if s.call == nil {
+		s.t.do(control.CmdCloseSession{Session: s.id, Result: wire.Result{Code: wire.CDNAdmin, Text: text}})
+		return
+	}
+	s.call.Close(s.t.s.now(), cause, text, &s.out)
+	s.flush()
+}
+
+// flush carries out what the call wants, until it wants nothing more.
+func (s *session) flush() {
+	for len(s.out.Commands)+len(s.out.Frames)+len(s.out.Ops)+len(s.out.Events) > 0 {
+		out := s.out
+		s.out = call.Output{}
+		for _, c := range out.Commands {
+			s.t.ctl.Do(s.t.s.now(), c, &s.t.out)
+		}
+		if s.data != nil {
+			for _, f := range out.Frames {
+				s.send(f)
+			}
+		}
+		s.ops = append(s.ops, out.Ops...)
+		for _, ev := range out.Events {
+			s.event(ev)
+		}
+	}
+	s.pump()
+	if s.call != nil {
+		s.t.s.due.arm(&s.timer, s.call.Deadline())
+	}
+	s.t.flush()
+}
+
+func (s *session) send(frame []byte) {
+	s.framesOut++
+	s.t.s.e.counts.framesOut.Add(1)
+	if err := s.data.Send(frame); err != nil {
+		s.t.s.strange(slog.LevelInfo, "frame-lost", s.t.remote.Addr(), "PPP frame not sent",
+			slog.Int("tunnel", int(s.t.id)), slog.Int("session", int(s.id)), slog.String("why", err.Error()))
+	}
+}
+
+// event follows one event of the call.
+func (s *session) event(ev call.Event) {
+	switch ev := ev.(type) {
+	case call.EvUp:
+		s.upSince = s.t.s.e.cfg.WallClock()
+		s.log().Info("call up", slog.String("event", "call-up"), slog.String("interface", ev.Interface),
+			slog.String("user", ev.User), slog.Any("local", ev.Local), slog.Any("remote", ev.Peer))
+		if s.dialer != nil {
+			s.dialer.cameUp(s)
+		}
+	case call.EvDown:
+		s.logDown(ev)
+		if s.dialer != nil {
+			s.dialer.ended(s, ev)
+		}
+	case call.EvGone:
+		s.gone()
+	case call.EvAnomaly:
+		s.t.s.strange(slog.LevelInfo, "ppp", s.t.remote.Addr(), ev.Text,
+			slog.Int("tunnel", int(s.t.id)), slog.Int("session", int(s.id)))
+	}
+}
+
+// logDown explains the end in one line: the stage, the cause, the other side's words.
+func (s *session) logDown(ev call.EvDown) {
+	msg := "call down"
+	level := slog.LevelInfo
+	if s.upSince.IsZero() {
+		msg = "call not established: stage " + stageName(ev.Stage)
+		if !ev.Asked {
+			level = slog.LevelWarn
+		}
+	}
+	attrs := []slog.Attr{
+		slog.String("event", "call-down"), slog.String("cause", ev.Cause), slog.String("why", ev.Text),
+	}
+	v := s.call.View()
+	if v.User != "" {
+		attrs = append(attrs, slog.String("user", v.User))
+	}
+	if s.data != nil {
+		if st, err := s.data.Stats(); err == nil {
+			attrs = append(attrs, slog.Uint64("rx_bytes", st.RxBytes), slog.Uint64("tx_bytes", st.TxBytes))
+		}
+	}
+	if !s.upSince.IsZero() {
+		attrs = append(attrs, slog.Duration("up", s.t.s.e.cfg.WallClock().Sub(s.upSince).Round(time.Second)))
+	}
+	s.log().LogAttrs(background, level, msg, attrs...)
+}
+
+// gone: nothing of the session is left.
+func (s *session) gone() {
+	if s.data != nil {
+		if st, err := s.data.Stats(); err == nil {
+			s.t.s.e.counts.addData(st)
+		}
+	}
+	s.t.s.due.arm(&s.timer, 0)
+	delete(s.t.sessions, s.id)
+	if s.dialer != nil {
+		s.dialer.gone(s)
+	}
+	s.t.bury()
+}
+
+// stageName is a stage in the operator's words.
+func stageName(s call.Stage) string {
+	switch s {
+	case call.StageTransport:
+		return "transport"
+	case call.StageTunnelAuth:
+		return "tunnel authentication"
+	case call.StageTunnel:
+		return "tunnel"
+	case call.StageSession:
+		return "session"
+	case call.StageKernel:
+		return "kernel"
+	case call.StageLCP:
+		return "LCP"
+	case call.StageUserAuth:
+		return "user authentication"
+	case call.StageAddress:
+		return "address"
+	case call.StageUp:
+		return "up"
+	}
+	return "unknown"
+}

@@ -1,0 +1,159 @@
+package engine
+
+import (
+	"context"
+	"log/slog"
+	"math/rand/v2"
+	"net/netip"
+	"time"
+
+	"github.com/l2tpd/l2tpd/pkg/control"
+	"github.com/l2tpd/l2tpd/pkg/observe"
+)
+
+// shard is one goroutine and everything that it alone may touch. Shard 0 has the configured calls, and the tunnels that one
+// of them may concern; the others share what is left by source address.
+type shard struct {
+	e     *Engine
+	index int
+	inbox *inbox
+	due   deadlines
+
+	tunnels  map[control.TunnelID]*tunnel
+	bySource map[sourceKey]*tunnel // responder tunnels, by what a repeated SCCRQ shows
+	halfOpen []*tunnel             // responder tunnels before SCCCN, oldest first; may hold some that have moved on
+	half     map[netip.Addr]int    // half-open responder tunnels by source
+	nHalf    int
+	resting  map[control.TunnelID]Time // ids not to be used again before
+	dialers  *dialers                  // shard 0 only; nil elsewhere
+	pools    *pools                    // shard 0 only; nil elsewhere
+
+	drained func() // set once the shard is draining: called when the last tunnel has gone
+}
+
+// sourceKey is what identifies a peer's tunnel before we have given it an id.
+type sourceKey struct {
+	remote netip.AddrPort
+	peer   control.TunnelID
+}
+
+func newShard(e *Engine, index int) *shard {
+	s := &shard{
+		e: e, index: index, inbox: newInbox(),
+		tunnels:  map[control.TunnelID]*tunnel{},
+		bySource: map[sourceKey]*tunnel{},
+		half:     map[netip.Addr]int{},
+		resting:  map[control.TunnelID]Time{},
+	}
+	if index == 0 {
+		s.dialers = newDialers(s)
+		s.pools = &pools{}
+	}
+	return s
+}
+
+// post hands f to the shard; false when it has ended.
+func (s *shard) post(f func()) bool { return put(s.inbox, &s.inbox.work, 0, f) }
+
+// run is the shard's goroutine.
+func (s *shard) run() {
+	var b batch
+	timer := time.NewTimer(time.Hour)
+	defer timer.Stop()
+	for {
+		closed := s.inbox.take(&b)
+		s.turn(&b)
+		if closed && len(b.work) == 0 {
+			return
+		}
+		now := s.now()
+		s.due.fire(now)
+		wait := time.Hour
+		if d := s.due.next(); d != 0 {
+			wait = max(0, d-now)
+		}
+		timer.Reset(wait)
+		select {
+		case <-s.inbox.wake:
+		case <-timer.C:
+		}
+	}
+}
+
+// turn works on one batch: what we asked for ourselves first, then live tunnels, strangers last.
+func (s *shard) turn(b *batch) {
+	for _, f := range b.work {
+		f()
+	}
+	for _, f := range b.frames {
+		f.session.frame(f.data)
+	}
+	for _, p := range b.packets {
+		s.packet(p)
+	}
+	for _, p := range b.newcomers {
+		s.newcomer(p)
+	}
+}
+
+func (s *shard) now() Time { return s.e.cfg.Now() }
+
+// ask runs work in the executor and done back here.
+func (s *shard) ask(work func() func()) {
+	s.e.exec.submit(func() {
+		done := work()
+		s.post(done)
+	})
+}
+
+// strange writes a rate-limited line about something that a stranger caused.
+func (s *shard) strange(level slog.Level, event string, source netip.Addr, msg string, attrs ...slog.Attr) {
+	s.e.strange(level, event, source, msg, attrs...)
+}
+
+func (e *Engine) strange(level slog.Level, event string, source netip.Addr, msg string, attrs ...slog.Attr) {
+	e.cfg.Limiter.Log(context.Background(), e.cfg.WallClock(), e.log, observe.Line{
+		Level: level, Message: msg, Event: event, Source: source.String(), Attrs: attrs,
+	})
+}
+
+// drain closes every tunnel and calls done when the last is gone.
+func (s *shard) drain(done func()) {
+	s.drained = done
+	if s.dialers != nil {
+		s.dialers.stop()
+	}
+	for _, t := range s.tunnels {
+		t.shutdown()
+	}
+	s.checkDrained()
+}
+
+func (s *shard) checkDrained() {
+	if s.drained != nil && len(s.tunnels) == 0 && (s.dialers == nil || s.dialers.quiet()) {
+		done := s.drained
+		s.drained = nil
+		done()
+	}
+}
+
+// newTunnelID finds a random id of this shard's residue class: the demultiplexer finds the shard by it. 0: none is left.
+func (s *shard) newTunnelID() control.TunnelID {
+	n := len(s.e.shards)
+	now := s.now()
+	for range 1 << 17 {
+		id := control.TunnelID(1 + rand.N(65535))
+		if int(id)%n != s.index || s.tunnels[id] != nil {
+			continue
+		}
+		if until, ok := s.resting[id]; ok && now < until {
+			continue
+		}
+		delete(s.resting, id)
+		return id
+	}
+	return 0
+}
+
+// rest is how long a tunnel id stays unused: the kernel deletes in its own time, and late packets must find nobody.
+const rest = 2 * time.Minute

@@ -1,0 +1,328 @@
+package engine
+
+import (
+	"cmp"
+	"context"
+	"net/netip"
+	"os"
+	"slices"
+	"time"
+
+	"github.com/l2tpd/l2tpd/pkg/api"
+	"github.com/l2tpd/l2tpd/pkg/control"
+	"github.com/l2tpd/l2tpd/pkg/policy"
+	"github.com/l2tpd/l2tpd/pkg/ppp"
+	"github.com/l2tpd/l2tpd/pkg/transport"
+	"github.com/l2tpd/l2tpd/pkg/wire"
+)
+
+// part is what one shard contributes to a snapshot.
+type part struct {
+	tunnels  []api.Tunnel
+	sessions []api.Session
+	calls    []api.Call
+	control  [11]uint64
+	data     [9]uint64
+	up, half int
+	sessUp   int
+}
+
+// Snapshot implements api.Backend.
+func (e *Engine) Snapshot(ctx context.Context, q api.Query) (*api.Snapshot, error) {
+	parts := make([]part, len(e.shards))
+	if err := e.each(ctx, func(s *shard) { parts[s.index] = s.look(q) }); err != nil {
+		return nil, api.Errorf(api.CodeUnavailable, "%s", err)
+	}
+	snap := &api.Snapshot{APIVersion: api.APIVersion, TakenAt: e.cfg.WallClock()}
+	var all part
+	for i := range parts {
+		p := &parts[i]
+		all.tunnels = append(all.tunnels, p.tunnels...)
+		all.sessions = append(all.sessions, p.sessions...)
+		all.calls = append(all.calls, p.calls...)
+		all.up += p.up
+		all.half += p.half
+		all.sessUp += p.sessUp
+		for j := range all.control {
+			all.control[j] += p.control[j]
+		}
+		for j := range all.data {
+			all.data[j] += p.data[j]
+		}
+	}
+	if q.Tunnels {
+		slices.SortFunc(all.tunnels, func(a, b api.Tunnel) int { return cmp.Compare(a.ID, b.ID) })
+		snap.Tunnels = append([]api.Tunnel{}, all.tunnels...)
+	}
+	if q.Sessions {
+		slices.SortFunc(all.sessions, func(a, b api.Session) int {
+			return cmp.Or(cmp.Compare(a.TunnelID, b.TunnelID), cmp.Compare(a.ID, b.ID))
+		})
+		snap.Sessions = append([]api.Session{}, all.sessions...)
+	}
+	if q.Calls {
+		slices.SortFunc(all.calls, func(a, b api.Call) int { return cmp.Compare(a.Name, b.Name) })
+		snap.Calls = append([]api.Call{}, all.calls...)
+	}
+	if q.Status {
+		snap.Status = e.status(&all)
+	}
+	return snap, nil
+}
+
+// look gathers what a query asks of one shard.
+func (s *shard) look(q api.Query) part {
+	var p part
+	for _, t := range s.tunnels {
+		v := t.ctl.View()
+		for i, n := range controlOf(v.Counters) {
+			p.control[i] += n
+		}
+		switch {
+		case t.up && !t.down:
+			p.up++
+		case !t.down:
+			p.half++
+		}
+		for _, x := range t.sessions {
+			if x.state == control.SessionEstablished && !x.releasing {
+				p.sessUp++
+			}
+			if q.Stats && x.data != nil {
+				if st, err := x.data.Stats(); err == nil {
+					for i, n := range dataOf(st) {
+						p.data[i] += n
+					}
+				}
+			}
+		}
+		if q.Tunnel != 0 && q.Tunnel != uint16(t.id) {
+			continue
+		}
+		if q.Tunnels {
+			p.tunnels = append(p.tunnels, t.view(v))
+		}
+		if q.Sessions {
+			p.sessions = append(p.sessions, t.sessionViews(q, v)...)
+		}
+	}
+	if (q.Calls || q.Status) && s.dialers != nil {
+		for _, x := range s.dialers.byName {
+			if q.Call == "" || q.Call == x.conf.Name {
+				p.calls = append(p.calls, x.view())
+			}
+		}
+	}
+	return p
+}
+
+// bits names capability or type bits.
+func bits(v uint32, one, two string) []string {
+	names := []string{}
+	if v&1 != 0 {
+		names = append(names, one)
+	}
+	if v&2 != 0 {
+		names = append(names, two)
+	}
+	return names
+}
+
+func framing(v uint32) []string { return bits(v, "sync", "async") }
+func bearer(v uint32) []string  { return bits(v, "digital", "analog") }
+
+// view is the tunnel as the API shows it.
+func (t *tunnel) view(v control.TunnelView) api.Tunnel {
+	return api.Tunnel{
+		ID: uint16(t.id), PeerID: uint16(v.Peer.TunnelID), State: v.State.String(), Initiator: t.initiator,
+		Local: t.local, Remote: t.remote,
+		HostName: v.Peer.HostName, Vendor: v.Peer.VendorName, Firmware: v.Peer.FirmwareRevision,
+		Framing: framing(v.Peer.Framing), Bearer: bearer(v.Peer.Bearer),
+		Window: v.Window, PeerWindow: v.PeerWindow, Ns: v.Ns, Nr: v.Nr, PeerNr: v.PeerNr,
+		Congestion: v.CongestionWindow, SlowStart: v.SlowStartThreshold, Outstanding: v.Outstanding, Queued: v.Queued,
+		RTT: v.RTT.Milliseconds(), RTO: v.RTO.Milliseconds(), RTOCap: t.rtoCap().Milliseconds(),
+		Secret: t.secret && t.up, SessionCount: len(t.sessions),
+		StartedAt: t.started, EstablishedAt: t.established, LastError: t.lastError,
+		Counters: controlTraffic(controlOf(v.Counters)),
+	}
+}
+
+// rtoCap is the longest wait between retransmissions (S139).
+func (t *tunnel) rtoCap() time.Duration {
+	return cmp.Or(t.key.Tunnel.RetransmitCap, t.s.e.policy.Load().Server.Tunnel.RetransmitCap, 8*time.Second)
+}
+
+// sessionViews are the tunnel's sessions that a query asks for.
+func (t *tunnel) sessionViews(q api.Query, v control.TunnelView) []api.Session {
+	byID := map[control.SessionID]control.SessionView{}
+	for _, x := range v.Sessions {
+		byID[x.ID] = x
+	}
+	var out []api.Session
+	for _, x := range t.sessions {
+		if q.Session != 0 && q.Session != uint16(x.id) {
+			continue
+		}
+		if q.Call != "" && (x.conf == nil || x.conf.Name != q.Call) {
+			continue
+		}
+		out = append(out, x.view(byID[x.id], q.Stats))
+	}
+	return out
+}
+
+// view is the session as the API shows it.
+func (s *session) view(c control.SessionView, stats bool) api.Session {
+	v := api.Session{
+		TunnelID: uint16(s.t.id), ID: uint16(s.id), PeerTunnelID: uint16(s.t.ctl.PeerID()), PeerID: uint16(s.peer),
+		Remote: s.t.remote, Role: s.role.String(), State: s.state.String(),
+		SerialNumber: c.SerialNumber, PeerSerial: c.PeerSerial,
+		CalledNumber:  cmp.Or(s.remote.CalledNumber, s.local.CalledNumber),
+		CallingNumber: s.remote.CallingNumber, SubAddress: cmp.Or(s.remote.SubAddress, s.local.SubAddress),
+		TxSpeed: s.remote.TxSpeed, RxSpeed: s.remote.RxSpeed,
+		Framing: framing(s.remote.FramingType), Bearer: bearer(cmp.Or(s.remote.BearerType, s.local.BearerType)),
+		StartedAt: s.started, EstablishedAt: s.upSince, LCP: "Initial", IPCP: "Initial", IPV6CP: "Initial",
+		Phase: ppp.PhaseDead.String(),
+	}
+	if s.releasing {
+		v.State = "closing"
+	}
+	if s.conf != nil {
+		v.Call = s.conf.Name
+	}
+	if s.conf == nil && s.tmpl != nil {
+		v.Template = s.tmpl.Name
+	}
+	if s.call != nil {
+		s.viewCall(&v)
+	}
+	if stats && s.data != nil {
+		if st, err := s.data.Stats(); err == nil {
+			d := dataTraffic(dataOf(st))
+			v.Data = &d
+		}
+		if idle, err := s.data.Idle(); err == nil {
+			v.IdleSeconds = int64(idle.Seconds())
+		}
+	}
+	return v
+}
+
+// viewCall adds what the call machine and PPP know.
+func (s *session) viewCall(v *api.Session) {
+	c := s.call.View()
+	v.User, v.Interface, v.MTU = c.User, c.Interface, c.MTU
+	v.LocalIPv4, v.PeerIPv4, v.LocalIPv6, v.PeerIPv6 = c.Local, c.Peer, c.LocalIPv6, c.PeerIPv6
+	v.SequencesSent, v.SequencesRequired = c.Sequencing.Send, c.Sequencing.Require
+	if c.PPP.LCP != "" {
+		v.MRU, v.PeerMRU = c.PPP.MRU, c.PPP.PeerMRU
+		v.Auth, v.PeerAuth = c.PPP.Auth.String(), c.PPP.Answer.String()
+		v.Phase, v.LCP, v.IPCP, v.IPV6CP = c.PPP.Phase.String(), c.PPP.LCP, c.PPP.IPCP, c.PPP.IPV6CP
+	}
+}
+
+// view is the call as the API shows it.
+func (x *dialer) view() api.Call {
+	c := x.conf
+	v := api.Call{
+		Name: c.Name, Type: c.Type.String(), Peer: cmp.Or(c.Peer, "any"), Remote: c.Remote, Dial: c.Dial,
+		SubAddress: c.SubAddress, Speed: c.Speed, Precedence: c.Precedence.String(), Sequencing: c.Sequencing.String(),
+		PRE13: c.PRE13, Method: c.Method.String(), Secret: !c.Secret.Empty(), AutoStart: c.AutoStart, OnDemand: c.OnDemand,
+		State: api.CallIdle, LastError: x.lastErr, Attempts: x.attempts,
+	}
+	if len(x.addrs) > 0 {
+		v.PeerAddr = netip.AddrPortFrom(x.addrs[0], cmp.Or(c.PeerPort, policy.DefaultPort))
+	}
+	s := x.session
+	switch {
+	case s != nil && !s.upSince.IsZero() && !s.releasing:
+		v.State, v.UpSince = api.CallUp, s.upSince
+	case s != nil || x.resolving:
+		v.State = api.CallDialling
+	case x.timer.index >= 0:
+		v.State = api.CallWaiting
+		v.NextRedial = x.d.s.e.cfg.WallClock().Add(x.timer.at - x.d.s.now())
+	case c.Passive:
+		v.State = api.CallPassive
+	case x.demand != nil:
+		v.State = api.CallWaiting
+	}
+	if s != nil {
+		v.TunnelID, v.SessionID = uint16(s.t.id), uint16(s.id)
+		v.PeerAddr = s.t.remote
+		if s.call != nil {
+			v.Interface = s.call.View().Interface
+		}
+	}
+	return v
+}
+
+// status is the daemon as a whole.
+func (e *Engine) status(all *part) *api.Status {
+	p := e.policy.Load()
+	st := &api.Status{
+		Version: e.cfg.Version, State: api.StateRunning, StartedAt: e.started, PID: os.Getpid(),
+		ConfigFile: e.cfg.ConfigFile, ConfigLoaded: *e.loaded.Load(),
+		Mode: p.Server.Mode.String(), HostName: p.Server.HostName, Listen: p.Server.Listen,
+		ChecksumData: p.Server.Checksum, AllowFrom: []string{}, Secrets: []api.SecretRange{},
+		Tunnels: all.up, Sessions: all.sessUp, HalfOpen: all.half,
+	}
+	if e.stopping.Load() {
+		st.State = api.StateStopping
+	}
+	for _, r := range p.Server.AllowFrom {
+		st.AllowFrom = append(st.AllowFrom, r.String())
+	}
+	for _, r := range p.Secrets {
+		x := api.SecretRange{From: r.From.String(), HostName: r.HostName, Secret: api.SecretSet}
+		if r.None {
+			x.Secret = api.SecretNone
+		}
+		st.Secrets = append(st.Secrets, x)
+	}
+	if e.cfg.Kernel != nil {
+		f := e.cfg.Kernel.Features()
+		st.Kernel = api.Kernel{Release: f.Release, NewCore: f.NewCore, Advice: f.Advice}
+	}
+	st.Problems = append(st.Problems, e.cfg.Problems...)
+	for _, c := range all.calls {
+		if c.State == api.CallUp {
+			st.Calls.Up++
+		} else {
+			st.Calls.Down++
+		}
+	}
+	st.Counters = e.totals(all)
+	return st
+}
+
+// totals adds what lives to what is gone.
+func (e *Engine) totals(all *part) api.Counters {
+	var ctl [11]uint64
+	for i := range ctl {
+		ctl[i] = all.control[i] + e.counts.control[i].Load()
+	}
+	var data [9]uint64
+	for i := range data {
+		data[i] = all.data[i] + e.counts.data[i].Load()
+	}
+	t := e.cfg.Transport.Counters()
+	c := api.Counters{
+		TunnelAuthFailures: e.counts.authFailures.Load(), Discarded: e.counts.discards(),
+		Control: controlTraffic(ctl), Data: dataTraffic(data),
+		PPPFrames: api.FrameTraffic{In: e.counts.framesIn.Load(), Out: e.counts.framesOut.Load()},
+		Listener: socketTraffic(t.Listener), TunnelSockets: socketTraffic(t.Tunnel),
+	}
+	c.InMessages, c.OutMessages = c.Control.In+c.Data.InPackets, c.Control.Out+c.Data.OutPackets
+	c.InErrors = c.Discarded.Malformed + c.Data.InErrors
+	return c
+}
+
+func socketTraffic(c transport.SocketCounters) api.SocketTraffic {
+	return api.SocketTraffic{
+		InDatagrams: c.ReceivedDatagrams, InOctets: c.ReceivedOctets, OutDatagrams: c.SentDatagrams, OutOctets: c.SentOctets,
+	}
+}
+
+// stopReason is what a tunnel closed by an operator is told.
+var stopReason = wire.Result{Code: wire.StopGeneral, Text: "closed by the operator"}

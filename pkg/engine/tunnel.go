@@ -1,0 +1,410 @@
+package engine
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"time"
+
+	"github.com/l2tpd/l2tpd/pkg/call"
+	"github.com/l2tpd/l2tpd/pkg/control"
+	"github.com/l2tpd/l2tpd/pkg/kernel"
+	"github.com/l2tpd/l2tpd/pkg/policy"
+	"github.com/l2tpd/l2tpd/pkg/wire"
+)
+
+// path is how far a tunnel's kernel object has got.
+type path uint8
+
+const (
+	pathNone path = iota
+	pathMaking
+	pathReady
+	pathClosing
+	pathClosed
+)
+
+// tunnel is one control connection with its sockets, its kernel object and its sessions.
+type tunnel struct {
+	s      *shard
+	id     control.TunnelID
+	ctl    *control.Tunnel
+	out    control.Output
+	local  netip.AddrPort
+	remote netip.AddrPort
+
+	initiator bool
+	secret    bool
+	accept    *policy.Accept  // responder: the entry that let it in, if any
+	key       policy.ShareKey // initiator: what calls must have in common to share it
+	tieLost   bool
+	flushing  bool
+	half      bool // counted among the half-open
+	source    sourceKey
+	peer      control.PeerInfo
+
+	path     path
+	conn     Conn
+	outerMTU int // of the path to the peer; 0: unknown
+	pathErr  error
+	sessions map[control.SessionID]*session
+	timer    deadline
+	up       bool
+	down     bool   // EvTunnelDown has come
+	rx       uint64 // packets received by all sessions at the last look
+
+	started, established time.Time
+	lastError            string
+	probing              bool // a HELLO asks whether the peer is still the one that it was
+	probeFrom            Time
+}
+
+// newTunnel enters a tunnel into the shard's tables.
+func (s *shard) newTunnel(id control.TunnelID, local, remote netip.AddrPort) *tunnel {
+	t := &tunnel{
+		s: s, id: id, local: local, remote: remote, sessions: map[control.SessionID]*session{},
+		started: s.e.cfg.WallClock(),
+	}
+	t.timer = deadline{index: -1, fire: t.expire}
+	s.tunnels[id] = t
+	return t
+}
+
+// admit tells the demultiplexer who may send to the tunnel.
+func (t *tunnel) admit(anyPort bool) {
+	t.s.e.routes[t.id].Store(&route{remote: t.remote, anyPort: anyPort})
+}
+
+// attrs name the tunnel in the log.
+func (t *tunnel) attrs(more ...any) []any {
+	a := []any{slog.Int("tunnel", int(t.id)), slog.Any("peer", t.remote)}
+	if t.ctl != nil && t.ctl.PeerID() != 0 {
+		a = append(a, slog.Int("peer_tunnel", int(t.ctl.PeerID())))
+	}
+	return append(a, more...)
+}
+
+// receive takes a control message from the tunnel's peer. The error says why it was dropped.
+func (t *tunnel) receive(p packet) error {
+	was := t.ctl.State()
+	err := t.ctl.Receive(t.s.now(), p.data, &t.out)
+	if err != nil && !errors.Is(err, control.ErrDuplicate) {
+		t.s.strange(slog.LevelInfo, "control-dropped", t.remote.Addr(), "control message dropped",
+			slog.Any("peer", t.remote), slog.Int("tunnel", int(t.id)), slog.String("why", err.Error()))
+	}
+	if was == control.TunnelWaitCtlReply && t.ctl.State() == control.TunnelEstablished && p.remote != t.remote {
+		t.s.e.log.Info("the peer answers from another port, which is followed", t.attrs(slog.Any("now", p.remote))...)
+		t.remote = p.remote // P156
+	}
+	t.flush()
+	return err
+}
+
+// do gives commands to the control connection.
+func (t *tunnel) do(commands ...control.Command) {
+	for _, c := range commands {
+		t.ctl.Do(t.s.now(), c, &t.out)
+	}
+	t.flush()
+}
+
+// expire is the tunnel's deadline. Data that the kernel has received since counts as a sign of life (P150).
+func (t *tunnel) expire(now Time) {
+	if t.up && t.heard() {
+		t.ctl.Do(now, control.CmdHeard{At: now}, &t.out)
+	}
+	t.ctl.Expire(now, &t.out)
+	t.flush()
+}
+
+// heard says whether a session's receive counter has moved since the last call.
+func (t *tunnel) heard() bool {
+	var rx uint64
+	for _, s := range t.sessions {
+		if s.data != nil && !s.releasing {
+			if st, err := s.data.Stats(); err == nil {
+				rx += st.RxPackets
+			}
+		}
+	}
+	moved := rx > t.rx
+	t.rx = rx
+	return moved
+}
+
+// flush carries out what the control connection wants, until it wants nothing more.
+func (t *tunnel) flush() {
+	if t.flushing {
+		return // the loop below it on the stack goes on
+	}
+	t.flushing = true
+	for len(t.out.Datagrams) > 0 || len(t.out.Events) > 0 {
+		for _, d := range t.out.Datagrams {
+			t.send(d)
+		}
+		events := append([]control.Event(nil), t.out.Events...)
+		t.out.Reset()
+		for _, ev := range events {
+			t.event(ev)
+		}
+	}
+	t.out.Reset()
+	t.flushing = false
+	t.bury()
+	if t.s.tunnels[t.id] == t {
+		t.s.due.arm(&t.timer, t.ctl.Deadline())
+	}
+}
+
+func (t *tunnel) send(datagram []byte) {
+	if err := t.s.e.cfg.Transport.Send(t.local, t.remote, datagram); err != nil {
+		t.lastError = err.Error()
+		t.s.strange(slog.LevelWarn, "send-failed", t.remote.Addr(), "cannot send to the peer",
+			slog.Any("peer", t.remote), slog.Int("tunnel", int(t.id)), slog.String("why", err.Error()))
+	}
+}
+
+// event follows one event of the control connection.
+func (t *tunnel) event(ev control.Event) {
+	switch ev := ev.(type) {
+	case control.EvTunnelUp:
+		t.isUp(ev)
+	case control.EvTunnelDown:
+		t.isDown(ev)
+	case control.EvTunnelState:
+		t.s.e.log.Debug("tunnel state", t.attrs(slog.String("from", ev.From.String()), slog.String("to", ev.To.String()))...)
+	case control.EvSessionOffered:
+		t.offered(ev)
+	case control.EvSessionReplied:
+		if s := t.sessions[ev.Session]; s != nil {
+			s.replied(ev)
+		}
+	case control.EvSessionUp:
+		if s := t.sessions[ev.Session]; s != nil {
+			s.established(ev)
+		}
+	case control.EvSessionDown:
+		if s := t.sessions[ev.Session]; s != nil {
+			s.lost(ev)
+		}
+	case control.EvSessionState:
+		if s := t.sessions[ev.Session]; s != nil {
+			s.state = ev.To
+			s.log().Debug("session state", slog.String("from", ev.From.String()), slog.String("to", ev.To.String()))
+		}
+	case control.EvCallErrors:
+		t.s.e.log.Info("the LAC reports line errors", t.attrs(slog.Int("session", int(ev.Session)), slog.Any("errors", ev.Errors))...)
+	case control.EvACCM:
+		t.s.e.log.Debug("the LNS sets the ACCM", t.attrs(slog.Int("session", int(ev.Session)))...)
+	case control.EvAnomaly:
+		t.s.strange(slog.LevelInfo, "anomaly", t.remote.Addr(), ev.Text,
+			slog.Any("peer", t.remote), slog.Int("tunnel", int(t.id)), slog.Int("session", int(ev.Session)))
+	}
+}
+
+// isUp makes the data path: a connected socket, and the kernel's tunnel on it.
+func (t *tunnel) isUp(ev control.EvTunnelUp) {
+	t.up, t.peer, t.established = true, ev.Peer, t.s.e.cfg.WallClock()
+	t.admit(false)
+	t.leaveHalfOpen()
+	t.s.e.counts.tunnelsUp.Add(1)
+	t.s.e.log.Info("tunnel up", t.attrs(slog.String("event", "tunnel-up"), slog.String("host", ev.Peer.HostName),
+		slog.String("vendor", ev.Peer.VendorName), slog.Bool("authenticated", t.secret))...)
+	t.path = pathMaking
+	e, local, remote := t.s.e, t.local, t.remote
+	spec := kernel.TunnelSpec{ID: uint16(t.id), PeerID: uint16(ev.Peer.TunnelID)}
+	t.s.ask(func() func() {
+		conn, err := e.makePath(local, remote, spec)
+		mtu := 0
+		if err == nil {
+			mtu = conn.PathMTU() // now: later the question costs data packets
+		}
+		return func() { t.pathMade(conn, mtu, err) }
+	})
+}
+
+// makePath may sleep: it runs in the executor.
+func (e *Engine) makePath(local, remote netip.AddrPort, spec kernel.TunnelSpec) (Conn, error) {
+	if e.cfg.Kernel == nil {
+		return nil, fmt.Errorf("no data path: %s", e.cfg.KernelProblem)
+	}
+	conn, err := e.cfg.Transport.Connect(local, remote)
+	if err != nil {
+		return nil, err
+	}
+	spec.FD = conn.FD()
+	if err := e.cfg.Kernel.CreateTunnel(spec); err != nil {
+		_ = conn.Close() // nothing was sent on it; the tunnel's error is the one to report
+		return nil, err
+	}
+	return conn, nil
+}
+
+// pathMade takes the data path, or ends the tunnel that cannot have one.
+func (t *tunnel) pathMade(conn Conn, mtu int, err error) {
+	t.conn, t.outerMTU, t.pathErr = conn, mtu, err
+	t.path = pathReady
+	switch {
+	case err != nil:
+		t.path = pathClosed
+		t.lastError = err.Error()
+		t.s.e.log.Error("the kernel refuses the tunnel", t.attrs(slog.String("cause", "kernel"), slog.String("why", err.Error()))...)
+		t.do(control.CmdClose{Result: wire.Result{
+			Code: wire.StopError, Error: wire.ErrCodeResources, HasError: true, Text: "no data path",
+		}})
+	default:
+		for _, s := range t.sessions {
+			if s.waiting {
+				s.begin()
+			}
+		}
+	}
+	t.bury()
+}
+
+// isDown logs why, in one line. The sessions have been told before.
+func (t *tunnel) isDown(ev control.EvTunnelDown) {
+	t.down = true
+	t.leaveHalfOpen()
+	if t.up {
+		t.s.e.counts.tunnelsUp.Add(-1)
+	}
+	level, msg, text := t.explain(ev)
+	if text != "" {
+		t.lastError = text
+	}
+	if ev.Cause == control.CauseAuth {
+		t.s.e.counts.authFailures.Add(1)
+	}
+	if msg == "" {
+		return
+	}
+	attrs := []slog.Attr{
+		slog.Int("tunnel", int(t.id)), slog.Any("peer", t.remote), slog.String("cause", ev.Cause.String()),
+	}
+	if text != "" {
+		attrs = append(attrs, slog.String("why", text))
+	}
+	if t.up || t.initiator {
+		t.s.e.log.LogAttrs(background, level, msg, append(attrs, slog.String("event", "tunnel-down"))...)
+		return
+	}
+	t.s.strange(level, "tunnel-down", t.remote.Addr(), msg, attrs...)
+}
+
+// explain puts the end of a tunnel into words; no message: it is not worth a line.
+func (t *tunnel) explain(ev control.EvTunnelDown) (level slog.Level, msg, text string) {
+	msg = "tunnel down"
+	if !t.up {
+		msg = "tunnel not established: stage " + stageName(tunnelStage(ev.Cause))
+	}
+	switch ev.Cause {
+	case control.CauseLocal, control.CauseIdle:
+		return slog.LevelInfo, msg, ev.Result.StopString()
+	case control.CausePeer:
+		return slog.LevelWarn, msg, "the peer says: " + ev.Result.StopString()
+	case control.CauseTimeout:
+		return slog.LevelWarn, msg, t.silence()
+	case control.CauseAuth:
+		return slog.LevelWarn, msg, "the shared secret is not the same at both ends"
+	case control.CauseProtocol, control.CauseRefused, control.CauseTunnelClosed, control.CauseNone:
+		return slog.LevelWarn, msg, ev.Result.StopString()
+	case control.CauseTieLost, control.CauseTieEqual:
+		return slog.LevelDebug, "tunnel gave way to the peer's", ""
+	}
+	return slog.LevelWarn, msg, ev.Result.StopString()
+}
+
+// silence says what a peer that does not answer may mean.
+func (t *tunnel) silence() string {
+	if t.up {
+		return "the peer does not answer any more"
+	}
+	if t.initiator {
+		return fmt.Sprintf("no answer from %v: is it up, does a firewall drop UDP, does it know us?", t.remote)
+	}
+	return "the peer did not finish the set-up"
+}
+
+// tunnelStage is the stage in which a tunnel that never came up ended.
+func tunnelStage(c control.Cause) call.Stage {
+	switch c {
+	case control.CauseTimeout:
+		return call.StageTransport
+	case control.CauseAuth:
+		return call.StageTunnelAuth
+	case control.CauseNone, control.CauseLocal, control.CausePeer, control.CauseProtocol, control.CauseTieLost,
+		control.CauseTieEqual, control.CauseTunnelClosed, control.CauseIdle, control.CauseRefused:
+		return call.StageTunnel
+	}
+	return call.StageTunnel
+}
+
+// shutdown says StopCCN 6.
+func (t *tunnel) shutdown() {
+	t.do(control.CmdClose{Result: wire.Result{Code: wire.StopShutdown}})
+}
+
+// leaveHalfOpen takes the tunnel out of the count of half-open ones.
+func (t *tunnel) leaveHalfOpen() {
+	if !t.half {
+		return
+	}
+	t.half = false
+	t.s.nHalf--
+	t.s.e.counts.halfOpen.Add(-1)
+	a := t.remote.Addr()
+	if t.s.half[a]--; t.s.half[a] <= 0 {
+		delete(t.s.half, a)
+	}
+}
+
+// bury gives back what a dead tunnel still holds: first the data path, once no session needs it, then the tunnel itself, once
+// it need not acknowledge any more.
+func (t *tunnel) bury() {
+	if !t.down || len(t.sessions) > 0 {
+		return
+	}
+	switch t.path {
+	case pathReady:
+		t.path = pathClosing
+		conn := t.conn
+		t.s.ask(func() func() {
+			err := conn.Close()
+			return func() {
+				t.path = pathClosed
+				if err != nil {
+					t.s.e.log.Warn("close tunnel socket", t.attrs(slog.String("why", err.Error()))...)
+				}
+				t.bury()
+			}
+		})
+	case pathMaking, pathClosing:
+	case pathNone, pathClosed:
+		// A daemon that goes down does not wait for what only the peer could want to repeat.
+		if t.ctl.State() == control.TunnelDead || (t.s.drained != nil && t.ctl.View().Outstanding == 0) {
+			t.forget()
+		}
+	}
+}
+
+// forget takes the tunnel out of every table.
+func (t *tunnel) forget() {
+	s := t.s
+	if s.tunnels[t.id] != t {
+		return
+	}
+	s.e.counts.addControl(t.ctl.View().Counters)
+	delete(s.tunnels, t.id)
+	if s.bySource[t.source] == t {
+		delete(s.bySource, t.source)
+	}
+	s.e.routes[t.id].Store(nil)
+	s.due.arm(&t.timer, 0)
+	s.resting[t.id] = s.now() + rest
+	if s.dialers != nil {
+		s.dialers.tunnelGone(t)
+	}
+	s.checkDrained()
+}
