@@ -81,7 +81,8 @@ const (
 type Error struct {
 	Code    ErrorCode `json:"code"`
 	Message string    `json:"message"`           // lower case, no full stop, names the object
-	Nearest []string  `json:"nearest,omitempty"` // of CodeNotFound: what exists and looks like it, at most five
+	Details []string  `json:"details,omitempty"` // a refused reload: the lines that explain each error in the configuration
+	Nearest []string  `json:"nearest,omitempty"` // what exists and looks like it, or all that was meant; at most five
 	Hint    string    `json:"hint,omitempty"`    // what to do next
 }
 
@@ -90,7 +91,11 @@ func (e *Error) Error() string {
 	if len(e.Nearest) == 0 {
 		return e.Message
 	}
-	return e.Message + " (nearest: " + strings.Join(e.Nearest, ", ") + ")"
+	objects := strings.Join(e.Nearest, ", ")
+	if e.Code == CodeNotFound {
+		objects = "nearest: " + objects
+	}
+	return e.Message + " (" + objects + ")"
 }
 
 // Errorf makes an Error of the given code.

@@ -40,12 +40,12 @@ type Status struct {
 
 	Mode         string           `json:"mode"` // none, lac, lns, both (S109)
 	HostName     string           `json:"host_name"`
-	Listen       []netip.AddrPort `json:"listen"`
-	ChecksumData bool             `json:"checksum_data"`     // S112
-	AllowFrom    []string         `json:"allow_from"`        // ranges; empty: everyone (S111)
-	Secrets      []SecretRange    `json:"secrets"`           // S110
-	Kernel       Kernel           `json:"kernel"`            // what the probe found
-	Problems     []string         `json:"problems,omitzero"` // what keeps the daemon from doing all it is configured to do
+	Listen       []netip.AddrPort `json:"listen,omitempty"`
+	ChecksumData bool             `json:"checksum_data"`        // S112
+	AllowFrom    []string         `json:"allow_from,omitempty"` // ranges; empty: everyone (S111)
+	Secrets      []SecretRange    `json:"secrets,omitempty"`    // S110
+	Kernel       Kernel           `json:"kernel"`               // what the probe found
+	Problems     []string         `json:"problems,omitzero"`    // what keeps the daemon from doing all it is configured to do
 
 	Tunnels  int      `json:"tunnels"`  // established (S116)
 	Sessions int      `json:"sessions"` // established
@@ -163,8 +163,8 @@ type Tunnel struct {
 	HostName string   `json:"host_name,omitempty"` // what the peer says of itself
 	Vendor   string   `json:"vendor,omitempty"`
 	Firmware uint16   `json:"firmware,omitempty"`
-	Framing  []string `json:"framing"` // sync, async
-	Bearer   []string `json:"bearer"`  // digital, analog
+	Framing  []string `json:"framing,omitempty"` // sync, async
+	Bearer   []string `json:"bearer,omitempty"`  // digital, analog
 
 	Window       uint16 `json:"window"`      // ours, messages
 	PeerWindow   uint16 `json:"peer_window"` // messages
@@ -216,8 +216,8 @@ type Session struct {
 	SubAddress    string   `json:"sub_address,omitempty"`
 	TxSpeed       uint32   `json:"tx_speed,omitempty"` // bit/s, as said in ICCN or OCCN
 	RxSpeed       uint32   `json:"rx_speed,omitempty"`
-	Framing       []string `json:"framing"`
-	Bearer        []string `json:"bearer"`
+	Framing       []string `json:"framing,omitempty"`
+	Bearer        []string `json:"bearer,omitempty"`
 
 	SequencesSent     bool `json:"sequences_sent"`     // we number data now
 	SequencesRequired bool `json:"sequences_required"` // unnumbered data is dropped

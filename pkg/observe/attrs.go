@@ -141,8 +141,9 @@ func joinIDs(ours, peers string) string {
 	return ours + "/" + peers
 }
 
-// clean escapes what could move a cursor, end a line or turn the text around; printable text stays as it is.
-func clean(s string) string {
+// Clean escapes what could move a cursor, end a line or turn the text around; printable text stays as it is. It is for words that a
+// peer chose and a terminal will show.
+func Clean(s string) string {
 	ok := true
 	for i, r := range s {
 		if !strconv.IsPrint(r) || r == utf8.RuneError && !strings.HasPrefix(s[i:], string(utf8.RuneError)) {
@@ -177,7 +178,7 @@ func appendDetails(b []byte, pairs []pair) []byte {
 			b = append(b, ' ')
 		}
 		b = append(b, ' ')
-		b = append(b, clean(p.key)...)
+		b = append(b, Clean(p.key)...)
 		b = append(b, '=')
 		b = append(b, quote(p.value)...)
 	}

@@ -42,12 +42,12 @@ func (h *journalHandler) WithGroup(name string) slog.Handler {
 // stream: nothing is lost but the fields.
 func (h *journalHandler) Handle(_ context.Context, r slog.Record) error {
 	pairs := h.of(r)
-	message := string(appendDetails([]byte(clean(r.Message)), pairs))
+	message := string(appendDetails([]byte(Clean(r.Message)), pairs))
 	fields := make(map[string]string, len(pairs)+1)
 	fields["SYSLOG_IDENTIFIER"] = h.o.Identifier
 	for _, p := range pairs {
 		if p.value != "" {
-			fields[field(p.key)] = clean(p.value)
+			fields[field(p.key)] = Clean(p.value)
 		}
 	}
 	p := priority(r.Level)

@@ -103,5 +103,5 @@ func statusLine(s string) string {
 	if s == "" {
 		return ""
 	}
-	return "STATUS=" + clean(s)
+	return "STATUS=" + Clean(s)
 }

@@ -56,7 +56,7 @@ func (h *textHandler) Handle(_ context.Context, r slog.Record) error {
 	for range 6 - len(word) {
 		b = append(b, ' ')
 	}
-	b = append(b, clean(r.Message)...)
+	b = append(b, Clean(r.Message)...)
 	b = appendDetails(b, h.of(r))
 	b = append(b, '\n')
 	h.mu.Lock()

@@ -1,0 +1,261 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+	"unicode/utf16"
+
+	"github.com/spf13/cobra"
+
+	"github.com/l2tpd/l2tpd/pkg/api"
+)
+
+// root returns the whole command tree.
+func (t *tool) root() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "l2tpctl",
+		Short: "Look at l2tpd and tell it what to do",
+		Long: `l2tpctl asks the running l2tpd over its unix socket.
+
+Everybody in group l2tpd may look; root may act.
+
+Exit codes: 0 done, 1 failed, 2 wrong usage, 3 no such tunnel, session or call, 4 the daemon cannot be reached.`,
+		SilenceUsage:  true,
+		SilenceErrors: true,
+		Args:          func(c *cobra.Command, args []string) error { return t.verb(c, args) },
+		RunE:          func(c *cobra.Command, _ []string) error { return c.Help() },
+	}
+	root.CompletionOptions.HiddenDefaultCmd = true
+	flags := root.PersistentFlags()
+	flags.StringVar(&t.socket, "socket", api.DefaultSocket, "socket of the daemon")
+	flags.StringVarP(&t.format, "output", "o", "table", "table or json")
+	root.PersistentPreRunE = func(c *cobra.Command, _ []string) error {
+		if t.format != "table" && t.format != "json" {
+			return usagef("say -o table or -o json", "there is no output format %q", t.format)
+		}
+		return nil
+	}
+	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
+		return usagef(c.CommandPath()+" --help lists the options", "%v", err)
+	})
+	root.AddCommand(t.statusCommand(), t.tunnelCommand(), t.sessionCommand(), t.callCommand(), t.reloadCommand(), t.versionCommand())
+	return root
+}
+
+// verb is the argument check of a command that only groups others: whatever comes is no verb of it.
+func (t *tool) verb(c *cobra.Command, args []string) error {
+	var verbs []string
+	for _, sub := range c.Commands() {
+		if sub.IsAvailableCommand() && sub.Name() != "help" {
+			verbs = append(verbs, sub.Name())
+		}
+	}
+	list := strings.Join(verbs, ", ")
+	c.SuggestionsMinimumDistance = 2
+	switch {
+	case len(args) > 0:
+		hint := "one of: " + list
+		if near := c.SuggestionsFor(args[0]); len(near) > 0 {
+			hint = "did you mean " + c.CommandPath() + " " + near[0] + "?"
+		}
+		return usagef(hint, "there is no command %q", strings.TrimSpace(path(c)+" "+args[0]))
+	case c.HasParent():
+		return usagef("one of: "+list, "%s needs a verb", path(c))
+	}
+	return nil
+}
+
+// path returns the words of c without the program's name.
+func path(c *cobra.Command) string {
+	return strings.TrimPrefix(strings.TrimPrefix(c.CommandPath(), c.Root().Name()), " ")
+}
+
+// noun returns a command that groups verbs.
+func (t *tool) noun(name, short, long string, verbs ...*cobra.Command) *cobra.Command {
+	c := &cobra.Command{
+		Use: name, Short: short, Long: long,
+		Args: func(c *cobra.Command, args []string) error { return t.verb(c, args) },
+		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
+	}
+	c.AddCommand(verbs...)
+	return c
+}
+
+// arguments returns an argument check for exactly the arguments that a command's usage line names in capitals.
+func arguments(n int) cobra.PositionalArgs {
+	return func(c *cobra.Command, args []string) error {
+		if len(args) == n {
+			return nil
+		}
+		use := strings.Fields(c.Use)
+		what := "no argument"
+		if n > 0 {
+			what = "one argument, " + use[1]
+		}
+		line := c.CommandPath()
+		if n > 0 {
+			line += " " + use[1]
+		}
+		return usagef("usage: "+line, "%s takes %s; got %d", path(c), what, len(args))
+	}
+}
+
+// look returns a command that gets a Snapshot and shows it, as JSON or by show.
+func (t *tool) look(use, short, long string, args int, get func(*cobra.Command, []string) (*api.Snapshot, error), show func(*api.Snapshot) string) *cobra.Command {
+	return &cobra.Command{
+		Use: use, Short: short, Long: long, Args: arguments(args),
+		RunE: func(c *cobra.Command, args []string) error {
+			snap, err := get(c, args)
+			if err != nil {
+				return err
+			}
+			if t.format == "json" {
+				return t.json(snap)
+			}
+			return t.print(show(snap))
+		},
+	}
+}
+
+// json writes v. What a terminal would obey and JSON does not escape by itself leaves as \uXXXX too.
+func (t *tool) json(v any) error {
+	var raw bytes.Buffer
+	enc := json.NewEncoder(&raw)
+	enc.SetIndent("", "  ")
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(v); err != nil {
+		return fmt.Errorf("write JSON: %w", err)
+	}
+	var b strings.Builder
+	for _, r := range raw.String() {
+		if r == '\n' || strconv.IsPrint(r) {
+			b.WriteRune(r)
+			continue
+		}
+		for _, u := range utf16.Encode([]rune{r}) {
+			fmt.Fprintf(&b, `\u%04x`, u)
+		}
+	}
+	return t.print(b.String())
+}
+
+func (t *tool) print(s string) error {
+	if _, err := fmt.Fprint(t.out, s); err != nil {
+		return fmt.Errorf("write: %w", err)
+	}
+	return nil
+}
+
+// act returns a command that has something done. what names the object in the one line it prints.
+func (t *tool) act(verb api.Verb, what, use, short, long string) *cobra.Command {
+	return &cobra.Command{
+		Use: use, Short: short, Long: long, Args: arguments(len(strings.Fields(use)) - 1),
+		RunE: func(c *cobra.Command, args []string) error {
+			req := api.Request{Verb: verb}
+			label := what
+			if len(args) > 0 {
+				req.Ref, label = args[0], what+" "+args[0]
+			}
+			res, err := t.client().Act(c.Context(), req)
+			if err != nil {
+				return err
+			}
+			return t.result(label, res)
+		},
+	}
+}
+
+func (t *tool) result(label string, res *api.Result) error {
+	if t.format == "json" {
+		return t.json(res)
+	}
+	text := line(label + ": " + res.Message)
+	for _, d := range res.Details {
+		text += line("  " + d)
+	}
+	return t.print(text)
+}
+
+func (t *tool) statusCommand() *cobra.Command {
+	counters := false
+	c := t.look("status", "Show the daemon: mode, sockets, kernel, counts, problems", "", 0,
+		func(c *cobra.Command, _ []string) (*api.Snapshot, error) { return t.client().Status(c.Context()) },
+		func(s *api.Snapshot) string { return showStatus(s, counters) })
+	c.Flags().BoolVarP(&counters, "counters", "c", false, "show all counters too")
+	return c
+}
+
+func (t *tool) tunnelCommand() *cobra.Command {
+	return t.noun("tunnel", "List, show and close tunnels", "A tunnel is named by its local id, as the list shows it.",
+		t.look("list", "List tunnels", "", 0,
+			func(c *cobra.Command, _ []string) (*api.Snapshot, error) { return t.client().Tunnels(c.Context(), "") }, listTunnels),
+		t.look("show TUNNEL", "Show one tunnel: peer, windows, numbers, timers, counters, sessions", "", 1,
+			func(c *cobra.Command, args []string) (*api.Snapshot, error) {
+				return t.client().Tunnels(c.Context(), args[0])
+			}, showTunnel),
+		t.act(api.VerbTunnelClose, "tunnel", "close TUNNEL", "Close one tunnel and all its sessions",
+			"Close one tunnel and all its sessions: the peer gets a StopCCN. A configured call that was up in it is dialled again."))
+}
+
+func (t *tool) sessionCommand() *cobra.Command {
+	tunnel := ""
+	list := t.look("list", "List sessions", "", 0,
+		func(c *cobra.Command, _ []string) (*api.Snapshot, error) {
+			return t.client().Sessions(c.Context(), tunnel, "")
+		}, listSessions)
+	list.Flags().StringVar(&tunnel, "tunnel", "", "only the sessions of this tunnel")
+	return t.noun("session", "List, show and close sessions",
+		"A session is named TUNNEL/SESSION with local ids, or by its session id, its call or its user where only one session fits.",
+		list,
+		t.look("show SESSION", "Show one session: call, PPP, addresses, kernel counters", "", 1,
+			func(c *cobra.Command, args []string) (*api.Snapshot, error) {
+				return t.client().Sessions(c.Context(), "", args[0])
+			}, showSession),
+		t.act(api.VerbSessionClose, "session", "close SESSION", "Close one session",
+			"Close one session: the peer gets a CDN. The session of a configured call is dialled again; l2tpctl call down keeps it down."))
+}
+
+func (t *tool) callCommand() *cobra.Command {
+	var wait time.Duration
+	up := t.act(api.VerbCallUp, "call", "up CALL", "Dial a call now",
+		"Dial a call now, whether or not it is time to. With --wait, tell how it ended: exit code 1 and the reason if it did not come up.")
+	up.Flags().DurationVar(&wait, "wait", 0, "wait this long for the call to come up, for example 30s")
+	start := up.RunE
+	up.RunE = func(c *cobra.Command, args []string) error {
+		if wait == 0 {
+			return start(c, args)
+		}
+		return t.dialAndWait(c.Context(), args[0], wait)
+	}
+	return t.noun("call", "List, show, dial and drop configured calls", "A call is named as in the configuration; case does not matter.",
+		t.look("list", "List configured calls and what became of them", "", 0,
+			func(c *cobra.Command, _ []string) (*api.Snapshot, error) { return t.client().Calls(c.Context(), "") }, listCalls),
+		t.look("show CALL", "Show one configured call", "", 1,
+			func(c *cobra.Command, args []string) (*api.Snapshot, error) {
+				return t.client().Calls(c.Context(), args[0])
+			}, showCall),
+		up,
+		t.act(api.VerbCallDown, "call", "down CALL", "Drop a call and keep it down until it is asked up",
+			"Drop a call and keep it down until l2tpctl call up or a restart. The name of its session does as well."))
+}
+
+func (t *tool) reloadCommand() *cobra.Command {
+	return t.act(api.VerbReload, "reload", "reload", "Read the configuration again and apply the difference",
+		"Read the configuration again and apply the difference. A configuration with errors changes nothing: l2tpd check explains them.")
+}
+
+func (t *tool) versionCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "version", Short: "Show the version of l2tpctl", Args: arguments(0),
+		RunE: func(*cobra.Command, []string) error {
+			if t.format == "json" {
+				return t.json(t.build)
+			}
+			return t.print(t.build.String() + "\n")
+		},
+	}
+}

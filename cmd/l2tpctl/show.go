@@ -1,0 +1,219 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/l2tpd/l2tpd/pkg/api"
+)
+
+// showStatus shows the daemon (S108-S128).
+func showStatus(s *api.Snapshot, counters bool) string {
+	c := s.Status
+	if c == nil {
+		return "the daemon tells nothing of itself\n"
+	}
+	v := newView(13, fmt.Sprintf("l2tpd %s, %s for %s, pid %d", c.Version, c.State, age(s.TakenAt, c.StartedAt), c.PID))
+	v.row("mode", "%s, host name %s", c.Mode, or(c.HostName))
+	listen := make([]string, len(c.Listen))
+	for i, a := range c.Listen {
+		listen[i] = a.String()
+	}
+	v.row("listening on", "%s", list(listen, "nothing"))
+	if c.ConfigFile != "" {
+		v.row("config", "%s, loaded %s ago", c.ConfigFile, age(s.TakenAt, c.ConfigLoaded))
+	}
+	v.row("kernel", "%s, %s L2TP core", or(c.Kernel.Release), yes(c.Kernel.NewCore, "new", "old"))
+	if c.Kernel.Advice != "" {
+		v.row("", "%s", c.Kernel.Advice)
+	}
+	v.row("tunnels", "%d, and %d half-open", c.Tunnels, c.HalfOpen)
+	v.row("sessions", "%d", c.Sessions)
+	v.row("calls", "%d up, %d down", c.Calls.Up, c.Calls.Down)
+	v.row("allowed from", "%s", list(c.AllowFrom, "everywhere"))
+	v.row("data checksum", "%s", yes(c.ChecksumData, "on", "off"))
+	label := "secrets"
+	if len(c.Secrets) == 0 {
+		v.row(label, "none")
+	}
+	for _, r := range c.Secrets {
+		from := r.From
+		if r.HostName != "" {
+			from += " as " + r.HostName
+		}
+		v.row(label, "%s: %s", from, r.Secret)
+		label = ""
+	}
+	if len(c.Problems) > 0 {
+		v.head("Problems")
+		for _, p := range c.Problems {
+			v.b.WriteString(line("  - " + p))
+		}
+	}
+	if counters {
+		v.b.WriteString(showCounters(&c.Counters))
+	}
+	return v.String()
+}
+
+// showCounters shows S113-S128 and what proves that data stays in the kernel.
+func showCounters(c *api.Counters) string {
+	v := &view{label: 24}
+	v.head("Counters")
+	v.row("tunnel authentication", "%d failed", c.TunnelAuthFailures)
+	v.row("messages", "%d in, %d out", c.InMessages, c.OutMessages)
+	v.row("errors", "%d in", c.InErrors)
+	d := c.Discarded
+	v.row("discarded", "%d filtered, %d malformed, %d over limit", d.Filtered, d.Malformed, d.OverLimit)
+	v.row("", "%d no such tunnel, %d no such session, %d foreign source", d.NoSuchTunnel, d.NoSuchSession, d.ForeignSource)
+	controlRows(v, &c.Control)
+	v.row("listening sockets", "%s", socket(c.Listener))
+	v.row("tunnel sockets", "%s", socket(c.TunnelSockets))
+	v.row("PPP frames, this daemon", "%d in, %d out", c.PPPFrames.In, c.PPPFrames.Out)
+	dataRows(v, "data, in the kernel", &c.Data)
+	return v.String()
+}
+
+func controlRows(v *view, c *api.ControlTraffic) {
+	v.row("control in", "%d: %d with data, %d without", c.In, c.InWithData, c.InNoData)
+	v.row("", "%d processed, %d in order, %d out of order, %d discarded", c.Processed, c.InOrder, c.OutOfOrder, c.Discarded)
+	v.row("control out", "%d: %d with data, %d without, %d sent again", c.Out, c.OutWithData, c.OutNoData, c.Retransmits)
+}
+
+func dataRows(v *view, label string, c *api.DataTraffic) {
+	v.row(label, "in  %d packets, %d octets, %d errors", c.InPackets, c.InOctets, c.InErrors)
+	v.row("", "out %d packets, %d octets, %d errors", c.OutPackets, c.OutOctets, c.OutErrors)
+	v.row("", "%d dropped for their number, %d out of sequence, %d invalid", c.SeqDiscards, c.OutOfSequence, c.Invalid)
+}
+
+func socket(c api.SocketTraffic) string {
+	return fmt.Sprintf("%d datagrams (%d octets) in, %d (%d) out", c.InDatagrams, c.InOctets, c.OutDatagrams, c.OutOctets)
+}
+
+// since says how long an object has been in its state: established for ..., or its age.
+func since(state string, now, started, established time.Time) string {
+	if established.IsZero() {
+		return fmt.Sprintf("%s, %s old", state, or(age(now, started)))
+	}
+	return fmt.Sprintf("%s for %s", state, age(now, established))
+}
+
+// showTunnel shows one tunnel and its sessions (S132-S142, S148).
+func showTunnel(s *api.Snapshot) string {
+	if len(s.Tunnels) == 0 {
+		return "no tunnels\n"
+	}
+	c := &s.Tunnels[0]
+	v := newView(16, fmt.Sprintf("tunnel %d (peer's %s), %s", c.ID, or(id(c.PeerID)), since(c.State, s.TakenAt, c.StartedAt, c.EstablishedAt)))
+	v.row("path", "%s -> %s, opened by %s", or(port(c.Local)), or(port(c.Remote)), yes(c.Initiator, "us", "the peer"))
+	firmware := ""
+	if c.Firmware != 0 {
+		firmware = fmt.Sprintf("%d.%d", c.Firmware>>8, c.Firmware&0xff)
+	}
+	v.row("peer", "%s, vendor %s, firmware %s", or(c.HostName), or(c.Vendor), or(firmware))
+	v.row("capabilities", "framing %s; bearer %s", list(c.Framing, "none"), list(c.Bearer, "none"))
+	v.row("authentication", "%s", yes(c.Secret, "by secret", "none"))
+	v.row("started", "%s", c.StartedAt.UTC().Format(time.RFC3339))
+	v.row("windows", "ours %d, peer's %d", c.Window, c.PeerWindow)
+	v.row("numbers", "Ns %d, Nr %d, acknowledged %d", c.Ns, c.Nr, c.PeerNr)
+	v.row("sending", "%d outstanding, %d queued, congestion window %d, threshold %d", c.Outstanding, c.Queued, c.Congestion, c.SlowStart)
+	rtt := "not measured"
+	if c.RTT > 0 {
+		rtt = fmt.Sprintf("%d ms", c.RTT)
+	}
+	v.row("round trip", "%s; next retransmission after %d ms, at most %d ms", rtt, c.RTO, c.RTOCap)
+	controlRows(v, &c.Counters)
+	if c.LastError != "" {
+		v.row("last error", "%s", c.LastError)
+	}
+	if len(s.Sessions) == 0 {
+		v.row("sessions", "none")
+		return v.String()
+	}
+	return v.String() + "\n" + sessionTable(s).String()
+}
+
+// showSession shows one session (S143-S149).
+func showSession(s *api.Snapshot) string {
+	if len(s.Sessions) == 0 {
+		return "no sessions\n"
+	}
+	c := &s.Sessions[0]
+	v := newView(14, fmt.Sprintf("session %s (peer's %s), %s", ids(c.TunnelID, c.ID), or(ids(c.PeerTunnelID, c.PeerID)),
+		since(c.State, s.TakenAt, c.StartedAt, c.EstablishedAt)))
+	v.row("remote", "%s, role %s", or(port(c.Remote)), c.Role)
+	v.row("call", "%s, user %s", or(c.Call), or(c.User))
+	if c.Template != "" {
+		v.row("template", "%s", c.Template)
+	}
+	v.row("interface", "%s, MTU %d, MRU %d, peer's MRU %d", or(c.Interface), c.MTU, c.MRU, c.PeerMRU)
+	v.row("IPv4", "%s -> %s", or(addr(c.LocalIPv4)), or(addr(c.PeerIPv4)))
+	v.row("IPv6", "%s -> %s", or(addr(c.LocalIPv6)), or(addr(c.PeerIPv6)))
+	v.row("PPP", "%s: LCP %s, IPCP %s, IPV6CP %s", or(c.Phase), or(c.LCP), or(c.IPCP), or(c.IPV6CP))
+	v.row("authentication", "of the peer %s, of us %s", or(c.Auth), or(c.PeerAuth))
+	v.row("numbers", "called %s, calling %s, sub-address %s", or(c.CalledNumber), or(c.CallingNumber), or(c.SubAddress))
+	v.row("", "serial %d, peer's %d", c.SerialNumber, c.PeerSerial)
+	v.row("line", "%d bit/s out, %d bit/s in, framing %s, bearer %s", c.TxSpeed, c.RxSpeed, list(c.Framing, "none"), list(c.Bearer, "none"))
+	v.row("sequencing", "%s, %s", yes(c.SequencesSent, "we number data", "we do not number data"),
+		yes(c.SequencesRequired, "unnumbered data is dropped", "unnumbered data is taken"))
+	v.row("started", "%s", c.StartedAt.UTC().Format(time.RFC3339))
+	v.row("idle", "%s", span(time.Duration(c.IdleSeconds)*time.Second))
+	if c.Data != nil {
+		dataRows(v, "data", c.Data)
+	}
+	if c.LastCause != "" {
+		v.row("last end", "%s", c.LastCause)
+	}
+	return v.String()
+}
+
+// showCall shows one configured call (S129).
+func showCall(s *api.Snapshot) string {
+	if len(s.Calls) == 0 {
+		return "no calls are configured\n"
+	}
+	c := &s.Calls[0]
+	head := fmt.Sprintf("call %s, %s", c.Name, c.State)
+	if !c.UpSince.IsZero() {
+		head += " for " + age(s.TakenAt, c.UpSince)
+	}
+	if !c.NextRedial.IsZero() {
+		head += ", redial in " + span(c.NextRedial.Sub(s.TakenAt))
+	}
+	v := newView(13, head)
+	peer := c.Peer
+	if c.PeerAddr.IsValid() && !strings.Contains(c.PeerAddr.String(), c.Peer) {
+		peer += " = " + c.PeerAddr.String()
+	}
+	v.row("type", "%s, to %s", c.Type, or(peer))
+	v.row("remote name", "%s", or(c.Remote))
+	v.row("session", "%s, interface %s", or(ids(c.TunnelID, c.SessionID)), or(c.Interface))
+	v.row("starts", "%s", starts(c))
+	v.row("on the wire", "%s, precedence %s, sequencing %s, pre-13 drafts %s", c.Method, c.Precedence, c.Sequencing, yes(c.PRE13, "on", "off"))
+	v.row("secret", "%s", yes(c.Secret, "set", "not set"))
+	if c.Dial != "" || c.SubAddress != "" || c.Speed != 0 {
+		v.row("dials", "%s, sub-address %s, at most %d bit/s", or(c.Dial), or(c.SubAddress), c.Speed)
+	}
+	a := c.Attempts
+	v.row("attempts", "%d out, %d in: %d came up, %d failed", a.Out, a.In, a.Succeeded, a.Failed)
+	if c.LastError != nil {
+		v.row("last error", "%s ago: %s", age(s.TakenAt, c.LastError.At), explain(c))
+	}
+	return v.String()
+}
+
+// starts says what makes a call start.
+func starts(c *api.Call) string {
+	var by []string
+	if c.AutoStart {
+		by = append(by, "by itself")
+	}
+	if c.OnDemand {
+		by = append(by, "on the first packet")
+	}
+	if c.State == api.CallPassive {
+		by = append(by, "only from the other side")
+	}
+	return list(by, "when asked")
+}
