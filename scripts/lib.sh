@@ -36,7 +36,7 @@ need_packages() {
 
 # build puts a program of this tree at $tmp/bin, static so that it runs in a guest.
 build() {
-  CGO_ENABLED=0 go build -o "$tmp/bin/" "$@"
+  CGO_ENABLED=0 go build -buildvcs=false -o "$tmp/bin/" "$@"
 }
 
 # The trap must survive set -e in callers; every script has one scratch directory.

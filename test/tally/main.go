@@ -1,11 +1,12 @@
 // Command tally reads the events of "go test -json" and prints what a person
 // wants of them: a line for each package, and all the output of what failed.
 //
-//	go test -json ./... | tally [-noskip] [-prefix TEXT] [-sum FILE]
+//	go test -json ./... | tally [-noskip] [-packages N] [-prefix TEXT] [-sum FILE]
 //
 // It counts tests and subtests as go test reports them. A package that fails
 // without a failed test (it does not build, it panics, its events just end)
-// counts as one failed test. With -noskip a skipped test is a failed one.
+// counts as one failed test, and so does each of N packages that never came.
+// With -noskip a skipped test is a failed one.
 // "passed failed skipped" is appended to FILE. The exit code is 1 if anything
 // failed or if there were no tests at all.
 package main
@@ -54,6 +55,7 @@ type tally struct {
 
 func main() {
 	noskip := flag.Bool("noskip", false, "a skipped test is a failed one")
+	packages := flag.Int("packages", 0, "this many packages must come")
 	prefix := flag.String("prefix", "", "goes before every line")
 	sum := flag.String("sum", "", "append the counts to this file")
 	flag.Parse()
@@ -61,6 +63,10 @@ func main() {
 	if err := t.read(os.Stdin); err != nil {
 		fmt.Fprintln(os.Stderr, "tally:", err)
 		os.Exit(2)
+	}
+	if missing := *packages - len(t.pkgs); missing > 0 {
+		t.say("FAIL %d of %d packages never ran", missing, *packages)
+		t.total.failed += missing
 	}
 	if *sum != "" {
 		if err := appendTo(*sum, t.total); err != nil {
