@@ -64,12 +64,12 @@ type field struct {
 	aside    bool // its example contradicts the others: the reference shows it as a remark
 	words    []string
 	special  map[string]int64 // numbers and durations with a name
-	min, max int64                    // of numbers; of durations in nanoseconds; of strings in octets; both 0: no limit
-	weak     int                      // shorter secrets than this are warned of (S28)
-	names    nameRule                 // of the keys of kindNamed
-	aka      []string                 // words that operators may know it by
-	advice   string                   // of kindRefused
-	offOK    bool                     // of kindRefused: "off" is what happens anyway and is let pass
+	min, max int64            // of numbers; of durations in nanoseconds; of strings in octets; both 0: no limit
+	weak     int              // shorter secrets than this are warned of (S28)
+	names    nameRule         // of the keys of kindNamed
+	aka      []string         // words that operators may know it by
+	advice   string           // of kindRefused
+	offOK    bool             // of kindRefused: "off" is what happens anyway and is let pass
 
 	// at points to the value in its object, or, beside read, gives what Changes compares.
 	at func(object any) any
@@ -98,7 +98,7 @@ func (f *field) key() string { return f.path[strings.LastIndexByte(f.path, '.')+
 type node struct {
 	field    *field
 	def      *yaml.Node // the default, parsed; nil: none
-	order    []string // keys in the order of the table
+	order    []string   // keys in the order of the table
 	children map[string]*node
 }
 

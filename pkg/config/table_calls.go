@@ -176,7 +176,7 @@ func linkFields() []field {
 		},
 		{
 			path: "calls.*.ppp.borrow", typ: "IPv4 address", rows: "S166", example: "192.168.10.1",
-			doc:  "With ipv4: unnumbered, an address of ours that packets of this box leave with. Default: the kernel chooses.",
+			doc: "With ipv4: unnumbered, an address of ours that packets of this box leave with. Default: the kernel chooses.",
 			at: func(o any) any {
 				c := o.(*policy.Call)
 				if c.PPP.IPv4 != ppp.IPv4Unnumbered {
