@@ -71,7 +71,7 @@ func (m *Manager) demand(name string, routes []netip.Prefix, wake func()) (*Dema
 		return nil, err
 	}
 	d := &Demand{manager: m, name: name, routes: slices.Clone(routes), wake: wake, tun: tun}
-	if err := m.prepare(d); err != nil {
+	if err := d.prepare(m.nl); err != nil {
 		_ = tun.Close()
 		return nil, err
 	}
@@ -106,25 +106,25 @@ func openTun(name string) (*os.File, error) {
 
 // prepare brings the device up with the waiting routes. Packets put back into it may carry any source, our own addresses
 // included, and are to be forwarded.
-func (m *Manager) prepare(d *Demand) error {
-	l, err := m.nl.link(d.name)
+func (d *Demand) prepare(nl *rtnl) error {
+	l, err := nl.link(d.name)
 	if err != nil {
 		return err
 	}
-	if err := m.nl.noAutoAddress(l); err != nil {
+	if err := nl.noAutoAddress(l); err != nil {
 		return err
 	}
-	if err := m.nl.setUp(l); err != nil {
+	if err := nl.setUp(l); err != nil {
 		return err
 	}
-	if err := m.nl.acceptAny(l); err != nil {
+	if err := nl.addresses.acceptAny(l); err != nil {
 		return fmt.Errorf("set options of %s: %w", d.name, err)
 	}
-	if err := m.nl.changeAddress(l, demandAddress, true); err != nil {
+	if err := nl.addresses.change(l, demandAddress, true); err != nil {
 		return fmt.Errorf("add address %v: %w", demandAddress, err)
 	}
 	for _, dst := range d.routes {
-		if err := m.nl.addRoute(l, route{dst: dst.Masked(), metric: demandMetric}); err != nil {
+		if err := nl.addRoute(l, route{dst: dst.Masked(), metric: demandMetric}); err != nil {
 			return fmt.Errorf("add route %v metric %d: %w", dst, demandMetric, err)
 		}
 	}
@@ -142,7 +142,7 @@ const (
 )
 
 // acceptAny lets an interface forward packets whatever their source.
-func (n *rtnl) acceptAny(l link) error {
+func (n *addressBook) acceptAny(l link) error {
 	r := n.request(unix.RTM_SETLINK, unix.NLM_F_ACK)
 	m := nl.NewIfInfomsg(unix.AF_UNSPEC)
 	m.Index = int32(l.index)

@@ -38,7 +38,7 @@ type Manager struct {
 	// busy is a lock that a context can give up on. It guards everything below.
 	busy    chan struct{}
 	owners  map[string]*owned
-	outer   map[netip.Addr]*hostRoute
+	guards  *guards
 	demands map[string]*Demand
 }
 
@@ -61,7 +61,7 @@ func New(log *slog.Logger) (*Manager, error) {
 	return &Manager{
 		log: log, nl: nl, nft: &nft{},
 		busy: make(chan struct{}, 1), owners: make(map[string]*owned),
-		outer: make(map[netip.Addr]*hostRoute), demands: make(map[string]*Demand),
+		guards: &guards{nl: nl, log: log, by: make(map[netip.Addr]*hostRoute)}, demands: make(map[string]*Demand),
 	}, nil
 }
 
@@ -105,7 +105,7 @@ func (m *Manager) apply(ctx context.Context, owner string, want Interface) error
 	for other, o := range m.owners {
 		if other != owner && o.want.Name == want.Name {
 			// A pooled interface came to a new call before the old one was taken down.
-			m.release(other, o, netip.Addr{})
+			m.guards.release(other, o, netip.Addr{})
 			delete(m.owners, other)
 		}
 	}
@@ -121,7 +121,7 @@ func (m *Manager) apply(ctx context.Context, owner string, want Interface) error
 	o.want, o.index = want, link.index
 	target := targetOf(want)
 	if target.guard.IsValid() {
-		if err := m.hold(owner, o, target.guard); err != nil {
+		if err := m.guards.hold(owner, o, target.guard); err != nil {
 			return fmt.Errorf("host route to %v, which the routes of this interface cover: %w", target.guard, err)
 		}
 	}
@@ -141,7 +141,7 @@ func (m *Manager) apply(ctx context.Context, owner string, want Interface) error
 			}
 		}
 	}
-	m.release(owner, o, target.guard)
+	m.guards.release(owner, o, target.guard)
 	if err := m.nft.member(want.Name, want.Masquerade && want.IPv4, want.MSSClamp); err != nil {
 		failures = append(failures, err)
 	}
@@ -158,9 +158,9 @@ func (m *Manager) do(owner string, l link, op operation) error {
 	case opUp:
 		return m.nl.setUp(l)
 	case opDelAddress:
-		return m.nl.changeAddress(l, op.address, false)
+		return m.nl.addresses.change(l, op.address, false)
 	case opAddAddress:
-		return m.nl.changeAddress(l, op.address, true)
+		return m.nl.addresses.change(l, op.address, true)
 	case opAddRoute:
 		return m.addRoute(owner, l, op.route)
 	case opDelRoute:
@@ -224,7 +224,7 @@ func (m *Manager) remove(owner string) error {
 		linkErr = m.clear(link)
 	}
 	// Last, so that the endpoint is never left to the routes that cover it.
-	m.release(owner, o, netip.Addr{})
+	m.guards.release(owner, o, netip.Addr{})
 	return errors.Join(err, linkErr)
 }
 
@@ -237,7 +237,7 @@ func (m *Manager) clear(l link) error {
 	failures := []error{m.nl.setDown(l)}
 	for _, a := range have.addresses {
 		if a.ours && a.local.Is4() {
-			failures = append(failures, m.nl.changeAddress(l, a, false))
+			failures = append(failures, m.nl.addresses.change(l, a, false))
 		}
 	}
 	return errors.Join(failures...)
@@ -273,7 +273,7 @@ func (m *Manager) sweep(keep []string) error {
 		return err
 	}
 	held := make(map[netip.Addr]bool)
-	for endpoint := range m.outer {
+	for endpoint := range m.guards.by {
 		held[endpoint] = true
 	}
 	var failures []error

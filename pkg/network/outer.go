@@ -20,19 +20,26 @@ type hostRoute struct {
 	owners map[string]bool
 }
 
+// guards keep tunnel endpoints on the outer network.
+type guards struct {
+	nl  *rtnl
+	log *slog.Logger
+	by  map[netip.Addr]*hostRoute
+}
+
 // hold makes sure that a host route keeps the endpoint off our interfaces, and counts the owner as needing it. The outer route
 // is the one in force now: a call that comes back after the outer network changed finds the new one.
-func (m *Manager) hold(owner string, o *owned, endpoint netip.Addr) error {
-	h := m.outer[endpoint]
+func (g *guards) hold(owner string, o *owned, endpoint netip.Addr) error {
+	h := g.by[endpoint]
 	if h == nil {
 		h = &hostRoute{owners: make(map[string]bool)}
-		m.outer[endpoint] = h
+		g.by[endpoint] = h
 	}
 	h.owners[owner] = true
 	if !slices.Contains(o.held, endpoint) {
 		o.held = append(o.held, endpoint)
 	}
-	r, err := m.outerRoute(endpoint)
+	r, err := g.outerRoute(endpoint)
 	if err != nil {
 		return err
 	}
@@ -40,7 +47,7 @@ func (m *Manager) hold(owner string, o *owned, endpoint netip.Addr) error {
 		return nil
 	}
 	// What stands there is ours, from before or from an earlier daemon, or outerRoute had found it and there was nothing to do.
-	if err := m.nl.handle.RouteReplace(r); err != nil {
+	if err := g.nl.handle.RouteReplace(r); err != nil {
 		return fmt.Errorf("add %v: %w", r, err)
 	}
 	h.route = r
@@ -48,10 +55,10 @@ func (m *Manager) hold(owner string, o *owned, endpoint netip.Addr) error {
 }
 
 // release uncounts the owner for all endpoints but one, and deletes host routes that nobody needs any more.
-func (m *Manager) release(owner string, o *owned, except netip.Addr) {
+func (g *guards) release(owner string, o *owned, except netip.Addr) {
 	var held []netip.Addr
 	for _, endpoint := range o.held {
-		h := m.outer[endpoint]
+		h := g.by[endpoint]
 		if endpoint == except || h == nil {
 			held = append(held, endpoint)
 			continue
@@ -60,12 +67,12 @@ func (m *Manager) release(owner string, o *owned, except netip.Addr) {
 		if len(h.owners) > 0 {
 			continue
 		}
-		delete(m.outer, endpoint)
+		delete(g.by, endpoint)
 		if h.route == nil {
 			continue
 		}
-		if err := m.nl.handle.RouteDel(h.route); err != nil && !errors.Is(err, unix.ESRCH) {
-			m.log.LogAttrs(context.Background(), slog.LevelWarn, "host route stays",
+		if err := g.nl.handle.RouteDel(h.route); err != nil && !errors.Is(err, unix.ESRCH) {
+			g.log.LogAttrs(context.Background(), slog.LevelWarn, "host route stays",
 				slog.Any("endpoint", endpoint), slog.Any("err", err))
 		}
 	}
@@ -74,8 +81,8 @@ func (m *Manager) release(owner string, o *owned, except netip.Addr) {
 
 // outerRoute returns the host route to install for an endpoint: the next hop of the route to it, leaving out what goes
 // through our own interfaces. nil: none is needed, the endpoint is local or the system has a host route of its own.
-func (m *Manager) outerRoute(endpoint netip.Addr) (*netlink.Route, error) {
-	found, err := m.nl.handle.RouteGetWithOptions(endpoint.AsSlice(), &netlink.RouteGetOptions{FIBMatch: true})
+func (g *guards) outerRoute(endpoint netip.Addr) (*netlink.Route, error) {
+	found, err := g.nl.handle.RouteGetWithOptions(endpoint.AsSlice(), &netlink.RouteGetOptions{FIBMatch: true})
 	if err != nil {
 		return nil, fmt.Errorf("no route to it: %w", err)
 	}
@@ -85,7 +92,7 @@ func (m *Manager) outerRoute(endpoint netip.Addr) (*netlink.Route, error) {
 	best := &found[0]
 	if int(best.Protocol) == Protocol {
 		// A host route of ours, which may be outdated, or a route that covers the endpoint already.
-		if best, err = m.bestForeign(endpoint); err != nil {
+		if best, err = g.bestForeign(endpoint); err != nil {
 			return nil, err
 		}
 	}
@@ -107,8 +114,8 @@ func (m *Manager) outerRoute(endpoint netip.Addr) (*netlink.Route, error) {
 }
 
 // bestForeign finds the most specific route to the endpoint that is not ours in the main table.
-func (m *Manager) bestForeign(endpoint netip.Addr) (*netlink.Route, error) {
-	all, err := m.nl.routes(family(endpoint), &netlink.Route{Table: unix.RT_TABLE_MAIN}, netlink.RT_FILTER_TABLE)
+func (g *guards) bestForeign(endpoint netip.Addr) (*netlink.Route, error) {
+	all, err := g.nl.routes(family(endpoint), &netlink.Route{Table: unix.RT_TABLE_MAIN}, netlink.RT_FILTER_TABLE)
 	if err != nil {
 		return nil, err
 	}

@@ -57,7 +57,7 @@ func (t *Transport) connect(local, remote netip.AddrPort) (*Conn, error) {
 // descriptor is the transport's from here on, also after an error.
 func (t *Transport) Adopt(fd int) (*Conn, error) {
 	unix.CloseOnExec(fd)
-	s, err := adopt(kindTunnel, fd)
+	s, err := t.adopt(kindTunnel, fd)
 	if err != nil {
 		return nil, fmt.Errorf("adopt descriptor %d: %w", fd, err)
 	}
@@ -87,7 +87,7 @@ func (t *Transport) start(s *socket) (*Conn, error) {
 		return nil, ErrClosed
 	}
 	t.conns[c] = struct{}{}
-	t.readers.Go(func() { t.read(s) })
+	t.readers.Go(s.read)
 	return c, nil
 }
 

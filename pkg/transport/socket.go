@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net/netip"
 	"os"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -13,8 +14,25 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// sink is where the sockets of a transport deliver, and what they share.
+type sink struct {
+	options  Options
+	handler  Handler
+	log      *slog.Logger
+	counters [kinds]counters
+	buffers  sync.Pool     // of *batch
+	done     chan struct{} // closed with the transport
+}
+
+func newSink(o Options, h Handler, log *slog.Logger) *sink {
+	k := &sink{options: o, handler: h, log: log, done: make(chan struct{})}
+	k.buffers.New = func() any { return newBatch() }
+	return k
+}
+
 // socket is one UDP socket under the runtime's poller.
 type socket struct {
+	*sink
 	kind    kind
 	file    *os.File
 	raw     syscall.RawConn
@@ -24,13 +42,13 @@ type socket struct {
 }
 
 // open makes a socket with the options all of them share, lets more set others, and binds it.
-func (t *Transport) open(k kind, local netip.AddrPort, more func(fd int) error) (*socket, error) {
+func (k *sink) open(what kind, local netip.AddrPort, more func(fd int) error) (*socket, error) {
 	v6 := local.Addr().Is6()
 	fd, err := unix.Socket(family(local.Addr()), unix.SOCK_DGRAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, unix.IPPROTO_UDP)
 	if err != nil {
 		return nil, os.NewSyscallError("socket", err)
 	}
-	err = errors.Join(commonOptions(fd, v6, t.options), more(fd))
+	err = errors.Join(commonOptions(fd, v6, k.options), more(fd))
 	if err == nil {
 		err = os.NewSyscallError("bind", unix.Bind(fd, sockaddr(local)))
 	}
@@ -38,11 +56,11 @@ func (t *Transport) open(k kind, local netip.AddrPort, more func(fd int) error) 
 		_ = unix.Close(fd)
 		return nil, err
 	}
-	return adopt(k, fd)
+	return k.adopt(what, fd)
 }
 
 // adopt takes over a bound descriptor; it is closed when that fails.
-func adopt(k kind, fd int) (*socket, error) {
+func (k *sink) adopt(what kind, fd int) (*socket, error) {
 	local, err := sockname(fd)
 	if err == nil {
 		err = os.NewSyscallError("fcntl", unix.SetNonblock(fd, true))
@@ -57,32 +75,32 @@ func adopt(k kind, fd int) (*socket, error) {
 		_ = file.Close()
 		return nil, err
 	}
-	return &socket{kind: k, file: file, raw: raw, local: local}, nil
+	return &socket{sink: k, kind: what, file: file, raw: raw, local: local}, nil
 }
 
 // read feeds the handler until the socket is closed. Every other error is counted and passed over: an ICMP error is a hint,
 // and a socket that stays in error must not stop the daemon, nor take a processor.
-func (t *Transport) read(s *socket) {
+func (s *socket) read() {
 	failures := 0
 	for {
-		err := t.readBatch(s)
+		err := s.readBatch()
 		switch {
 		case err == nil:
 			failures = 0
 			continue
-		case errors.Is(err, os.ErrClosed), t.isClosed():
+		case errors.Is(err, os.ErrClosed), s.isClosed():
 			return
 		case isUnreachable(err):
 			if s.kind == kindTunnel { // a listener's error queue tells the same, with the address
-				t.unreachable(s.kind, *s.remote.Load())
+				s.unreachable(s.kind, *s.remote.Load())
 			}
 			continue
 		}
 		failures++
-		t.log.LogAttrs(context.Background(), slog.LevelWarn, "receive",
+		s.log.LogAttrs(context.Background(), slog.LevelWarn, "receive",
 			slog.String("socket", s.file.Name()), slog.Int("failures", failures), slog.Any("err", err))
 		select {
-		case <-t.done:
+		case <-s.done:
 		case <-time.After(time.Duration(min(failures, 100)) * 10 * time.Millisecond):
 		}
 	}
@@ -90,23 +108,23 @@ func (t *Transport) read(s *socket) {
 
 // readBatch waits for datagrams and hands them up. The memory is borrowed only once there is something to read, so that
 // thousands of quiet tunnel sockets share a few buffers.
-func (t *Transport) readBatch(s *socket) error {
+func (s *socket) readBatch() error {
 	var b *batch
 	var n int
 	var failure error
 	err := s.raw.Read(func(fd uintptr) bool {
-		b = t.buffers.Get().(*batch)
+		b = s.buffers.Get().(*batch)
 		n, failure = b.receive(fd)
 		if failure == unix.EAGAIN {
-			t.drainErrors(s, fd)
-			t.buffers.Put(b)
+			s.drainErrors(fd)
+			s.buffers.Put(b)
 			b, failure = nil, nil
 			return false
 		}
 		return true
 	})
 	if b != nil {
-		defer t.buffers.Put(b)
+		defer s.buffers.Put(b)
 	}
 	switch {
 	case err != nil:
@@ -116,14 +134,14 @@ func (t *Transport) readBatch(s *socket) error {
 		return os.NewSyscallError("recvmmsg", failure)
 	}
 	for i := range n {
-		t.deliver(s, b, i)
+		s.deliver(b, i)
 	}
 	return nil
 }
 
-func (t *Transport) deliver(s *socket, b *batch, i int) {
+func (s *socket) deliver(b *batch, i int) {
 	data, remote, more := b.datagram(i)
-	c := &t.counters[s.kind]
+	c := &s.counters[s.kind]
 	c.received(data)
 	if more.counted {
 		c.overflow.Add(uint64(more.dropped - s.dropped))
@@ -136,11 +154,11 @@ func (t *Transport) deliver(s *socket, b *batch, i int) {
 	if !remote.IsValid() || local.Addr().IsMulticast() {
 		return // nothing that could be answered
 	}
-	t.handler(Packet{Local: local, Remote: remote, Data: data})
+	s.handler(Packet{Local: local, Remote: remote, Data: data})
 }
 
 // drainErrors empties the error queue of a listener: each entry names the destination that could not be reached.
-func (t *Transport) drainErrors(s *socket, fd uintptr) {
+func (s *socket) drainErrors(fd uintptr) {
 	if s.kind != kindListener {
 		return
 	}
@@ -154,14 +172,14 @@ func (t *Transport) drainErrors(s *socket, fd uintptr) {
 		if !parseAncillary(oob[:n]).failure || from == nil {
 			continue
 		}
-		t.unreachable(s.kind, fromSockaddr(from))
+		s.unreachable(s.kind, fromSockaddr(from))
 	}
 }
 
-func (t *Transport) unreachable(k kind, remote netip.AddrPort) {
-	t.counters[k].unreachable.Add(1)
-	if t.options.OnUnreachable != nil && remote.IsValid() {
-		t.options.OnUnreachable(remote)
+func (k *sink) unreachable(what kind, remote netip.AddrPort) {
+	k.counters[what].unreachable.Add(1)
+	if k.options.OnUnreachable != nil && remote.IsValid() {
+		k.options.OnUnreachable(remote)
 	}
 }
 
@@ -178,9 +196,9 @@ func isUnreachable(err error) bool {
 	return false
 }
 
-func (t *Transport) isClosed() bool {
+func (k *sink) isClosed() bool {
 	select {
-	case <-t.done:
+	case <-k.done:
 		return true
 	default:
 		return false

@@ -42,15 +42,9 @@ var ErrClosed = errors.New("transport closed")
 
 // Transport is a set of listeners and the tunnel sockets made beside them. It is safe for concurrent use.
 type Transport struct {
-	options   Options
-	handler   Handler
-	log       *slog.Logger
+	*sink
 	listeners []*listener // fixed after Listen
-
-	counters [kinds]counters
-	buffers  sync.Pool // of *batch
-	done     chan struct{}
-	readers  sync.WaitGroup
+	readers   sync.WaitGroup
 
 	mu     sync.Mutex
 	closed bool
@@ -79,8 +73,7 @@ func Listen(addrs []netip.AddrPort, o Options, h Handler, log *slog.Logger) (*Tr
 	if o.ReceiveBuffer == 0 {
 		o.ReceiveBuffer = 4 << 20
 	}
-	t := &Transport{options: o, handler: h, log: log, done: make(chan struct{}), conns: make(map[*Conn]struct{})}
-	t.buffers.New = func() any { return newBatch() }
+	t := &Transport{sink: newSink(o, h, log), conns: make(map[*Conn]struct{})}
 	var failures []error
 	for _, addr := range addrs {
 		l, err := t.listen(addr)
@@ -97,7 +90,7 @@ func Listen(addrs []netip.AddrPort, o Options, h Handler, log *slog.Logger) (*Tr
 		return nil, errors.Join(failures...)
 	}
 	for _, l := range t.listeners {
-		t.readers.Go(func() { t.read(l.socket) })
+		t.readers.Go(l.read)
 	}
 	return t, nil
 }

@@ -22,7 +22,7 @@ func TestMain(m *testing.M) {
 	code := m.Run()
 	stacks := make([]byte, 1<<20)
 	stacks = stacks[:runtime.Stack(stacks, true)]
-	if code == 0 && bytes.Contains(stacks, []byte("(*Transport).read")) {
+	if code == 0 && bytes.Contains(stacks, []byte("(*socket).read")) {
 		fmt.Fprintf(os.Stderr, "a reading goroutine is left:\n%s\n", stacks)
 		code = 1
 	}

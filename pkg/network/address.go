@@ -1,0 +1,159 @@
+package network
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"net/netip"
+
+	"github.com/vishvananda/netlink/nl"
+	"github.com/vishvananda/netns"
+	"golang.org/x/sys/unix"
+)
+
+// addressBook speaks the part of rtnetlink that is about addresses. The library can neither ask for those of one interface,
+// which matters with thousands, nor mark them as ours.
+type addressBook struct {
+	socket *nl.NetlinkSocket
+	shared map[int]*nl.SocketHandle
+}
+
+func openAddressBook() (*addressBook, error) {
+	socket, err := nl.GetNetlinkSocketAt(netns.None(), netns.None(), unix.NETLINK_ROUTE)
+	if err != nil {
+		return nil, err
+	}
+	timeout := unix.NsecToTimeval(int64(netlinkTimeout))
+	err = errors.Join(
+		unix.SetsockoptInt(socket.GetFd(), unix.SOL_NETLINK, unix.NETLINK_GET_STRICT_CHK, 1),
+		socket.SetReceiveTimeout(&timeout),
+		socket.SetSendTimeout(&timeout),
+	)
+	if err != nil {
+		socket.Close()
+		return nil, err
+	}
+	return &addressBook{socket: socket, shared: map[int]*nl.SocketHandle{unix.NETLINK_ROUTE: {Socket: socket}}}, nil
+}
+
+func (n *addressBook) close() { n.socket.Close() }
+
+// ifaProto is IFA_PROTO of linux/if_addr.h, which the library does not name.
+const ifaProto = 11
+
+// request starts a message.
+func (n *addressBook) request(kind, flags int) *nl.NetlinkRequest {
+	r := nl.NewNetlinkRequest(kind, flags)
+	r.Sockets = n.shared
+	return r
+}
+
+// change adds or deletes an address. One that is there already, or gone already, is no error.
+func (n *addressBook) change(l link, a address, add bool) error {
+	kind, flags, done := unix.RTM_DELADDR, unix.NLM_F_ACK, unix.EADDRNOTAVAIL
+	if add {
+		kind, flags, done = unix.RTM_NEWADDR, unix.NLM_F_CREATE|unix.NLM_F_EXCL|unix.NLM_F_ACK, unix.EEXIST
+	}
+	m := nl.NewIfAddrmsg(family(a.local))
+	m.Index = uint32(l.index)
+	m.Prefixlen = uint8(a.bits)
+	if a.local.IsLinkLocalUnicast() {
+		m.Scope = unix.RT_SCOPE_LINK
+	}
+	peer := a.peer
+	if !peer.IsValid() {
+		peer = a.local
+	}
+	var bits uint32
+	if a.noRoute {
+		bits |= unix.IFA_F_NOPREFIXROUTE
+	}
+	if a.local.Is6() {
+		bits |= unix.IFA_F_NODAD // IPV6CP has settled that the two differ
+	}
+	r := n.request(kind, flags)
+	r.AddData(m)
+	r.AddData(nl.NewRtAttr(unix.IFA_LOCAL, a.local.AsSlice()))
+	r.AddData(nl.NewRtAttr(unix.IFA_ADDRESS, peer.AsSlice()))
+	if add {
+		r.AddData(nl.NewRtAttr(unix.IFA_FLAGS, nl.Uint32Attr(bits)))
+		r.AddData(nl.NewRtAttr(ifaProto, []byte{Protocol}))
+	}
+	_, err := r.Execute(unix.NETLINK_ROUTE, 0)
+	if errors.Is(err, done) {
+		return nil
+	}
+	return err
+}
+
+// of reads the addresses of one interface.
+func (n *addressBook) of(l link) ([]address, error) {
+	var out []address
+	for _, family := range []int{unix.AF_INET, unix.AF_INET6} {
+		var messages [][]byte
+		err := dump(func() (err error) {
+			r := n.request(unix.RTM_GETADDR, unix.NLM_F_DUMP)
+			m := nl.NewIfAddrmsg(family)
+			m.Index = uint32(l.index)
+			r.AddData(m)
+			messages, err = r.Execute(unix.NETLINK_ROUTE, unix.RTM_NEWADDR)
+			return err
+		})
+		if errors.Is(err, unix.ENODEV) || errors.Is(err, unix.EOPNOTSUPP) || errors.Is(err, unix.EAFNOSUPPORT) {
+			continue // no IPv6 there
+		}
+		if err != nil {
+			return nil, err
+		}
+		for _, m := range messages {
+			a, index, err := parseAddress(m)
+			if err != nil {
+				return nil, err
+			}
+			if index == l.index {
+				out = append(out, a)
+			}
+		}
+	}
+	return out, nil
+}
+
+// parseAddress reads an RTM_NEWADDR message.
+func parseAddress(b []byte) (address, int, error) {
+	if len(b) < unix.SizeofIfAddrmsg {
+		return address{}, 0, fmt.Errorf("address message of %d octets: %w", len(b), unix.EINVAL)
+	}
+	m := nl.DeserializeIfAddrmsg(b)
+	attributes, err := nl.ParseRouteAttr(b[m.Len():])
+	if err != nil {
+		return address{}, 0, err
+	}
+	a := address{bits: int(m.Prefixlen)}
+	var other netip.Addr
+	for _, attribute := range attributes {
+		ip, isAddr := netip.AddrFromSlice(attribute.Value)
+		switch attribute.Attr.Type {
+		case unix.IFA_LOCAL:
+			if isAddr {
+				a.local = ip
+			}
+		case unix.IFA_ADDRESS:
+			if isAddr {
+				other = ip
+			}
+		case unix.IFA_FLAGS:
+			if len(attribute.Value) >= 4 {
+				a.noRoute = binary.NativeEndian.Uint32(attribute.Value)&unix.IFA_F_NOPREFIXROUTE != 0
+			}
+		case ifaProto:
+			a.ours = len(attribute.Value) == 1 && attribute.Value[0] == Protocol
+		}
+	}
+	switch {
+	case !a.local.IsValid(): // IPv6 without a peer
+		a.local = other
+	case other != a.local:
+		a.peer = other
+	}
+	return a, int(m.Index), nil
+}
