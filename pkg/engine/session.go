@@ -195,19 +195,15 @@ func (s *session) explain(ev control.EvSessionDown) call.EvDown {
 			d.Text = "the peer hung up: " + ev.Result.CDNString()
 		}
 	case control.CauseTunnelClosed, control.CauseTieLost, control.CauseTieEqual, control.CauseAuth, control.CauseIdle:
-		d.Stage, d.Text = call.StageTunnel, "the tunnel is gone"
-		if ev.Cause == control.CauseAuth {
-			d.Stage = call.StageTunnelAuth
-		}
-		if ev.Result.Code != 0 {
-			d.Text += ": " + ev.Result.StopString()
+		_, _, why := s.t.explain(s.t.ending)
+		d.ByPeer = s.t.ending.Cause == control.CausePeer
+		d.Stage, d.Cause = tunnelStage(s.t.ending), s.t.ending.Cause.String()
+		d.Text = "the tunnel is gone"
+		if why != "" {
+			d.Text += ": " + why
 		}
 	case control.CauseTimeout:
-		if s.t.ctl.State() == control.TunnelEstablished {
-			d.Text = "the peer does not answer the call"
-			break
-		}
-		d.Stage, d.Text = call.StageTransport, s.t.silence()
+		d.Text = "the peer does not answer the call"
 	case control.CauseNone, control.CauseLocal, control.CauseProtocol, control.CauseRefused:
 	}
 	if s.t.up && d.Stage < call.StageSession {

@@ -311,7 +311,7 @@ func (e *Engine) totals(all *part) api.Counters {
 		TunnelAuthFailures: e.counts.authFailures.Load(), Discarded: e.counts.discards(),
 		Control: controlTraffic(ctl), Data: dataTraffic(data),
 		PPPFrames: api.FrameTraffic{In: e.counts.framesIn.Load(), Out: e.counts.framesOut.Load()},
-		Listener: socketTraffic(t.Listener), TunnelSockets: socketTraffic(t.Tunnel),
+		Listener:  socketTraffic(t.Listener), TunnelSockets: socketTraffic(t.Tunnel),
 	}
 	c.InMessages, c.OutMessages = c.Control.In+c.Data.InPackets, c.Control.Out+c.Data.OutPackets
 	c.InErrors = c.Discarded.Malformed + c.Data.InErrors

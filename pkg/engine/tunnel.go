@@ -51,7 +51,8 @@ type tunnel struct {
 	sessions map[control.SessionID]*session
 	timer    deadline
 	up       bool
-	down     bool   // EvTunnelDown has come
+	down     bool // EvTunnelDown has come
+	ending   control.EvTunnelDown
 	rx       uint64 // packets received by all sessions at the last look
 
 	started, established time.Time
@@ -145,6 +146,11 @@ func (t *tunnel) flush() {
 		}
 		events := append([]control.Event(nil), t.out.Events...)
 		t.out.Reset()
+		for _, ev := range events { // the sessions' ends come first, but are explained by the tunnel's
+			if ev, ok := ev.(control.EvTunnelDown); ok {
+				t.ending = ev
+			}
+		}
 		for _, ev := range events {
 			t.event(ev)
 		}
@@ -297,7 +303,7 @@ func (t *tunnel) isDown(ev control.EvTunnelDown) {
 func (t *tunnel) explain(ev control.EvTunnelDown) (level slog.Level, msg, text string) {
 	msg = "tunnel down"
 	if !t.up {
-		msg = "tunnel not established: stage " + stageName(tunnelStage(ev.Cause))
+		msg = "tunnel not established: stage " + stageName(tunnelStage(ev))
 	}
 	switch ev.Cause {
 	case control.CauseLocal, control.CauseIdle:
@@ -327,15 +333,21 @@ func (t *tunnel) silence() string {
 	return "the peer did not finish the set-up"
 }
 
-// tunnelStage is the stage in which a tunnel that never came up ended.
-func tunnelStage(c control.Cause) call.Stage {
-	switch c {
+// tunnelStage is the stage in which a tunnel that never came up ended. A peer that answers "not authorised" to our response
+// does not like our secret.
+func tunnelStage(ev control.EvTunnelDown) call.Stage {
+	switch ev.Cause {
 	case control.CauseTimeout:
 		return call.StageTransport
 	case control.CauseAuth:
 		return call.StageTunnelAuth
-	case control.CauseNone, control.CauseLocal, control.CausePeer, control.CauseProtocol, control.CauseTieLost,
-		control.CauseTieEqual, control.CauseTunnelClosed, control.CauseIdle, control.CauseRefused:
+	case control.CausePeer:
+		if ev.Result.Code == wire.StopNotAuthorised {
+			return call.StageTunnelAuth
+		}
+		return call.StageTunnel
+	case control.CauseNone, control.CauseLocal, control.CauseProtocol, control.CauseTieLost, control.CauseTieEqual,
+		control.CauseTunnelClosed, control.CauseIdle, control.CauseRefused:
 		return call.StageTunnel
 	}
 	return call.StageTunnel

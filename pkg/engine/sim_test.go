@@ -1,0 +1,277 @@
+package engine
+
+import (
+	"context"
+	"crypto/rand"
+	"io"
+	"log/slog"
+	"maps"
+	"net/netip"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/l2tpd/l2tpd/pkg/api"
+	"github.com/l2tpd/l2tpd/pkg/kernel"
+	"github.com/l2tpd/l2tpd/pkg/kernel/kerneltest"
+	"github.com/l2tpd/l2tpd/pkg/network"
+	"github.com/l2tpd/l2tpd/pkg/policy"
+	"github.com/l2tpd/l2tpd/pkg/ppp"
+	"github.com/l2tpd/l2tpd/pkg/transport"
+)
+
+// internet joins simulated boxes. A datagram takes a millisecond, unless drop says that it never arrives.
+type internet struct {
+	mu    sync.Mutex
+	boxes map[netip.Addr]*box
+	drop  func(from, to netip.AddrPort, datagram []byte) bool
+	sent  map[netip.Addr][][]byte // by sender
+}
+
+// box is one simulated machine: an engine on a simulated kernel, network and transport.
+type box struct {
+	t    *testing.T
+	net  *internet
+	addr netip.Addr
+	e    *Engine
+	k    *kerneltest.Kernel
+	log  *logBuffer
+
+	mu       sync.Mutex
+	nextFD   int
+	applied  map[string]network.Interface
+	demands  map[string]func()
+	released int
+}
+
+// logBuffer keeps what an engine logs.
+type logBuffer struct {
+	mu sync.Mutex
+	b  strings.Builder
+}
+
+func (l *logBuffer) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *logBuffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}
+
+func newInternet() *internet {
+	return &internet{boxes: map[netip.Addr]*box{}, sent: map[netip.Addr][][]byte{}}
+}
+
+// start boots a box. Old kernels cannot serve two tunnels of one 5-tuple.
+func (n *internet) start(t *testing.T, addr string, p *policy.Policy, newCore bool) *box {
+	t.Helper()
+	b := &box{
+		t: t, net: n, addr: netip.MustParseAddr(addr), applied: map[string]network.Interface{}, demands: map[string]func(){},
+		log: &logBuffer{}, nextFD: 3,
+	}
+	b.k = kerneltest.New(kerneltest.Config{Features: kernel.Features{Release: "test", NewCore: newCore, Reinjects: true}})
+	begun := time.Now()
+	b.e = New(Config{
+		Policy: p, Transport: b, Kernel: simKernel{b.k}, Network: b, Resolver: b, Random: rand.Reader,
+		Now:       func() Time { return time.Since(begun) + time.Hour },
+		WallClock: time.Now,
+		Logger:    slog.New(slog.NewTextHandler(b.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
+	})
+	n.mu.Lock()
+	for _, other := range n.boxes {
+		kerneltest.Connect(b.k, other.k)
+	}
+	n.boxes[b.addr] = b
+	n.mu.Unlock()
+	b.e.Start()
+	return b
+}
+
+// stop ends a box in good order and checks that nothing is left of it.
+func (b *box) stop() {
+	b.t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	if err := b.e.Stop(ctx); err != nil {
+		b.t.Errorf("%v: stop: %v\n%s", b.addr, err, b.log)
+	}
+	b.k.Check(b.t)
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if len(b.applied) > 0 {
+		b.t.Errorf("%v: network state left behind: %v", b.addr, slices.Collect(maps.Keys(b.applied)))
+	}
+}
+
+// kill takes a box off the net without a word. Its engine is stopped where nobody hears it.
+func (b *box) kill() {
+	b.net.mu.Lock()
+	delete(b.net.boxes, b.addr)
+	b.net.mu.Unlock()
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	_ = b.e.Stop(ctx)
+}
+
+func (b *box) Send(local, remote netip.AddrPort, datagram []byte) error {
+	if !local.Addr().IsValid() || local.Addr().IsUnspecified() {
+		local = netip.AddrPortFrom(b.addr, local.Port())
+	}
+	d := slices.Clone(datagram)
+	b.net.mu.Lock()
+	defer b.net.mu.Unlock()
+	b.net.sent[b.addr] = append(b.net.sent[b.addr], d)
+	to := b.net.boxes[remote.Addr()]
+	if to == nil || b.net.boxes[b.addr] != b || (b.net.drop != nil && b.net.drop(local, remote, d)) {
+		return nil
+	}
+	time.AfterFunc(time.Millisecond, func() {
+		to.e.Receive(transport.Packet{Local: remote, Remote: local, Data: d})
+	})
+	return nil
+}
+
+func (b *box) LocalFor(netip.AddrPort) (netip.AddrPort, error) {
+	return netip.AddrPortFrom(b.addr, 1701), nil
+}
+
+func (b *box) Counters() transport.Counters { return transport.Counters{} }
+
+func (b *box) Connect(_, _ netip.AddrPort) (Conn, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.nextFD++
+	return simConn{b, b.nextFD}, nil
+}
+
+type simConn struct {
+	b  *box
+	fd int
+}
+
+func (c simConn) FD() int      { return c.fd }
+func (c simConn) PathMTU() int { return 1500 }
+func (c simConn) Close() error {
+	c.b.k.SocketClosed(c.fd)
+	return nil
+}
+
+type simKernel struct{ *kerneltest.Kernel }
+
+func (k simKernel) CreateSession(s kernel.SessionSpec, sink func([]byte)) (Session, error) {
+	x, err := k.Kernel.CreateSession(s, sink)
+	if err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+func (b *box) Apply(_ context.Context, owner string, want network.Interface) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.applied[owner] = want
+	return nil
+}
+
+func (b *box) Remove(_ context.Context, owner string) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	delete(b.applied, owner)
+	return nil
+}
+
+func (b *box) Demand(name string, _ []netip.Prefix, wake func()) (Demand, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.demands[name] = wake
+	return simDemand{b, name}, nil
+}
+
+type simDemand struct {
+	b    *box
+	name string
+}
+
+func (d simDemand) Release() {
+	d.b.mu.Lock()
+	defer d.b.mu.Unlock()
+	d.b.released++
+}
+
+func (d simDemand) Close() error {
+	d.b.mu.Lock()
+	defer d.b.mu.Unlock()
+	delete(d.b.demands, d.name)
+	return nil
+}
+
+func (b *box) LookupNetIP(context.Context, string, string) ([]netip.Addr, error) {
+	return []netip.Addr{netip.MustParseAddr("2.2.2.2")}, nil
+}
+
+// look takes a snapshot of everything.
+func (b *box) look() *api.Snapshot {
+	b.t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	s, err := b.e.Snapshot(ctx, api.Query{Status: true, Tunnels: true, Sessions: true, Calls: true, Stats: true})
+	if err != nil {
+		b.t.Fatalf("%v: snapshot: %v", b.addr, err)
+	}
+	return s
+}
+
+// up waits, in virtual time, until the call is up.
+func (b *box) up(call string, limit time.Duration) {
+	b.t.Helper()
+	b.until(call+" up", limit, func(s *api.Snapshot) bool {
+		return slices.ContainsFunc(s.Calls, func(c api.Call) bool { return c.Name == call && c.State == api.CallUp })
+	})
+}
+
+// until waits for a condition in virtual time.
+func (b *box) until(what string, limit time.Duration, ok func(*api.Snapshot) bool) {
+	b.t.Helper()
+	for end := time.Now().Add(limit); ; {
+		if ok(b.look()) {
+			return
+		}
+		if time.Now().After(end) {
+			b.t.Fatalf("%v: not within %v: %s\n%s", b.addr, limit, what, b.log)
+		}
+		time.Sleep(10 * time.Millisecond) // virtual
+	}
+}
+
+// simulated runs a test in virtual time.
+func simulated(t *testing.T, f func(t *testing.T)) {
+	t.Helper()
+	t.Parallel()
+	synctest.Test(t, f)
+}
+
+// pair is the policy of one end of a static pair (S18).
+func pair(host, peer string, prec policy.Precedence, auto bool) *policy.Policy {
+	return &policy.Policy{
+		Server:  policy.Server{Mode: policy.ModeBoth, HostName: host, Checksum: true, Tunnel: policy.Tunnel{Hello: time.Minute}},
+		Secrets: []policy.SecretRule{{Secret: policy.NewSecret([]byte("secret-of-" + host))}},
+		Calls: map[string]*policy.Call{"remote": {
+			Name: "remote", Peer: peer, Remote: "remote", Precedence: prec, AutoStart: auto,
+			Secret: policy.NewSecret([]byte("secret-of-" + map[string]string{"a": "b", "b": "a"}[host])),
+			PPP: policy.CallPPP{
+				Template: "lan", IPv4: ppp.IPv4Unnumbered, IPv6: true,
+				Routes: []netip.Prefix{netip.MustParsePrefix("192.168.20.0/24")},
+			},
+		}},
+		Templates: map[string]*policy.Template{"lan": {Name: "lan", IPv4: true, Echo: 10 * time.Second}},
+	}
+}
+
+var _ io.Writer = (*logBuffer)(nil)
