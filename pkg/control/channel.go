@@ -282,8 +282,9 @@ func (c *channel) resend(now Time) {
 }
 
 // flush sends what the windows allow and then, if nothing carried it, the acknowledgement that is due. peer is the
-// tunnel id in the header; 0 while unknown: a ZLB could then not be told apart and is not sent.
-func (c *channel) flush(now Time, peer TunnelID, out *Output) {
+// tunnel id in the header; 0 while unknown: a ZLB could then not be told apart and is not sent. left hears of every
+// message that leaves for the first time.
+func (c *channel) flush(now Time, peer TunnelID, out *Output, left func(*Packet)) {
 	sent := false
 	for c.Flying < len(c.Queue) && c.Flying < c.room() {
 		p := &c.Queue[c.Flying]
@@ -292,6 +293,7 @@ func (c *channel) flush(now Time, peer TunnelID, out *Output) {
 			c.Ns++
 			c.Sent++
 			out.Persist = true
+			left(p)
 		} else {
 			p.Resent = true
 			c.Counters.OutRetransmits++

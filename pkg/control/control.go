@@ -303,6 +303,7 @@ type Counters struct {
 	InProcessed, InOrder, InOutOfOrder, InDiscarded       uint64
 	OutControl, OutMessages, OutZLB, OutRetransmits       uint64
 	InMalformed, InDuplicates, InOutsideWindow, InWrongNr uint64
+	InUnknownSession, InUnknownMessage                    uint64
 }
 
 // TunnelView is a consistent look at a tunnel for show output; SessionView at a session.
@@ -317,6 +318,7 @@ type TunnelView struct {
 	SlowStartThreshold  uint16
 	Outstanding, Queued int
 	RTT, RTO            time.Duration
+	LastHeard           Time // of the peer, control or data
 	Counters            Counters
 	Sessions            []SessionView
 }

@@ -116,6 +116,7 @@ func (t *Tunnel) View() TunnelView {
 		Ns: c.Ns, Nr: c.Nr, PeerNr: c.PeerNr,
 		Window: c.window, PeerWindow: c.PeerWindow, CongestionWindow: c.Congestion, SlowStartThreshold: c.Threshold,
 		Outstanding: c.Sent, Queued: c.backlog(), RTT: c.SRTT, RTO: c.timeout(), Counters: c.Counters,
+		LastHeard: t.lastHeard,
 	}
 	for _, s := range t.sess.ordered() {
 		v.Sessions = append(v.Sessions, SessionView{

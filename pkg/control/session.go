@@ -27,25 +27,21 @@ type SessionRecord struct {
 	Established Time
 }
 
-// become is the only writer of a session's state. It also sets the time the new state may take.
+// become is the only writer of a session's state. It also sets the time that the new state may take; where a message of
+// ours must leave first, the time begins with that.
 func (s *session) become(st *step, to SessionState) {
 	st.emit(EvSessionState{Session: s.ID, From: s.State, To: to})
 	s.State = to
 	st.out.Persist = true
-	cfg := &st.t.cfg
 	switch to {
-	case SessionIdle, SessionWaitTunnel, SessionEstablished:
+	case SessionIdle, SessionWaitTunnel, SessionWaitReply, SessionWaitCSAnswer, SessionEstablished:
 		s.setDeadline(st, 0)
-	case SessionWaitReply:
-		s.setDeadline(st, st.now+cfg.SessionTimeout)
 	case SessionWaitConnect:
 		if s.Role == LNSOutgoing {
-			s.setDeadline(st, st.now+cfg.AnswerTimeout)
+			s.setDeadline(st, st.now+st.t.cfg.AnswerTimeout)
 		} else {
-			s.setDeadline(st, st.now+cfg.SessionTimeout)
+			s.setDeadline(st, 0)
 		}
-	case SessionWaitCSAnswer:
-		s.setDeadline(st, st.now+cfg.AnswerTimeout)
 	}
 }
 
@@ -74,11 +70,12 @@ func (s *session) start(st *step) {
 	s.become(st, SessionWaitReply)
 }
 
-// up enters the established state.
+// up enters the established state. The user's proxied password has then been sent or handed up and is forgotten.
 func (s *session) up(st *step, call CallInfo) {
 	s.become(st, SessionEstablished)
 	s.Established = st.now
 	st.emit(EvSessionUp{Session: s.ID, Peer: s.Peer, Role: s.Role, Call: call})
+	s.Local.ProxyAuth.Response, s.Remote.ProxyAuth.Response = nil, nil
 }
 
 // down ends a session without a word to the peer.

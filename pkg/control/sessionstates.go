@@ -43,6 +43,7 @@ func (st *step) sessionMessage(id SessionID, m wire.Message) {
 	case s == nil && id == 0 && (m.Type == wire.MsgICRQ || m.Type == wire.MsgOCRQ):
 		st.offer(m)
 	case s == nil:
+		t.ch.Counters.InUnknownSession++
 		st.anomaly(id, m.Type.String()+" for an unknown session")
 	case m.Type == wire.MsgCDN:
 		s.disconnected(st, m)
@@ -71,6 +72,7 @@ func (st *step) malformedSession(id SessionID, m wire.Message, result wire.Resul
 	case id == 0 && peer != 0 && (m.Type == wire.MsgICRQ || m.Type == wire.MsgOCRQ):
 		st.refuseCall(SessionID(peer), result)
 	default:
+		t.ch.Counters.InUnknownSession++
 		st.anomaly(id, m.Type.String()+" for an unknown session: "+result.Text)
 	}
 }

@@ -82,9 +82,12 @@ func PeekSCCRQ(payload []byte) (hostName string, peer TunnelID, challenge, ok bo
 }
 
 // Accept judges an SCCRQ that came with header h. A good one makes a tunnel in wait-ctl-conn, and SCCRP leaves (P61). A bad
-// one makes none, and nothing is kept: the error is a *Refusal to be told to the peer by Refuse, or ErrSequence, which
-// nobody need be told.
+// one makes none, and nothing is kept: the error is a *Refusal to be told to the peer by Refuse; or ErrTunnelID for any other
+// message and ErrSequence, of which nobody need be told. m is not changed.
 func Accept(cfg TunnelConfig, id TunnelID, m wire.Message, h wire.Header, now Time, out *Output) (*Tunnel, error) {
+	if m.Type != wire.MsgSCCRQ {
+		return nil, ErrTunnelID
+	}
 	if h.Ns != 0 {
 		return nil, ErrSequence
 	}

@@ -2,6 +2,7 @@ package control
 
 import (
 	"errors"
+	"fmt"
 
 	"github.com/l2tpd/l2tpd/pkg/wire"
 )
@@ -116,6 +117,8 @@ func (st *step) deliver(id SessionID, payload []byte) {
 	case err != nil:
 		st.malformed(id, m, err)
 	case !m.Type.Known():
+		t.ch.Counters.InUnknownMessage++
+		st.anomaly(id, fmt.Sprintf("message type %d ignored", m.Type))
 	case m.Type.Session():
 		st.sessionMessage(id, m)
 	default:
@@ -208,6 +211,21 @@ func (st *step) setupOver() {
 	st.close(CauseTimeout, wire.Result{Code: wire.StopGeneral, Text: "set-up time over"})
 }
 
+// left starts the time that the peer has to answer a session's message: it does not run while the window holds the message
+// back, for a busy tunnel is no reason to give up a call.
+func (st *step) left(p *Packet) {
+	s := st.t.sess.byID[p.Session]
+	if s == nil {
+		return
+	}
+	switch {
+	case p.Type == wire.MsgICRQ, p.Type == wire.MsgOCRQ, p.Type == wire.MsgICRP:
+		s.setDeadline(st, st.now+st.t.cfg.SessionTimeout)
+	case p.Type == wire.MsgOCRP && s.State == SessionWaitCSAnswer:
+		s.setDeadline(st, st.now+st.t.cfg.AnswerTimeout)
+	}
+}
+
 // finish sends what may leave and ends a closing tunnel when nothing is left to say.
 func (st *step) finish() {
 	t := st.t
@@ -217,7 +235,7 @@ func (st *step) finish() {
 	if st.promptAck || t.state != TunnelEstablished {
 		t.ch.ackNow = t.ch.ackNow || t.ch.Unacked > 0
 	}
-	t.ch.flush(st.now, t.peer.TunnelID, st.out)
+	t.ch.flush(st.now, t.peer.TunnelID, st.out, st.left)
 	if t.state == TunnelClosing && len(t.ch.Queue) == 0 && !t.peerStopped {
 		st.become(TunnelDead)
 	}

@@ -188,6 +188,9 @@ func (t *Tunnel) addressed(h wire.Header, payload []byte) (again bool, err error
 	}
 	switch {
 	case m.Type == wire.MsgStopCCN:
+		if id, ok := m.Uint16(wire.AVPAssignedTunnelID); !ok || id != uint16(t.peer.TunnelID) {
+			return false, ErrTunnelID
+		}
 		return false, nil
 	case m.Type != wire.MsgSCCRQ:
 		return false, ErrTunnelID
