@@ -167,3 +167,19 @@ func (c code) String() string {
 	}
 	return fmt.Sprintf("code %d", uint8(c))
 }
+
+// String leaves the password out.
+func (c Config) String() string {
+	return fmt.Sprintf("ppp link: auth %v, answer %v as %q, IPv4 %v, IPv6 %v", c.Auth, c.Answer, c.User, c.IPv4, c.IPv6)
+}
+
+// GoString leaves the password out, too.
+func (c Config) GoString() string { return c.String() }
+
+// String leaves the credentials out.
+func (e EvAuthRequest) String() string {
+	return fmt.Sprintf("auth request %v id=%d name=%q", e.Method, e.ID, e.Name)
+}
+
+// GoString leaves the credentials out, too.
+func (e EvAuthRequest) GoString() string { return e.String() }

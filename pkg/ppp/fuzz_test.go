@@ -1,0 +1,151 @@
+package ppp
+
+import (
+	"bytes"
+	"strings"
+	"testing"
+	"time"
+	"unicode"
+)
+
+// seedFrames is one of everything that a peer may send.
+func seedFrames() [][]byte {
+	return [][]byte{
+		newFrame(ProtoLCP, codeConfigureRequest, 1, opts("0104 05b4 0206 000a0000 0305 c223 05", peerMagic, "0702 0802")),
+		newFrame(ProtoLCP, codeConfigureAck, 1, opts("0506 00000001")),
+		newFrame(ProtoLCP, codeConfigureNak, 1, opts("0104 0500 0304 c023")),
+		newFrame(ProtoLCP, codeConfigureReject, 1, opts("0506 00000001")),
+		newFrame(ProtoLCP, codeTerminateRequest, 2, []byte("bye")),
+		newFrame(ProtoLCP, codeTerminateAck, 2),
+		newFrame(ProtoLCP, codeCodeReject, 1, opts("0901 0008 00000000")),
+		newFrame(ProtoLCP, codeProtocolReject, 1, opts("8057 0101 0004")),
+		newFrame(ProtoLCP, codeEchoRequest, 1, u32(5), []byte("x")),
+		newFrame(ProtoLCP, codeEchoReply, 1, u32(5)),
+		newFrame(ProtoPAP, papRequest, 1, []byte("\x03bob\x06secret")),
+		newFrame(ProtoPAP, papNak, 1, []byte("\x02no")),
+		newFrame(ProtoCHAP, chapChallenge, 1, append([]byte{16}, make([]byte, 20)...)),
+		newFrame(ProtoCHAP, chapResponse, 1, append([]byte{16}, make([]byte, 20)...)),
+		newFrame(ProtoCHAP, chapFailure, 1, []byte("no")),
+		newFrame(ProtoIPCP, codeConfigureRequest, 1, opts("0306 00000000 8106 00000000 0206 002d0f01")),
+		newFrame(ProtoIPCP, codeConfigureNak, 1, opts("0306 0a000002")),
+		newFrame(ProtoIPV6CP, codeConfigureRequest, 1, opts("010a 0000000000000005")),
+		opts("80fd 0101 0004"), opts("ff03 0021 45"), opts("21"), {},
+	}
+}
+
+// FuzzReceive feeds frames, each behind its length, to links in every phase: nothing panics, an answer is bounded, whole
+// and readable, the record can always be restored, and the link still ends exactly once.
+func FuzzReceive(f *testing.F) {
+	for start := range byte(5) {
+		var all []byte
+		for _, frame := range seedFrames() {
+			all = append(append(all, byte(len(frame))), frame...)
+			f.Add(start, append([]byte{byte(len(frame))}, frame...))
+		}
+		f.Add(start, all)
+	}
+	f.Fuzz(func(t *testing.T, start byte, in []byte) {
+		cfg := Config{IPv4: IPv4Mode(start % 4), IPv6: true, Local: addr("10.0.0.1"), WantDNS: true, EchoInterval: time.Second}
+		if start%5 > 1 {
+			cfg.Auth, cfg.Answer, cfg.User = both, both, "u"
+		}
+		p := newProbe(t, cfg)
+		if start%5 > 0 {
+			p.openLCP()
+		}
+		for len(in) > 0 {
+			n := min(int(in[0]), len(in)-1)
+			fuzzStep(t, p, in[1:1+n])
+			in = in[1+n:]
+		}
+		p.do(CmdClose{Text: "end"})
+		p.wait(time.Hour)
+		if !p.link.s.Dead || p.link.Deadline() != 0 {
+			t.Errorf("the link does not end: %+v", p.link.View())
+		}
+	})
+}
+
+func fuzzStep(t *testing.T, p *probe, frame []byte) {
+	t.Helper()
+	p.now += 100 * time.Millisecond
+	wasDead := p.link.s.Dead
+	kept := bytes.Clone(frame)
+	p.link.Receive(p.now, frame, &p.out)
+	clear(frame) // a link that keeps its input would now remember zeros
+	octets := 0
+	for _, f := range p.out.Frames {
+		octets += len(f)
+		if s := Summary(f); strings.Contains(s, "broken") {
+			t.Errorf("answer to %x: %s", kept, s)
+		}
+	}
+	if len(p.out.Frames) > 8 || octets > 8*(len(kept)+300) {
+		t.Errorf("%x is answered by %d frames, %d octets", kept, len(p.out.Frames), octets)
+	}
+	if wasDead && len(p.out.Frames)+len(p.out.Events) > 0 {
+		t.Errorf("a dead link says %q", p.take())
+	}
+	events := p.out.Events
+	p.out = Output{}
+	for _, e := range events {
+		switch e.(type) {
+		case EvAuthRequest:
+			p.link.Do(p.now, CmdAuthResult{OK: true}, &p.out)
+		case EvAddressWanted:
+			p.link.Do(p.now, CmdAddress{Peer: addr("10.0.0.2")}, &p.out)
+		case EvLinkUp, EvAuthenticated, EvNetworkUp, EvNetworkDown, EvLinkDown, EvIdleCheck, EvAnomaly:
+		}
+	}
+	if d := p.link.Deadline(); d != 0 && d <= p.now {
+		p.link.Expire(p.now, &p.out)
+	}
+	p.out = Output{}
+	var out Output
+	l, err := Restore(p.link.Record(), p.link.cfg, p.now, &out)
+	if err != nil {
+		t.Fatalf("after %x: %v", kept, err)
+	}
+	p.link = l
+}
+
+// FuzzOptions: what is taken apart can be put together again.
+func FuzzOptions(f *testing.F) {
+	for _, frame := range seedFrames() {
+		if len(frame) > 6 {
+			f.Add(frame[6:])
+		}
+	}
+	f.Fuzz(func(t *testing.T, in []byte) {
+		parsed, ok := parseOptions(in)
+		var again []byte
+		for _, o := range parsed {
+			again = appendOption(again, o.typ, o.data...)
+		}
+		if ok && !bytes.Equal(again, in) {
+			t.Errorf("%x became %x", in, again)
+		}
+		if !ok && len(parsed) > 0 {
+			t.Errorf("%x: options of a broken packet", in)
+		}
+	})
+}
+
+// FuzzSummary: one printable line, whatever comes.
+func FuzzSummary(f *testing.F) {
+	for _, frame := range seedFrames() {
+		f.Add(frame)
+		f.Add(append([]byte{0xff, 0x03}, frame...))
+	}
+	f.Fuzz(func(t *testing.T, in []byte) {
+		s := Summary(in)
+		if s == "" {
+			t.Errorf("%x: nothing", in)
+		}
+		for _, r := range s {
+			if !unicode.IsPrint(r) {
+				t.Errorf("%x: %q is not one printable line", in, s)
+			}
+		}
+	})
+}
