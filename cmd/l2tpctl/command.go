@@ -26,7 +26,7 @@ Everybody in group l2tpd may look; root may act.
 Exit codes: 0 done, 1 failed, 2 wrong usage, 3 no such tunnel, session or call, 4 the daemon cannot be reached.`,
 		SilenceUsage:  true,
 		SilenceErrors: true,
-		Args:          func(c *cobra.Command, args []string) error { return t.verb(c, args) },
+		Args:          oneOfItsVerbs,
 		RunE:          func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
 	root.CompletionOptions.HiddenDefaultCmd = true
@@ -46,8 +46,8 @@ Exit codes: 0 done, 1 failed, 2 wrong usage, 3 no such tunnel, session or call, 
 	return root
 }
 
-// verb is the argument check of a command that only groups others: whatever comes is no verb of it.
-func (t *tool) verb(c *cobra.Command, args []string) error {
+// oneOfItsVerbs is the argument check of a command that only groups others: whatever comes is no verb of it.
+func oneOfItsVerbs(c *cobra.Command, args []string) error {
 	var verbs []string
 	for _, sub := range c.Commands() {
 		if sub.IsAvailableCommand() && sub.Name() != "help" {
@@ -75,10 +75,10 @@ func path(c *cobra.Command) string {
 }
 
 // noun returns a command that groups verbs.
-func (t *tool) noun(name, short, long string, verbs ...*cobra.Command) *cobra.Command {
+func noun(name, short, long string, verbs ...*cobra.Command) *cobra.Command {
 	c := &cobra.Command{
 		Use: name, Short: short, Long: long,
-		Args: func(c *cobra.Command, args []string) error { return t.verb(c, args) },
+		Args: oneOfItsVerbs,
 		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
 	c.AddCommand(verbs...)
@@ -190,7 +190,7 @@ func (t *tool) statusCommand() *cobra.Command {
 }
 
 func (t *tool) tunnelCommand() *cobra.Command {
-	return t.noun("tunnel", "List, show and close tunnels", "A tunnel is named by its local id, as the list shows it.",
+	return noun("tunnel", "List, show and close tunnels", "A tunnel is named by its local id, as the list shows it.",
 		t.look("list", "List tunnels", "", 0,
 			func(c *cobra.Command, _ []string) (*api.Snapshot, error) { return t.client().Tunnels(c.Context(), "") }, listTunnels),
 		t.look("show TUNNEL", "Show one tunnel: peer, windows, numbers, timers, counters, sessions", "", 1,
@@ -208,7 +208,7 @@ func (t *tool) sessionCommand() *cobra.Command {
 			return t.client().Sessions(c.Context(), tunnel, "")
 		}, listSessions)
 	list.Flags().StringVar(&tunnel, "tunnel", "", "only the sessions of this tunnel")
-	return t.noun("session", "List, show and close sessions",
+	return noun("session", "List, show and close sessions",
 		"A session is named TUNNEL/SESSION with local ids, or by its session id, its call or its user where only one session fits.",
 		list,
 		t.look("show SESSION", "Show one session: call, PPP, addresses, kernel counters", "", 1,
@@ -231,7 +231,7 @@ func (t *tool) callCommand() *cobra.Command {
 		}
 		return t.dialAndWait(c.Context(), args[0], wait)
 	}
-	return t.noun("call", "List, show, dial and drop configured calls", "A call is named as in the configuration; case does not matter.",
+	return noun("call", "List, show, dial and drop configured calls", "A call is named as in the configuration; case does not matter.",
 		t.look("list", "List configured calls and what became of them", "", 0,
 			func(c *cobra.Command, _ []string) (*api.Snapshot, error) { return t.client().Calls(c.Context(), "") }, listCalls),
 		t.look("show CALL", "Show one configured call", "", 1,

@@ -52,10 +52,14 @@ func TestRefusalsSayWhatToDo(t *testing.T) {
 		readHas, actHint string
 	}{
 		{name: "member", group: 900, who: credentials{uid: 1000, gid: 900}, act: CodeForbidden, actHint: "sudo l2tpctl"},
-		{name: "stranger", group: 900, who: credentials{uid: 1000, gid: 100}, read: CodeForbidden, act: CodeForbidden,
-			readHas: "usermod -aG l2tpd", actHint: "usermod -aG l2tpd"},
-		{name: "stranger, no group", group: -1, who: credentials{uid: 1000, gid: 100}, read: CodeForbidden, act: CodeForbidden,
-			readHas: "there is no group l2tpd", actHint: "as root"},
+		{
+			name: "stranger", group: 900, who: credentials{uid: 1000, gid: 100}, read: CodeForbidden, act: CodeForbidden,
+			readHas: "usermod -aG l2tpd", actHint: "usermod -aG l2tpd",
+		},
+		{
+			name: "stranger, no group", group: -1, who: credentials{uid: 1000, gid: 100}, read: CodeForbidden, act: CodeForbidden,
+			readHas: "there is no group l2tpd", actHint: "as root",
+		},
 		{name: "kernel does not say", group: 900, err: errors.New("no credentials"), read: CodeInternal, act: CodeInternal},
 		{name: "root", group: 900},
 	} {
@@ -72,7 +76,12 @@ func TestRefusalsSayWhatToDo(t *testing.T) {
 			ctx, cancel := context.WithCancel(context.Background())
 			done := make(chan error, 1)
 			go func() { done <- s.Serve(ctx) }()
-			defer func() { cancel(); <-done }()
+			defer func() {
+				cancel()
+				if err := <-done; err != nil {
+					t.Error(err)
+				}
+			}()
 			c := NewClient(ClientConfig{Path: s.cfg.Path, Wait: -1})
 			_, err = c.Status(t.Context())
 			check(t, "read", err, tc.read, tc.readHas)

@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 )
@@ -106,8 +107,8 @@ func listenUnix(path, group string, log *slog.Logger) (*net.UnixListener, int, e
 		}
 	}
 	if gid >= 0 {
-		if err := os.Chown(path, -1, gid); err != nil {
-			log.Warn("api socket: its group cannot be set, so only root may read", "group", group, "error", err)
+		if err := giveTo(path, gid); err != nil {
+			log.Warn("api socket: its group cannot be set, so only root may read", slog.String("group", group), slog.Any("error", err))
 		} else {
 			mode = 0o660
 		}
@@ -117,6 +118,18 @@ func listenUnix(path, group string, log *slog.Logger) (*net.UnixListener, int, e
 		return nil, -1, fmt.Errorf("api socket: %w", err)
 	}
 	return l, gid, nil
+}
+
+// giveTo sets path's group unless it is that already: the unit runs the daemon in the group, and forbids chown.
+func giveTo(path string, gid int) error {
+	info, err := os.Lstat(path)
+	if err != nil {
+		return err
+	}
+	if st, ok := info.Sys().(*syscall.Stat_t); ok && int(st.Gid) == gid {
+		return nil
+	}
+	return os.Chown(path, -1, gid)
 }
 
 // boundedListener accepts at most maxConns connections at a time.

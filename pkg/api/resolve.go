@@ -12,6 +12,9 @@ import (
 // maxNearest bounds Error.Nearest.
 const maxNearest = 5
 
+// resolver turns what an operator typed into what a Backend knows.
+type resolver struct{ backend Backend }
+
 // parseID returns the tunnel or session id that s names. what says which, for the error.
 func parseID(what, s string) (uint16, *Error) {
 	n, err := strconv.ParseUint(s, 10, 16)
@@ -25,12 +28,12 @@ func parseID(what, s string) (uint16, *Error) {
 }
 
 // tunnel returns the id of the tunnel that ref names.
-func (s *Server) tunnel(ctx context.Context, ref string) (uint16, error) {
+func (r resolver) tunnel(ctx context.Context, ref string) (uint16, error) {
 	id, bad := parseID("tunnel", ref)
 	if bad != nil {
 		return 0, bad
 	}
-	snap, err := s.cfg.Backend.Snapshot(ctx, Query{Tunnels: true})
+	snap, err := r.backend.Snapshot(ctx, Query{Tunnels: true})
 	if err != nil {
 		return 0, err
 	}
@@ -48,7 +51,7 @@ func (s *Server) tunnel(ctx context.Context, ref string) (uint16, error) {
 }
 
 // session returns the session that ref names: "tunnel/session", a session id, the name of a call or of a user.
-func (s *Server) session(ctx context.Context, ref string) (*Session, error) {
+func (r resolver) session(ctx context.Context, ref string) (*Session, error) {
 	tunnel, id := uint16(0), ref
 	if t, rest, ok := strings.Cut(ref, "/"); ok && isNumber(t) && isNumber(rest) {
 		n, bad := parseID("tunnel", t)
@@ -57,7 +60,7 @@ func (s *Server) session(ctx context.Context, ref string) (*Session, error) {
 		}
 		tunnel, id = n, rest
 	}
-	snap, err := s.cfg.Backend.Snapshot(ctx, Query{Sessions: true})
+	snap, err := r.backend.Snapshot(ctx, Query{Sessions: true})
 	if err != nil {
 		return nil, err
 	}
@@ -124,8 +127,8 @@ func noSession(ref, id string, sessions []Session) *Error {
 }
 
 // call returns the configured spelling of the call that ref names, whatever its case (S27).
-func (s *Server) call(ctx context.Context, ref string) (string, error) {
-	snap, err := s.cfg.Backend.Snapshot(ctx, Query{Calls: true})
+func (r resolver) call(ctx context.Context, ref string) (string, error) {
+	snap, err := r.backend.Snapshot(ctx, Query{Calls: true})
 	if err != nil {
 		return "", err
 	}
@@ -143,12 +146,12 @@ func (s *Server) call(ctx context.Context, ref string) (string, error) {
 }
 
 // callOrItsSession is call, and takes a reference to the call's session too (S77).
-func (s *Server) callOrItsSession(ctx context.Context, ref string) (string, error) {
-	name, err := s.call(ctx, ref)
+func (r resolver) callOrItsSession(ctx context.Context, ref string) (string, error) {
+	name, err := r.call(ctx, ref)
 	if err == nil || !isNumber(strings.Replace(ref, "/", "", 1)) {
 		return name, err
 	}
-	session, err := s.session(ctx, ref)
+	session, err := r.session(ctx, ref)
 	if err != nil {
 		return "", err
 	}

@@ -34,6 +34,7 @@ const (
 // Server serves the API on one socket.
 type Server struct {
 	cfg   ServerConfig
+	names resolver
 	lock  *os.File
 	l     *boundedListener
 	group int
@@ -65,7 +66,7 @@ func Listen(cfg ServerConfig) (*Server, error) {
 		lock.Close()
 		return nil, err
 	}
-	return &Server{cfg: cfg, lock: lock, l: newBoundedListener(l), group: group, own: uint32(os.Geteuid())}, nil
+	return &Server{cfg: cfg, names: resolver{cfg.Backend}, lock: lock, l: newBoundedListener(l), group: group, own: uint32(os.Geteuid())}, nil
 }
 
 // Serve answers until ctx is done, gives requests on their way two seconds, and removes the socket. It is called once. The error
@@ -97,7 +98,9 @@ func (s *Server) Serve(ctx context.Context) error {
 	if srv.Shutdown(grace) != nil {
 		srv.Close()
 	}
-	<-served
+	if err := <-served; !errors.Is(err, http.ErrServerClosed) {
+		return fmt.Errorf("api socket: serve: %w", err)
+	}
 	return nil
 }
 
@@ -148,7 +151,7 @@ func (s *Server) permit(r *http.Request, need access) (credentials, error) {
 	if have >= need {
 		return a.credentials, nil
 	}
-	s.cfg.Log.Warn("api request refused", "event", "api-refused", "uid", a.uid, "pid", a.pid, "path", r.URL.Path)
+	s.cfg.Log.WarnContext(r.Context(), "api request refused", slog.String("event", "api-refused"), slog.String("by", a.String()), slog.String("path", r.URL.Path))
 	no := Errorf(CodeForbidden, "user %d may not do this", a.uid)
 	switch {
 	case have == accessRead:
@@ -193,7 +196,7 @@ func (s *Server) getStatus(ctx context.Context, _ *http.Request) (*Snapshot, err
 func (s *Server) getTunnels(ctx context.Context, r *http.Request) (*Snapshot, error) {
 	q := Query{Tunnels: true}
 	if ref := r.FormValue("ref"); ref != "" {
-		id, err := s.tunnel(ctx, ref)
+		id, err := s.names.tunnel(ctx, ref)
 		if err != nil {
 			return nil, err
 		}
@@ -210,14 +213,14 @@ func (s *Server) getTunnels(ctx context.Context, r *http.Request) (*Snapshot, er
 func (s *Server) getSessions(ctx context.Context, r *http.Request) (*Snapshot, error) {
 	q := Query{Sessions: true}
 	if tunnel := r.FormValue("tunnel"); tunnel != "" {
-		id, err := s.tunnel(ctx, tunnel)
+		id, err := s.names.tunnel(ctx, tunnel)
 		if err != nil {
 			return nil, err
 		}
 		q.Tunnel = id
 	}
 	if ref := r.FormValue("ref"); ref != "" {
-		c, err := s.session(ctx, ref)
+		c, err := s.names.session(ctx, ref)
 		if err != nil {
 			return nil, err
 		}
@@ -233,7 +236,7 @@ func (s *Server) getSessions(ctx context.Context, r *http.Request) (*Snapshot, e
 func (s *Server) getCalls(ctx context.Context, r *http.Request) (*Snapshot, error) {
 	q := Query{Calls: true}
 	if ref := r.FormValue("ref"); ref != "" {
-		name, err := s.call(ctx, ref)
+		name, err := s.names.call(ctx, ref)
 		if err != nil {
 			return nil, err
 		}
@@ -265,18 +268,18 @@ func (s *Server) acting(w http.ResponseWriter, r *http.Request) {
 	}
 	action.By = who.String()
 	res, err := s.cfg.Backend.Act(ctx, action)
-	log := s.cfg.Log.With("event", "operator", "verb", string(req.Verb), "ref", req.Ref, "uid", who.uid, "pid", who.pid)
+	log := s.cfg.Log.With(slog.String("event", "operator"), slog.String("verb", string(req.Verb)), slog.String("ref", req.Ref), slog.String("by", who.String()))
 	if errors.Is(err, context.DeadlineExceeded) {
 		no := Errorf(CodeInternal, "the daemon did not answer within %v: it may have acted or not", s.cfg.Timeout)
 		no.Hint = "see journalctl -u l2tpd -n 50"
 		err = no
 	}
 	if err != nil {
-		log.WarnContext(ctx, "operator asked in vain", "error", err)
+		log.WarnContext(ctx, "operator asked in vain", slog.Any("error", err))
 		s.reply(w, nil, err)
 		return
 	}
-	log.InfoContext(ctx, "operator asked", "result", res.Message)
+	log.InfoContext(ctx, "operator asked", slog.String("result", res.Message))
 	res.APIVersion = APIVersion
 	s.reply(w, res, nil)
 }
@@ -287,16 +290,16 @@ func (s *Server) action(ctx context.Context, req Request) (Action, error) {
 	var err error
 	switch req.Verb {
 	case VerbTunnelClose:
-		a.Tunnel, err = s.tunnel(ctx, req.Ref)
+		a.Tunnel, err = s.names.tunnel(ctx, req.Ref)
 	case VerbSessionClose:
 		var c *Session
-		if c, err = s.session(ctx, req.Ref); err == nil {
+		if c, err = s.names.session(ctx, req.Ref); err == nil {
 			a.Tunnel, a.Session = c.TunnelID, c.ID
 		}
 	case VerbCallUp:
-		a.Call, err = s.call(ctx, req.Ref)
+		a.Call, err = s.names.call(ctx, req.Ref)
 	case VerbCallDown:
-		a.Call, err = s.callOrItsSession(ctx, req.Ref)
+		a.Call, err = s.names.callOrItsSession(ctx, req.Ref)
 	case VerbReload:
 	default:
 		err = Errorf(CodeInvalid, "no verb %q in API version %s", req.Verb, APIVersion)
@@ -342,6 +345,6 @@ func (s *Server) reply(w http.ResponseWriter, body any, err error) {
 	enc := json.NewEncoder(w)
 	enc.SetEscapeHTML(false)
 	if err := enc.Encode(body); err != nil {
-		s.cfg.Log.Debug("api reply not sent", "error", err)
+		s.cfg.Log.Debug("api reply not sent", slog.Any("error", err))
 	}
 }

@@ -67,13 +67,13 @@ func serveWith(t *testing.T, cfg api.ServerConfig) (*api.Client, string) {
 }
 
 // refused returns err as an answer that says no, with code.
-func refused(t *testing.T, err error, code api.ErrorCode) *api.Error {
+func refused(t *testing.T, err error, code api.ErrorCode) api.Error {
 	t.Helper()
 	no, ok := errors.AsType[*api.Error](err)
 	if !ok || no.Code != code {
 		t.Fatalf("error %v, want one of code %s", err, code)
 	}
-	return no
+	return *no
 }
 
 func TestReadsReturnTheBackendsPicture(t *testing.T) {
@@ -149,7 +149,7 @@ func TestSessionReferences(t *testing.T) {
 		"70000":  {Code: api.CodeInvalid, Message: `"70000" is no session id`, Hint: "an id is a number from 1 to 65535, as the list shows it"},
 	} {
 		_, err := c.Sessions(t.Context(), "", ref)
-		if d := cmp.Diff(&want, refused(t, err, want.Code)); d != "" {
+		if d := cmp.Diff(want, refused(t, err, want.Code)); d != "" {
 			t.Errorf("%s (-want +got):\n%s", ref, d)
 		}
 	}
@@ -167,7 +167,9 @@ func TestUnknownIDsNameTheNearest(t *testing.T) {
 		t.Errorf("nearest calls (-want +got):\n%s", d)
 	}
 	_, err = c.Tunnels(t.Context(), "lns1")
-	refused(t, err, api.CodeInvalid)
+	if no := refused(t, err, api.CodeInvalid); no.Hint == "" {
+		t.Errorf("what an id looks like is not told: %+v", no)
+	}
 }
 
 // S27: names of calls are compared without case; S77: a call goes down by its name or by its session.

@@ -68,7 +68,17 @@ func (l *Limiter) Log(ctx context.Context, now time.Time, log *slog.Logger, line
 	if suppressed > 0 {
 		attrs = append(attrs, slog.Uint64("suppressed", suppressed))
 	}
-	log.LogAttrs(ctx, line.Level, line.Message, attrs...)
+	write(ctx, now, log, line.Level, line.Message, attrs...)
+}
+
+// write hands one record to log's handler, with the caller's time. A line that cannot be written is lost: there is nowhere to say so.
+func write(ctx context.Context, now time.Time, log *slog.Logger, level slog.Level, message string, attrs ...slog.Attr) {
+	if !log.Enabled(ctx, level) {
+		return
+	}
+	r := slog.NewRecord(now, level, message, 0)
+	r.AddAttrs(attrs...)
+	_ = log.Handler().Handle(ctx, r)
 }
 
 // take accounts for one line and reports whether it may go out, and how many did not since the last one.
@@ -134,7 +144,7 @@ func (l *Limiter) Flush(ctx context.Context, now time.Time, log *slog.Logger) {
 		return cmp.Or(cmp.Compare(a.event, b.event), cmp.Compare(a.source, b.source))
 	})
 	for _, s := range due {
-		log.LogAttrs(ctx, s.level, s.message,
+		write(ctx, now, log, s.level, s.message,
 			slog.String("source", s.source), slog.Uint64("suppressed", s.suppressed), slog.String(KeyEvent, s.event))
 	}
 }

@@ -51,7 +51,7 @@ func (n *Notifier) Status(format string, args ...any) {
 func (n *Notifier) Watchdog(ctx context.Context, alive func(context.Context) error) {
 	interval, err := n.watchdog()
 	if err != nil {
-		n.log.WarnContext(ctx, "systemd watchdog is off: its environment cannot be read", "error", err)
+		n.log.WarnContext(ctx, "systemd watchdog is off: its environment cannot be read", slog.Any("error", err))
 		return
 	}
 	if interval <= 0 {
@@ -74,7 +74,7 @@ func (n *Notifier) Watchdog(ctx context.Context, alive func(context.Context) err
 				n.log.InfoContext(ctx, "the daemon answers its watchdog again")
 			}
 		case healthy:
-			n.log.ErrorContext(ctx, "the daemon does not answer its watchdog; systemd will restart it", "error", err, "after", interval)
+			n.log.ErrorContext(ctx, "the daemon does not answer its watchdog; systemd will restart it", slog.Any("error", err), slog.Duration("after", interval))
 		}
 		healthy = err == nil
 		select {
@@ -94,7 +94,7 @@ func (n *Notifier) notify(assignments ...string) {
 		}
 	}
 	if _, err := n.send(strings.Join(lines, "\n")); err != nil {
-		n.log.Warn("tell systemd", "error", err)
+		n.log.Warn("tell systemd", slog.Any("error", err))
 	}
 }
 

@@ -39,7 +39,8 @@ func (f fixedTime) Handle(ctx context.Context, r slog.Record) error {
 }
 
 func (f fixedTime) WithAttrs(a []slog.Attr) slog.Handler { return fixedTime{f.Handler.WithAttrs(a)} }
-func (f fixedTime) WithGroup(g string) slog.Handler      { return fixedTime{f.Handler.WithGroup(g)} }
+
+func (f fixedTime) WithGroup(g string) slog.Handler { return fixedTime{f.Handler.WithGroup(g)} }
 
 func TestTextLine(t *testing.T) {
 	t.Parallel()
@@ -62,14 +63,16 @@ func TestTextLine(t *testing.T) {
 		{"control characters of a peer are escaped", func(l *slog.Logger) {
 			l.Info("peer says\x1b[2J\nforged line", "host", "a\x1b]0;title\x07\r\nb", "user", "\u202eevil\u009b", "raw", "\xff\xfe")
 		}, `15:04:05 INFO  peer says\x1b[2J\nforged line  host="a\x1b]0;title\a\r\nb" user="\u202eevil\u009b" raw="\xff\xfe"` + "\n"},
-		{"printable names of any script stay", func(l *slog.Logger) { l.Info("x", "user", "jürgen") },
-			"15:04:05 INFO  x  user=jürgen\n"},
+		{"printable names of any script stay", func(l *slog.Logger) {
+			l.Info("x", "user", "jürgen")
+		}, "15:04:05 INFO  x  user=jürgen\n"},
 		{"groups, with, errors, durations, secrets", func(l *slog.Logger) {
 			l.With("call", "branch").WithGroup("radius").With("server", "a").Info("x", "rtt", 1500*time.Millisecond,
 				"error", errors.New("dial: no route"), "secret", masked{"hunter2"}, slog.Group("g", "k", 1))
 		}, `15:04:05 INFO  x  call=branch radius.server=a radius.rtt=1.5s radius.error="dial: no route" radius.secret=*** radius.g.k=1` + "\n"},
-		{"the later value of a key stands", func(l *slog.Logger) { l.With("peer", "a", "call", "b").Info("x", "peer", "c") },
-			"15:04:05 INFO  x  peer=c call=b\n"},
+		{"the later value of a key stands", func(l *slog.Logger) {
+			l.With("peer", "a", "call", "b").Info("x", "peer", "c")
+		}, "15:04:05 INFO  x  peer=c call=b\n"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
