@@ -7,23 +7,24 @@ import (
 	"slices"
 
 	"github.com/google/nftables"
+	"github.com/google/nftables/binaryutil"
 	"github.com/google/nftables/expr"
 	"golang.org/x/sys/unix"
 )
 
-// Names in our nftables table.
+// Names in our nftables table. None is a keyword of nft, so that operators can list them.
 const (
 	tableName     = "l2tpd"
-	setMasquerade = "masquerade"
-	setClamp      = "mssclamp"
+	setMasquerade = "masqueraded"
+	setClamp      = "mssclamped"
 )
 
 // nft keeps one table whose rules never change; an interface joins and leaves its sets. It opens nothing before it is needed:
 // a host without nf_tables works as long as no call asks for NAT or clamping.
 type nft struct {
-	conn *nftables.Conn
-	// members of each set, as the kernel has them; nil until read.
-	members map[string][]string
+	conn    *nftables.Conn
+	members map[string][]string // of each set, as the kernel has them; nil until read
+	built   bool                // the table is as this version makes it
 }
 
 // member makes an interface a member of exactly the sets asked for.
@@ -73,7 +74,7 @@ func (n *nft) close() error {
 		return nil
 	}
 	empty := len(n.members[setMasquerade])+len(n.members[setClamp]) == 0
-	if n.members != nil && empty {
+	if n.built && empty {
 		n.conn.DelTable(table())
 		if err := n.conn.Flush(); err != nil && !errors.Is(err, os.ErrNotExist) {
 			return errors.Join(err, n.conn.CloseLasting())
@@ -87,7 +88,7 @@ func table() *nftables.Table {
 }
 
 func set(name string) *nftables.Set {
-	return &nftables.Set{Table: table(), Name: name, KeyType: nftables.TypeIFName}
+	return &nftables.Set{Table: table(), Name: name, KeyType: nftables.TypeIFName, KeyByteOrder: binaryutil.NativeEndian}
 }
 
 func element(name string) []nftables.SetElement {
@@ -109,11 +110,16 @@ func (n *nft) load() error {
 		n.conn = conn
 	}
 	members := make(map[string][]string)
+	_, err := n.conn.ListTableOfFamily(tableName, nftables.TableFamilyINet)
+	if errors.Is(err, os.ErrNotExist) {
+		n.members = members
+		return nil
+	}
+	if err != nil {
+		return err
+	}
 	for _, name := range []string{setMasquerade, setClamp} {
 		elements, err := n.conn.GetSetElements(set(name))
-		if errors.Is(err, os.ErrNotExist) {
-			continue
-		}
 		if err != nil {
 			return err
 		}
@@ -125,8 +131,8 @@ func (n *nft) load() error {
 	return nil
 }
 
-// change adds or deletes one member. Where the table is missing (first use, or an administrator flushed the rule set) it is
-// made, with all its members.
+// change adds or deletes one member. At the first change, and when an administrator flushed the rule set, the table is made,
+// with all its members.
 func (n *nft) change(set, name string, add bool) error {
 	before := slices.Clone(n.members[set])
 	if add {
@@ -134,10 +140,14 @@ func (n *nft) change(set, name string, add bool) error {
 	} else {
 		n.members[set] = slices.DeleteFunc(n.members[set], func(m string) bool { return m == name })
 	}
-	err := n.flushChange(set, name, add)
+	err := os.ErrNotExist
+	if n.built {
+		err = n.flushChange(set, name, add)
+	}
 	if errors.Is(err, os.ErrNotExist) {
 		err = n.build()
 	}
+	n.built = err == nil
 	if err != nil {
 		n.members[set] = before
 	}
@@ -160,7 +170,11 @@ func (n *nft) build() error {
 		for _, m := range n.members[name] {
 			elements = append(elements, element(m)...)
 		}
-		if err := n.conn.AddSet(set(name), elements); err != nil {
+		if err := n.conn.AddSet(set(name), nil); err != nil {
+			return err
+		}
+		n.conn.FlushSet(set(name))
+		if err := n.conn.SetAddElements(set(name), elements); err != nil {
 			return err
 		}
 	}
@@ -180,7 +194,7 @@ func (n *nft) build() error {
 	return n.conn.Flush()
 }
 
-// masquerade is: meta nfproto ipv4 oifname @masquerade masquerade. Only IPv4 is translated (S168): an interface that has no
+// masquerade is: meta nfproto ipv4 oifname @masqueraded masquerade. Only IPv4 is translated (S168): an interface that has no
 // IPv6 address but a link-local one offers nothing to translate to.
 func masquerade() []expr.Any {
 	return []expr.Any{
@@ -192,7 +206,7 @@ func masquerade() []expr.Any {
 	}
 }
 
-// clampMSS is: iifname @mssclamp tcp flags & (syn | rst) == syn tcp option maxseg size set rt mtu. The kernel takes the
+// clampMSS is: iifname @mssclamped tcp flags & (syn | rst) == syn tcp option maxseg size set rt mtu. The kernel takes the
 // smaller of both directions' MTU and never raises the value (P164).
 func clampMSS(direction expr.MetaKey) []expr.Any {
 	const flagsOffset, synRst, syn, maxSegment = 13, 0x06, 0x02, 2

@@ -21,6 +21,7 @@ const (
 // rtnl speaks rtnetlink.
 type rtnl struct {
 	handle    *netlink.Handle
+	dumps     *netlink.Handle // with strict checks, see openRtnl
 	addresses *addressBook
 }
 
@@ -37,14 +38,22 @@ func openRtnl() (*rtnl, error) {
 	if err != nil {
 		return nil, err
 	}
-	addresses, err := openAddressBook()
+	dumps, err := netlink.NewHandle(unix.NETLINK_ROUTE)
 	if err != nil {
 		handle.Close()
 		return nil, err
 	}
-	n := &rtnl{handle: handle, addresses: addresses}
-	// Without strict checks the kernel ignores the filter of a dump and sends everything.
-	if err := errors.Join(handle.SetSocketTimeout(netlinkTimeout), handle.SetStrictCheck(true)); err != nil {
+	addresses, err := openAddressBook()
+	if err != nil {
+		handle.Close()
+		dumps.Close()
+		return nil, err
+	}
+	n := &rtnl{handle: handle, dumps: dumps, addresses: addresses}
+	// Without strict checks the kernel ignores the filter of a dump and sends everything; with them it refuses what the
+	// library asks about single IPv6 routes.
+	err = errors.Join(handle.SetSocketTimeout(netlinkTimeout), dumps.SetSocketTimeout(netlinkTimeout), dumps.SetStrictCheck(true))
+	if err != nil {
 		n.close()
 		return nil, err
 	}
@@ -53,6 +62,7 @@ func openRtnl() (*rtnl, error) {
 
 func (n *rtnl) close() {
 	n.handle.Close()
+	n.dumps.Close()
 	n.addresses.close()
 }
 
@@ -125,7 +135,7 @@ func (n *rtnl) observe(l link) (observed, error) {
 func (n *rtnl) routes(family int, filter *netlink.Route, mask uint64) ([]netlink.Route, error) {
 	var all []netlink.Route
 	err := dump(func() (err error) {
-		all, err = n.handle.RouteListFiltered(family, filter, mask)
+		all, err = n.dumps.RouteListFiltered(family, filter, mask)
 		return err
 	})
 	if errors.Is(err, unix.EAFNOSUPPORT) || errors.Is(err, unix.EOPNOTSUPP) {
