@@ -150,30 +150,29 @@ func (t *tool) print(s string) error {
 	return nil
 }
 
-// act returns a command that has something done. what names the object in the one line it prints.
-func (t *tool) act(verb api.Verb, what, use, short, long string) *cobra.Command {
+// act returns a command that has something done and prints what the daemon says of it.
+func (t *tool) act(verb api.Verb, use, short, long string) *cobra.Command {
 	return &cobra.Command{
 		Use: use, Short: short, Long: long, Args: arguments(len(strings.Fields(use)) - 1),
 		RunE: func(c *cobra.Command, args []string) error {
 			req := api.Request{Verb: verb}
-			label := what
 			if len(args) > 0 {
-				req.Ref, label = args[0], what+" "+args[0]
+				req.Ref = args[0]
 			}
 			res, err := t.client().Act(c.Context(), req)
 			if err != nil {
 				return err
 			}
-			return t.result(label, res)
+			return t.result(res)
 		},
 	}
 }
 
-func (t *tool) result(label string, res *api.Result) error {
+func (t *tool) result(res *api.Result) error {
 	if t.format == "json" {
 		return t.json(res)
 	}
-	text := line(label + ": " + res.Message)
+	text := line(res.Message)
 	for _, d := range res.Details {
 		text += line("  " + d)
 	}
@@ -197,7 +196,7 @@ func (t *tool) tunnelCommand() *cobra.Command {
 			func(c *cobra.Command, args []string) (*api.Snapshot, error) {
 				return t.client().Tunnels(c.Context(), args[0])
 			}, showTunnel),
-		t.act(api.VerbTunnelClose, "tunnel", "close TUNNEL", "Close one tunnel and all its sessions",
+		t.act(api.VerbTunnelClose, "close TUNNEL", "Close one tunnel and all its sessions",
 			"Close one tunnel and all its sessions: the peer gets a StopCCN. A configured call that was up in it is dialled again."))
 }
 
@@ -215,13 +214,13 @@ func (t *tool) sessionCommand() *cobra.Command {
 			func(c *cobra.Command, args []string) (*api.Snapshot, error) {
 				return t.client().Sessions(c.Context(), "", args[0])
 			}, showSession),
-		t.act(api.VerbSessionClose, "session", "close SESSION", "Close one session",
+		t.act(api.VerbSessionClose, "close SESSION", "Close one session",
 			"Close one session: the peer gets a CDN. The session of a configured call is dialled again; l2tpctl call down keeps it down."))
 }
 
 func (t *tool) callCommand() *cobra.Command {
 	var wait time.Duration
-	up := t.act(api.VerbCallUp, "call", "up CALL", "Dial a call now",
+	up := t.act(api.VerbCallUp, "up CALL", "Dial a call now",
 		"Dial a call now, whether or not it is time to. With --wait, tell how it ended: exit code 1 and the reason if it did not come up.")
 	up.Flags().DurationVar(&wait, "wait", 0, "wait this long for the call to come up, for example 30s")
 	start := up.RunE
@@ -239,12 +238,12 @@ func (t *tool) callCommand() *cobra.Command {
 				return t.client().Calls(c.Context(), args[0])
 			}, showCall),
 		up,
-		t.act(api.VerbCallDown, "call", "down CALL", "Drop a call and keep it down until it is asked up",
+		t.act(api.VerbCallDown, "down CALL", "Drop a call and keep it down until it is asked up",
 			"Drop a call and keep it down until l2tpctl call up or a restart. The name of its session does as well."))
 }
 
 func (t *tool) reloadCommand() *cobra.Command {
-	return t.act(api.VerbReload, "reload", "reload", "Read the configuration again and apply the difference",
+	return t.act(api.VerbReload, "reload", "Read the configuration again and apply the difference",
 		"Read the configuration again and apply the difference. A configuration with errors changes nothing: l2tpd check explains them.")
 }
 

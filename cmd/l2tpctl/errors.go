@@ -4,9 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 
 	"github.com/l2tpd/l2tpd/pkg/api"
-	"github.com/l2tpd/l2tpd/pkg/observe"
 )
 
 // Exit codes. They are part of the interface: scripts rely on them.
@@ -41,12 +41,13 @@ func report(w io.Writer, err error) int {
 	} else if no, ok := errors.AsType[*api.Error](err); ok {
 		code, hint, details = exitCode(no.Code), no.Hint, no.Details
 	}
-	text := "l2tpctl: " + observe.Clean(err.Error()) + "\n"
-	for _, d := range details {
-		text += "  " + observe.Clean(d) + "\n"
+	lines := append(strings.Split(strings.TrimSpace(err.Error()), "\n"), details...)
+	text := "l2tpctl: " + line(lines[0])
+	for _, l := range lines[1:] {
+		text += line("  " + l)
 	}
 	if hint != "" {
-		text += "  " + observe.Clean(hint) + "\n"
+		text += line("  " + hint)
 	}
 	if _, err := io.WriteString(w, text); err != nil {
 		return exitFailed

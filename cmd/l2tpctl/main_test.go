@@ -277,6 +277,7 @@ func TestErrorsSayWhatToDoNext(t *testing.T) {
 		"error-unavailable": {api.Errorf(api.CodeUnavailable, "l2tpd is stopping"), "status"},
 		"error-internal":    {fmt.Errorf("shard 3: %w", context.Canceled), "tunnel list"},
 		"error-reload":      {broken, "reload"},
+		"error-of-lines":    {api.Errorf(api.CodeConflict, "first line\nsecond \x1b[31mline\n"), "reload"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -60,7 +60,7 @@ type Request struct {
 type Result struct {
 	APIVersion string   `json:"apiVersion"`
 	Changed    bool     `json:"changed"`          // false: it was so already
-	Message    string   `json:"message"`          // one line for the operator, without a full stop
+	Message    string   `json:"message"`          // one sentence that names the object, without a full stop
 	Details    []string `json:"details,omitzero"` // a reload: one line for each difference, in the order applied
 }
 

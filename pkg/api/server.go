@@ -268,18 +268,17 @@ func (s *Server) acting(w http.ResponseWriter, r *http.Request) {
 	}
 	action.By = who.String()
 	res, err := s.cfg.Backend.Act(ctx, action)
-	log := s.cfg.Log.With(slog.String("event", "operator"), slog.String("verb", string(req.Verb)), slog.String("ref", req.Ref), slog.String("by", who.String()))
 	if errors.Is(err, context.DeadlineExceeded) {
 		no := Errorf(CodeInternal, "the daemon did not answer within %v: it may have acted or not", s.cfg.Timeout)
 		no.Hint = "see journalctl -u l2tpd -n 50"
 		err = no
 	}
 	if err != nil {
-		log.WarnContext(ctx, "operator asked in vain", slog.Any("error", err))
+		s.cfg.Log.WarnContext(ctx, "operator asked in vain", slog.String("event", "operator"), slog.String("verb", string(req.Verb)),
+			slog.String("ref", req.Ref), slog.String("by", who.String()), slog.Any("error", err))
 		s.reply(w, nil, err)
 		return
 	}
-	log.InfoContext(ctx, "operator asked", slog.String("result", res.Message))
 	res.APIVersion = APIVersion
 	s.reply(w, res, nil)
 }

@@ -51,27 +51,26 @@ func TestTextLine(t *testing.T) {
 		want string
 	}{
 		{"message first, ids joined, event left out", func(l *slog.Logger) {
-			l.Info("tunnel up", "peer", peer, "tunnel", uint16(12), "peer_tunnel", uint16(34), "host", "lns1", "event", "tunnel-up")
+			l.Info("tunnel up", slog.Any("peer", peer), slog.Any("tunnel", uint16(12)), slog.Any("peer_tunnel", uint16(34)), slog.Any("host", "lns1"), slog.Any("event", "tunnel-up"))
 		}, "15:04:05 INFO  tunnel up  peer=192.0.2.1:1701 tunnel=12/34 host=lns1\n"},
 		{"session ids, unknown peer ids", func(l *slog.Logger) {
-			l.Warn("session closed", "tunnel", 12, "peer_tunnel", 0, "session", 5, "peer_session", 6, "cause", "")
+			l.Warn("session closed", slog.Any("tunnel", 12), slog.Any("peer_tunnel", 0), slog.Any("session", 5), slog.Any("peer_session", 6), slog.Any("cause", ""))
 		}, "15:04:05 WARN  session closed  tunnel=12 session=5/6\n"},
 		{"nothing but a message", func(l *slog.Logger) { l.Error("no socket") }, "15:04:05 ERROR no socket\n"},
 		{"values that could be misread are quoted", func(l *slog.Logger) {
-			l.Debug("x", "a", "two words", "b", `say "hi"`, "c", "k=v", "d", `back\slash`, "e", "ok")
+			l.Debug("x", slog.Any("a", "two words"), slog.Any("b", `say "hi"`), slog.Any("c", "k=v"), slog.Any("d", `back\slash`), slog.Any("e", "ok"))
 		}, `15:04:05 DEBUG x  a="two words" b="say \"hi\"" c="k=v" d="back\\slash" e=ok` + "\n"},
 		{"control characters of a peer are escaped", func(l *slog.Logger) {
-			l.Info("peer says\x1b[2J\nforged line", "host", "a\x1b]0;title\x07\r\nb", "user", "\u202eevil\u009b", "raw", "\xff\xfe")
+			l.Info("peer says\x1b[2J\nforged line", slog.Any("host", "a\x1b]0;title\x07\r\nb"), slog.Any("user", "\u202eevil\u009b"), slog.Any("raw", "\xff\xfe"))
 		}, `15:04:05 INFO  peer says\x1b[2J\nforged line  host="a\x1b]0;title\a\r\nb" user="\u202eevil\u009b" raw="\xff\xfe"` + "\n"},
 		{"printable names of any script stay", func(l *slog.Logger) {
-			l.Info("x", "user", "jürgen")
+			l.Info("x", slog.Any("user", "jürgen"))
 		}, "15:04:05 INFO  x  user=jürgen\n"},
 		{"groups, with, errors, durations, secrets", func(l *slog.Logger) {
-			l.With("call", "branch").WithGroup("radius").With("server", "a").Info("x", "rtt", 1500*time.Millisecond,
-				"error", errors.New("dial: no route"), "secret", masked{"hunter2"}, slog.Group("g", "k", 1))
+			l.With(slog.Any("call", "branch")).WithGroup("radius").With(slog.Any("server", "a")).Info("x", slog.Any("rtt", 1500*time.Millisecond), slog.Any("error", errors.New("dial: no route")), slog.Any("secret", masked{"hunter2"}), slog.Group("g", slog.Int("k", 1)))
 		}, `15:04:05 INFO  x  call=branch radius.server=a radius.rtt=1.5s radius.error="dial: no route" radius.secret=*** radius.g.k=1` + "\n"},
 		{"the later value of a key stands", func(l *slog.Logger) {
-			l.With("peer", "a", "call", "b").Info("x", "peer", "c")
+			l.With(slog.Any("peer", "a"), slog.Any("call", "b")).Info("x", slog.Any("peer", "c"))
 		}, "15:04:05 INFO  x  peer=c call=b\n"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -112,7 +111,7 @@ func TestLevelCanChangeAtRunTime(t *testing.T) {
 		log := New(Options{Writer: &b, Level: level, Format: f, journal: func(m string, _ journal.Priority, _ map[string]string) error {
 			b.WriteString(m)
 			return nil
-		}}).With("k", "v")
+		}}).With(slog.Any("k", "v"))
 		log.Debug("quiet")
 		if b.Len() != 0 {
 			t.Errorf("%v: debug passed at level info: %q", f, b.String())
@@ -128,7 +127,7 @@ func TestLevelCanChangeAtRunTime(t *testing.T) {
 func TestJSONLines(t *testing.T) {
 	t.Parallel()
 	var b bytes.Buffer
-	New(Options{Writer: &b, Format: FormatJSON}).Info("tunnel up", "tunnel", uint16(12), "peer", netip.MustParseAddrPort("[2001:db8::1]:1701"))
+	New(Options{Writer: &b, Format: FormatJSON}).Info("tunnel up", slog.Any("tunnel", uint16(12)), slog.Any("peer", netip.MustParseAddrPort("[2001:db8::1]:1701")))
 	var got map[string]any
 	if err := json.Unmarshal(b.Bytes(), &got); err != nil {
 		t.Fatalf("%q: %v", b.String(), err)
@@ -152,8 +151,7 @@ func TestJournalFields(t *testing.T) {
 		got = append(got, entry{m, p, f})
 		return nil
 	}})
-	log.With("tunnel", uint16(12), "peer_tunnel", uint16(34)).Warn("session down", "session", uint16(5), "peer_session", uint16(6),
-		"peer", "192.0.2.1:1701", "user", "bob\n", "cause", "lost carrier", "event", "session-down", "call", "branch", "radius.id", 7, "empty", "")
+	log.With(slog.Any("tunnel", uint16(12)), slog.Any("peer_tunnel", uint16(34))).Warn("session down", slog.Any("session", uint16(5)), slog.Any("peer_session", uint16(6)), slog.Any("peer", "192.0.2.1:1701"), slog.Any("user", "bob\n"), slog.Any("cause", "lost carrier"), slog.Any("event", "session-down"), slog.Any("call", "branch"), slog.Any("radius.id", 7), slog.Any("empty", ""))
 	log.Log(t.Context(), slog.LevelInfo+2, "notice")
 	want := []entry{
 		{
@@ -178,7 +176,7 @@ func TestJournalLossFallsBackToTheStream(t *testing.T) {
 	log := New(Options{Writer: &b, Format: FormatJournal, journal: func(string, journal.Priority, map[string]string) error {
 		return errors.New("gone")
 	}})
-	log.Error("tunnel down", "tunnel", 12)
+	log.Error("tunnel down", slog.Any("tunnel", 12))
 	if got, want := b.String(), "<3>tunnel down  tunnel=12\n"; got != want {
 		t.Errorf("stream got %q, want %q", got, want)
 	}

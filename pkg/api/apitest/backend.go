@@ -2,6 +2,7 @@ package apitest
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"sync"
 
@@ -124,9 +125,9 @@ func (b *Backend) Act(ctx context.Context, a api.Action) (*api.Result, error) {
 	case api.VerbSessionClose:
 		return b.closeSession(a)
 	case api.VerbCallUp:
-		return b.setCall(a, api.CallUp, "dialling")
+		return b.setCall(a, api.CallUp, "is being dialled")
 	case api.VerbCallDown:
-		return b.setCall(a, api.CallIdle, "down")
+		return b.setCall(a, api.CallIdle, "is being taken down")
 	case api.VerbReload:
 		return &api.Result{Changed: true, Message: "configuration reloaded", Details: []string{"calls.branch.peer: changed, takes effect at the next dial"}}, nil
 	}
@@ -140,7 +141,7 @@ func (b *Backend) closeTunnel(a api.Action) (*api.Result, error) {
 		return nil, api.Errorf(api.CodeNotFound, "no tunnel %d", a.Tunnel)
 	}
 	b.picture.Sessions = keep(b.picture.Sessions, func(c *api.Session) bool { return c.TunnelID != a.Tunnel })
-	return &api.Result{Changed: true, Message: "closing"}, nil
+	return &api.Result{Changed: true, Message: fmt.Sprintf("tunnel %d is being closed", a.Tunnel)}, nil
 }
 
 func (b *Backend) closeSession(a api.Action) (*api.Result, error) {
@@ -149,7 +150,7 @@ func (b *Backend) closeSession(a api.Action) (*api.Result, error) {
 	if len(b.picture.Sessions) == n {
 		return nil, api.Errorf(api.CodeNotFound, "no session %d/%d", a.Tunnel, a.Session)
 	}
-	return &api.Result{Changed: true, Message: "closing"}, nil
+	return &api.Result{Changed: true, Message: fmt.Sprintf("session %d/%d is being closed", a.Tunnel, a.Session)}, nil
 }
 
 func (b *Backend) setCall(a api.Action, to api.CallState, message string) (*api.Result, error) {
@@ -166,9 +167,9 @@ func (b *Backend) setCall(a api.Action, to api.CallState, message string) (*api.
 		changed := c.State != to
 		c.State = to
 		if !changed {
-			message = "already " + string(to)
+			message = "is " + string(to) + " already"
 		}
-		return &api.Result{Changed: changed, Message: message}, nil
+		return &api.Result{Changed: changed, Message: "call " + c.Name + " " + message}, nil
 	}
 	return nil, api.Errorf(api.CodeNotFound, "no call %q", a.Call)
 }
