@@ -190,6 +190,7 @@ type Call struct {
 	numbering Sequencing
 
 	link     *ppp.Link
+	reached  Stage // of PPP: LCP, user authentication, address
 	linkOut  ppp.Output
 	early    [][]byte
 	user     string
@@ -277,7 +278,7 @@ func (c *Call) startLink(now Time, out *Output) {
 	if c.link != nil || !c.sessionUp || !c.createdOK {
 		return
 	}
-	c.state = stateLink
+	c.state, c.reached = stateLink, StageLCP
 	c.link = ppp.Open(c.p.PPP, now, &c.linkOut)
 	c.collect(now, out)
 	early := c.early
@@ -345,8 +346,8 @@ func (c *Call) Close(now Time, cause, text string, out *Output) {
 // Lost tells the call that its session is gone: CDN, StopCCN or tunnel time-out. down explains it.
 func (c *Call) Lost(down EvDown, out *Output) {
 	c.control = false
-	if c.wasUp {
-		down.Stage = StageUp
+	if c.wasUp || c.link != nil {
+		down.Stage = c.stage() // how far PPP had got says more than that the session went
 	}
 	c.end(down, wire.Result{}, disconnect{}, out)
 }
@@ -365,15 +366,7 @@ func (c *Call) stage() Stage {
 	case c.link == nil:
 		return StageSession
 	}
-	switch c.link.View().Phase {
-	case ppp.PhaseDead, ppp.PhaseEstablish, ppp.PhaseTerminate:
-		return StageLCP
-	case ppp.PhaseAuthenticate:
-		return StageUserAuth
-	case ppp.PhaseNetwork:
-		return StageAddress
-	}
-	return StageLCP
+	return c.reached
 }
 
 // end is the one way down: CDN while the tunnel knows the session, then everything back.

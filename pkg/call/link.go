@@ -26,10 +26,14 @@ func (c *Call) collect(now Time, out *Output) {
 func (c *Call) linkEvent(now Time, ev ppp.Event, out *Output) {
 	switch ev := ev.(type) {
 	case ppp.EvLinkUp:
-		c.mru = ev.PeerMRU
+		c.mru, c.reached = ev.PeerMRU, StageUserAuth
+		if ev.Auth == ppp.AuthNone && ev.Answer == ppp.AuthNone {
+			c.reached = StageAddress
+		}
 	case ppp.EvAuthRequest:
 		out.Ops = append(out.Ops, OpAuthorize{Request: ev})
 	case ppp.EvAuthenticated:
+		c.reached = StageAddress
 		c.wantUnit(out)
 	case ppp.EvAddressWanted:
 		c.answerAddress(now, ev, out)
@@ -46,6 +50,11 @@ func (c *Call) linkEvent(now Time, ev ppp.Event, out *Output) {
 			out.Ops = append(out.Ops, OpNetwork{Network: c.network()})
 		}
 	case ppp.EvIdleCheck:
+		if c.attach != stepDone { // nothing could have moved yet
+			c.link.Do(now, ppp.CmdIdle{}, &c.linkOut)
+			c.collect(now, out)
+			return
+		}
 		out.Ops = append(out.Ops, OpIdle{})
 	case ppp.EvLinkDown:
 		c.linkDown(ev, out)

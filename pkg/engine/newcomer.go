@@ -221,27 +221,29 @@ func (s *shard) evict() {
 	}
 }
 
-// shareable decides about a second tunnel from the address and port of a live one. The kernel's L2TP core of 6.11 and later
-// serves both. An older one mixes their data up: there the live tunnel is asked for a sign of life first. If it gives one, the
+// shareable decides about a second tunnel from the address and port of another. The kernel's L2TP core of 6.11 and later serves
+// both. An older one mixes their data up: there the other tunnel is asked for a sign of life first. If it gives one, the
 // second is refused; if the SCCRQ is repeated before it does, the peer has been restarted, and the new tunnel takes its place.
 func (s *shard) shareable(p packet, key sourceKey) bool {
 	k := s.e.cfg.Kernel
 	newCore := k == nil || k.Features().NewCore
 	for _, t := range s.tunnels {
-		if t.remote != p.remote || t.local.Addr() != p.local.Addr() || !t.up || t.down {
+		if t.remote != p.remote || t.local.Addr() != p.local.Addr() || t.down || t.ctl.State() == control.TunnelWaitCtlReply {
 			continue
 		}
 		asked := t.probing
 		if !asked {
 			t.probing, t.probeFrom = true, s.now()
-			t.do(control.CmdProbe{})
+			if t.up {
+				t.do(control.CmdProbe{})
+			}
 		}
 		if newCore {
 			continue // a restarted peer's old tunnel dies by its unanswered HELLO
 		}
 		switch {
 		case t.ctl.View().LastHeard > t.probeFrom:
-			t.probing = false
+			t.probing = !t.up
 			s.refuse(p, key.peer, noResources, "this kernel cannot serve a second tunnel from the same address and port"+
 				" (Linux 6.11 or later can)")
 			return false

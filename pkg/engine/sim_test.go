@@ -3,7 +3,6 @@ package engine
 import (
 	"context"
 	"crypto/rand"
-	"io"
 	"log/slog"
 	"maps"
 	"net/netip"
@@ -273,5 +272,3 @@ func pair(host, peer string, prec policy.Precedence, auto bool) *policy.Policy {
 		Templates: map[string]*policy.Template{"lan": {Name: "lan", IPv4: true, Echo: 10 * time.Second}},
 	}
 }
-
-var _ io.Writer = (*logBuffer)(nil)

@@ -201,8 +201,10 @@ func (s *session) view(c control.SessionView, stats bool) api.Session {
 			d := dataTraffic(dataOf(st))
 			v.Data = &d
 		}
-		if idle, err := s.data.Idle(); err == nil {
-			v.IdleSeconds = int64(idle.Seconds())
+		if v.Interface != "" && !s.releasing {
+			if idle, err := s.data.Idle(); err == nil {
+				v.IdleSeconds = int64(idle.Seconds())
+			}
 		}
 	}
 	return v
