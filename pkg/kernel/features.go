@@ -50,8 +50,7 @@ func parseRelease(name, build, signature string) (release, bool) {
 	return r, true
 }
 
-// featuresOf says what a version can do. Backports that a distribution made under an old number are not seen here;
-// Session.Attach learns about the one that matters.
+// featuresOf says what a version can do. Backports that a distribution made under an old number are not seen here.
 func featuresOf(name, build, signature string) Features {
 	f := Features{Release: name}
 	r, ok := parseRelease(name, build, signature)

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"testing"
 	"time"
+	"unsafe"
 
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
@@ -277,7 +278,15 @@ func TestDeadDescriptorIsToldOnce(t *testing.T) {
 	}
 }
 
-func TestKernelCloseClosesWhatIsLeft(t *testing.T) {
+// Tens of thousands of sessions are meant to fit: no goroutine and no buffer each.
+func TestSessionIsSmall(t *testing.T) {
+	t.Parallel()
+	if size := unsafe.Sizeof(Session{}); size > 320 {
+		t.Errorf("a session takes %d octets", size)
+	}
+}
+
+func TestShutKernelClosesWhatIsLeft(t *testing.T) {
 	t.Parallel()
 	k := rig(t)
 	var left []*Session

@@ -7,7 +7,6 @@ import (
 	"os"
 	"strings"
 	"sync"
-	"sync/atomic"
 
 	"golang.org/x/sys/unix"
 )
@@ -29,17 +28,16 @@ type Kernel struct {
 	loop     *loop
 	features Features
 	sleeping chan struct{} // one slot for each call that may sleep now
+	buffers  sync.Pool     // of *[maxFrame]byte
 
-	// reinjects starts as Features.Reinjects and turns true when a bind is seen to wait as only such kernels do.
-	reinjects atomic.Bool
-	closing   sync.Once
-	closed    error
+	closing sync.Once
+	closed  error
 }
 
 // Open checks that the machine can carry L2TP sessions, loading modules where that is allowed, and starts to serve.
 // What is missing is an *UnavailableError.
 func Open(cfg Config) (*Kernel, error) {
-	k := &Kernel{log: cfg.Logger}
+	k := &Kernel{log: cfg.Logger, buffers: sync.Pool{New: func() any { return new([maxFrame]byte) }}}
 	if k.log == nil {
 		k.log = slog.New(slog.DiscardHandler)
 	}
@@ -65,7 +63,6 @@ func Open(cfg Config) (*Kernel, error) {
 		return nil, errors.Join(err, k.links.close(), k.l2tp.close())
 	}
 	k.features = probeFeatures()
-	k.reinjects.Store(k.features.Reinjects)
 	return k, nil
 }
 

@@ -19,9 +19,9 @@ func (s *Session) ready(from source, events uint32, buf []byte) {
 	}
 	if from == sourceUnit && channel >= 0 {
 		// Authentication ends on the channel before network protocols begin on the unit: keep that order.
-		s.read(sourceChannel, channel, buf, readBurst)
+		_ = s.read(sourceChannel, channel, buf, readBurst, s.sink)
 	}
-	err := s.read(from, fd, buf, readBurst)
+	err := s.read(from, fd, buf, readBurst, s.sink)
 	if err == nil && events&(unix.EPOLLHUP|unix.EPOLLERR) != 0 {
 		err = os.ErrNotExist
 	}
@@ -36,6 +36,9 @@ func (s *Session) descriptor(from source) int {
 	switch from {
 	case sourceWake:
 	case sourcePPPoX:
+		if s.bound {
+			return -1
+		}
 		return s.pppox
 	case sourceChannel:
 		return s.channel
@@ -45,14 +48,14 @@ func (s *Session) descriptor(from source) int {
 	return -1
 }
 
-// read gives up to burst frames to the sink, on the loop's goroutine. An error means that the descriptor is of no more
+// read takes up to burst frames. An error means that the descriptor is of no more
 // use: os.ErrNotExist when its channel or unit is gone.
-func (s *Session) read(from source, fd int, buf []byte, burst int) error {
+func (s *Session) read(from source, fd int, buf []byte, burst int, take func([]byte)) error {
 	for range burst {
 		n, err := unix.Read(fd, buf)
 		switch {
 		case err == nil && n >= 2:
-			s.sink(buf[:n])
+			take(buf[:n])
 		case err == nil && n == 0 && from != sourcePPPoX:
 			return os.ErrNotExist // end of file
 		case err == nil, errors.Is(err, unix.EINTR):

@@ -1,6 +1,7 @@
 package kernel
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -16,9 +17,6 @@ const (
 	protocolLCP   = 0xc021
 	firstLinkCtrl = 0xc000 // from here on: LCP and authentication, the channel's business
 )
-
-// bindWait is what a bind takes at least where it waits for an RCU grace period.
-const bindWait = 5 * time.Millisecond
 
 // errAttached says that a session has its interface already.
 var errAttached = fmt.Errorf("an interface is attached: %w", os.ErrExist)
@@ -41,6 +39,7 @@ type Session struct {
 	// mu is held only over calls that do not sleep. The descriptors are -1 when absent; their writers hold op as well.
 	mu                   sync.Mutex
 	pppox, channel, unit int
+	bound                bool // the socket gives no more frames
 	last                 Stats
 	attached             time.Time
 }
@@ -116,8 +115,8 @@ func (s *Session) send(frame []byte) error {
 	}
 }
 
-// Attach gives the session a PPP interface. The interface is down and drops IPv4 and IPv6 until Pass. No frame is lost or
-// reordered on the way. After an error the session works as before, and Attach may be tried again, for example with
+// Attach gives the session a PPP interface. The interface is down and drops IPv4 and IPv6 until Pass. Frames that
+// come meanwhile reach the sink, in order but for the microseconds in which the kernel changes over. After an error the session works as before, and Attach may be tried again, for example with
 // another name when the wanted one was taken (os.ErrExist).
 func (s *Session) Attach(spec UnitSpec) (Unit, error) {
 	u, err := s.attach(spec)
@@ -153,7 +152,7 @@ func (s *Session) openChannel() error {
 	}
 	index, err := s.bind()
 	if err != nil {
-		return errors.Join(err, s.k.loop.watch(s.serial, sourcePPPoX, s.pppox))
+		return err
 	}
 	fd, err := attachChannel(index)
 	if err != nil {
@@ -167,30 +166,29 @@ func (s *Session) openChannel() error {
 	return nil
 }
 
-// bind empties the socket into the sink and hands it to the PPP driver. Kernels that do not re-inject strand what comes in
-// between, so there both happen in one go on the loop: a bind does not sleep on them. Where it does sleep it tells that the
-// kernel waits for readers in order to re-inject, whatever its version.
+// bind hands the socket to the PPP driver. What the socket has queued is read right before, with nothing in between, and
+// given to the sink afterwards: a frame that comes in between is re-injected by the driver behind those of the next 15 ms,
+// or stranded where Features.Reinjects is false.
 func (s *Session) bind() (int32, error) {
-	var (
-		index int32
-		err   error
-	)
-	reinjects := s.k.reinjects.Load()
-	s.k.loop.call(func() {
-		s.k.loop.forget(s.pppox)
-		s.read(sourcePPPoX, s.pppox, s.k.loop.buf, drainBurst)
-		if reinjects {
-			return
+	loop := s.k.loop
+	loop.call(func() {
+		loop.forget(s.pppox)
+		s.setBound(true)
+	})
+	buf := s.k.buffers.Get().(*[maxFrame]byte)
+	defer s.k.buffers.Put(buf)
+	var queued [][]byte
+	_ = s.read(sourcePPPoX, s.pppox, buf[:], drainBurst, func(f []byte) { queued = append(queued, bytes.Clone(f)) })
+	index, err := channelOf(s.pppox)
+	loop.call(func() {
+		for _, f := range queued {
+			s.sink(f)
 		}
-		began := time.Now()
-		index, err = channelOf(s.pppox)
-		if time.Since(began) >= bindWait {
-			s.k.reinjects.Store(true)
+		if err != nil {
+			s.setBound(false)
+			err = errors.Join(err, loop.watch(s.serial, sourcePPPoX, s.pppox))
 		}
 	})
-	if reinjects {
-		index, err = channelOf(s.pppox)
-	}
 	return index, err
 }
 
@@ -204,7 +202,7 @@ func (s *Session) openUnit(spec UnitSpec) (Unit, error) {
 	u, err := s.configureUnit(fd, spec)
 	if err == nil {
 		s.k.loop.call(func() {
-			s.read(sourceChannel, s.channel, s.k.loop.buf, drainBurst)
+			_ = s.read(sourceChannel, s.channel, s.k.loop.buf, drainBurst, s.sink)
 			s.setUnit(fd)
 			if err = s.k.loop.watch(s.serial, sourceUnit, fd); err != nil {
 				s.setUnit(-1)
@@ -238,6 +236,12 @@ func (s *Session) configureUnit(fd int, spec UnitSpec) (Unit, error) {
 		}
 	}
 	return u, connectUnit(s.channel, number)
+}
+
+func (s *Session) setBound(bound bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.bound = bound
 }
 
 func (s *Session) setChannel(fd int) {
