@@ -57,7 +57,10 @@ func (n *addressBook) change(l link, a address, add bool) error {
 	m := nl.NewIfAddrmsg(family(a.local))
 	m.Index = uint32(l.index)
 	m.Prefixlen = uint8(a.bits)
-	if a.local.IsLinkLocalUnicast() {
+	switch {
+	case a.inHost:
+		m.Scope = unix.RT_SCOPE_HOST
+	case a.local.IsLinkLocalUnicast():
 		m.Scope = unix.RT_SCOPE_LINK
 	}
 	peer := a.peer

@@ -28,7 +28,7 @@ const (
 
 // demandAddress is given to the waiting device, whose IPv4 address must be something for reverse path filters to accept what
 // is put back: the dummy address of RFC 7600, with host scope, so that the kernel never chooses it as a source.
-var demandAddress = address{local: netip.AddrFrom4([4]byte{192, 0, 0, 8}), bits: 32, ours: true}
+var demandAddress = address{local: netip.AddrFrom4([4]byte{192, 0, 0, 8}), bits: 32, ours: true, inHost: true}
 
 // Demand waits for the first packet to networks whose call is down (S157). It holds their routes on a TUN device, with a
 // metric worse than the call's own, so that the call takes over by adding its routes and gives back by removing them. It is

@@ -16,6 +16,7 @@ type address struct {
 	bits    int
 	noRoute bool // the kernel adds no route for the prefix or the peer
 	ours    bool // carries our protocol id
+	inHost  bool // of host scope: never chosen as a source
 }
 
 func (a address) String() string {
