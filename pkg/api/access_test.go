@@ -44,21 +44,25 @@ func TestWhoMayReadAndWhoMayAct(t *testing.T) {
 func TestRefusalsSayWhatToDo(t *testing.T) {
 	t.Parallel()
 	for _, tc := range []struct {
-		name             string
+		name, configured string
 		group            int
 		who              credentials
 		err              error
 		read, act        ErrorCode
 		readHas, actHint string
 	}{
-		{name: "member", group: 900, who: credentials{uid: 1000, gid: 900}, act: CodeForbidden, actHint: "sudo l2tpctl"},
+		{name: "member", configured: "l2tpd", group: 900, who: credentials{uid: 1000, gid: 900}, act: CodeForbidden, actHint: "sudo l2tpctl"},
 		{
-			name: "stranger", group: 900, who: credentials{uid: 1000, gid: 100}, read: CodeForbidden, act: CodeForbidden,
+			name: "stranger", configured: "l2tpd", group: 900, who: credentials{uid: 1000, gid: 100}, read: CodeForbidden, act: CodeForbidden,
 			readHas: "usermod -aG l2tpd", actHint: "usermod -aG l2tpd",
 		},
 		{
-			name: "stranger, no group", group: -1, who: credentials{uid: 1000, gid: 100}, read: CodeForbidden, act: CodeForbidden,
+			name: "stranger, no such group", configured: "l2tpd", group: -1, who: credentials{uid: 1000, gid: 100}, read: CodeForbidden, act: CodeForbidden,
 			readHas: "there is no group l2tpd", actHint: "as root",
+		},
+		{
+			name: "stranger, no group configured", group: -1, who: credentials{uid: 1000, gid: 100}, read: CodeForbidden, act: CodeForbidden,
+			readHas: "api.group", actHint: "as root",
 		},
 		{name: "kernel does not say", group: 900, err: errors.New("no credentials"), read: CodeInternal, act: CodeInternal},
 		{name: "root", group: 900},
@@ -66,7 +70,7 @@ func TestRefusalsSayWhatToDo(t *testing.T) {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
 			s, err := Listen(ServerConfig{
-				Path: filepath.Join(t.TempDir(), "sock"), Backend: still{},
+				Path: filepath.Join(t.TempDir(), "sock"), Backend: still{}, Group: tc.configured,
 				peer: func(*net.UnixConn) (credentials, error) { return tc.who, tc.err },
 			})
 			if err != nil {

@@ -20,9 +20,6 @@ import (
 // DefaultSocket is where the daemon listens and l2tpctl looks.
 const DefaultSocket = "/run/l2tpd/l2tpd.sock"
 
-// DefaultGroup is the group whose members may read.
-const DefaultGroup = "l2tpd"
-
 // maxConns bounds the connections that are open at once. More wait in the kernel's queue.
 const maxConns = 64
 
@@ -93,7 +90,7 @@ func removeStale(path string) error {
 	return nil
 }
 
-// listenUnix makes the socket and gives it to the group. It returns the group's id, or -1 where the group does not exist: then only
+// listenUnix makes the socket and gives it to the group. It returns the group's id, or -1 where there is none: then only
 // the owner can open the socket.
 func listenUnix(path, group string, log *slog.Logger) (*net.UnixListener, int, error) {
 	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
@@ -101,7 +98,7 @@ func listenUnix(path, group string, log *slog.Logger) (*net.UnixListener, int, e
 		return nil, -1, fmt.Errorf("api socket: %w", err)
 	}
 	mode, gid := os.FileMode(0o600), -1
-	if g, err := user.LookupGroup(group); err == nil {
+	if g, err := user.LookupGroup(group); group != "" && err == nil {
 		if n, err := strconv.Atoi(g.Gid); err == nil {
 			gid = n
 		}

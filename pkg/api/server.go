@@ -17,7 +17,7 @@ import (
 type ServerConfig struct {
 	Backend Backend
 	Path    string        // of the socket; empty: DefaultSocket
-	Group   string        // whose members may read; empty: DefaultGroup
+	Group   string        // whose members may read; empty: nobody but root
 	Log     *slog.Logger  // nil: none
 	Timeout time.Duration // of one request; 0 means 30 s
 
@@ -45,7 +45,6 @@ type Server struct {
 // live one is ErrRunning. Until Serve is called, clients wait.
 func Listen(cfg ServerConfig) (*Server, error) {
 	cfg.Path = cmp.Or(cfg.Path, DefaultSocket)
-	cfg.Group = cmp.Or(cfg.Group, DefaultGroup)
 	cfg.Timeout = cmp.Or(cfg.Timeout, 30*time.Second)
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
@@ -157,6 +156,8 @@ func (s *Server) permit(r *http.Request, need access) (credentials, error) {
 	case have == accessRead:
 		no.Message = fmt.Sprintf("user %d may read but not act", a.uid)
 		no.Hint = "run it as root: sudo l2tpctl ..."
+	case s.cfg.Group == "":
+		no.Hint = "run it as root: no group is configured whose members may read (api.group)"
 	case s.group < 0:
 		no.Hint = fmt.Sprintf("run it as root: there is no group %s whose members may read", s.cfg.Group)
 	default:
