@@ -67,17 +67,15 @@ func cut(s string, n int) string {
 }
 
 // PeekSCCRQ reads from the payload of a control message what its owner needs before it keeps anything: the host name, the
-// peer's tunnel id and whether there is a challenge. It reports false for anything but a readable SCCRQ that names both.
+// peer's tunnel id and whether there is a challenge; "" and 0 for what is missing or hidden, which Accept will refuse. It
+// reports false for anything but a readable SCCRQ.
 func PeekSCCRQ(payload []byte) (hostName string, peer TunnelID, challenge, ok bool) {
 	m, err := wire.ParseMessage(payload)
 	if err != nil || m.Type != wire.MsgSCCRQ {
 		return "", 0, false, false
 	}
-	hostName, named := m.Text(wire.AVPHostName)
-	id, assigned := m.Uint16(wire.AVPAssignedTunnelID)
-	if !named || !assigned || id == 0 {
-		return "", 0, false, false
-	}
+	hostName, _ = m.Text(wire.AVPHostName)
+	id, _ := m.Uint16(wire.AVPAssignedTunnelID)
 	return hostName, TunnelID(id), m.Has(wire.AVPChallenge), true
 }
 

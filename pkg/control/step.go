@@ -138,6 +138,10 @@ func (st *step) malformed(id SessionID, m wire.Message, err error) {
 		st.tunnelMessage(m)
 	case m.Type.Session() && !clears:
 		st.malformedSession(id, m, result)
+	case ok && p.Vendor == 0 && p.Type == wire.AVPChallengeResponse && t.challenge != nil:
+		// A response of the wrong length is a wrong response (P128).
+		st.learnID(m)
+		st.close(CauseAuth, wire.Result{Code: wire.StopNotAuthorised, Text: "wrong challenge response"})
 	default:
 		st.learnID(m)
 		st.close(CauseProtocol, result)

@@ -138,6 +138,8 @@ func TestResultCodes(t *testing.T) {
 		{"P124 wrong response", "config secret=x ; open ; rx SCCRP response=bad", wire.Result{Code: wire.StopNotAuthorised, HasError: true}},
 		{"P69 wrong response", "config secret=x ; rx SCCRQ ; rx SCCCN response=bad", wire.Result{Code: wire.StopNotAuthorised, HasError: true}},
 		{"P69 no response", "config secret=x ; rx SCCRQ ; rx SCCCN", wire.Result{Code: wire.StopNotAuthorised, HasError: true}},
+		{"P128 short response", "config secret=x ; rx SCCRQ ; rx SCCCN response=0102", wire.Result{Code: wire.StopNotAuthorised, HasError: true}},
+		{"P128 long response", "config secret=x ; open ; rx SCCRP response=" + strings.Repeat("00", 17), wire.Result{Code: wire.StopNotAuthorised, HasError: true}},
 		{"P67 SCCCN", "open ; rx SCCCN", wire.Result{Code: wire.StopFSM, HasError: true}},
 		{"P57 shutdown", "open ; rx SCCRP ; close code=6", wire.Result{Code: wire.StopShutdown}},
 		{"P112 idle", "config idle=60s ; rx SCCRQ ; rx SCCCN ; wait 61s", wire.Result{Code: wire.StopGeneral, HasError: true}},
