@@ -88,7 +88,7 @@ func (c *l2tpClient) createTunnel(s TunnelSpec) error {
 	if getErr != nil || info.PeerID != s.PeerID || !connects(s.FD, info) {
 		return err
 	}
-	c.log.Warn("kernel tunnel adopted", "tunnel", s.ID, "reported", err)
+	c.log.Warn("kernel tunnel adopted", slog.Int("tunnel", int(s.ID)), slog.Any("error", err))
 	return nil
 }
 

@@ -37,18 +37,18 @@ func (e *errnoError) Unwrap() error        { return e.errno }
 // edge translates what a system call or a netlink request returned into what this package promises. The kernel's own
 // words, if it sent any, are kept.
 func edge(err error) error {
+	if err == nil {
+		return nil
+	}
 	var errno syscall.Errno
 	if !errors.As(err, &errno) {
 		return err
 	}
 	var said error = errno
-	switch errno {
-	case unix.ENODEV, unix.ENXIO:
-		said = &errnoError{errno, os.ErrNotExist}
-	case unix.EALREADY:
-		said = &errnoError{errno, os.ErrExist}
-	case unix.EBADF:
-		said = &errnoError{errno, os.ErrClosed}
+	if kind, ok := map[syscall.Errno]error{
+		unix.ENODEV: os.ErrNotExist, unix.ENXIO: os.ErrNotExist, unix.EALREADY: os.ErrExist, unix.EBADF: os.ErrClosed,
+	}[errno]; ok {
+		said = &errnoError{errno, kind}
 	}
 	var op *netlink.OpError
 	if errors.As(err, &op) && op.Message != "" {

@@ -192,7 +192,7 @@ func (l *loop) run() {
 		n, err := unix.EpollWait(l.epoll, events, -1)
 		if err != nil && !errors.Is(err, unix.EINTR) {
 			// Only a closed descriptor or a bad pointer can do this: a defect, said loudly instead of spinning.
-			l.log.Error("wait for frames", "error", err)
+			l.log.Error("wait for frames", slog.Any("error", err))
 			return
 		}
 		for _, ev := range events[:max(n, 0)] {

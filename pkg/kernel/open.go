@@ -175,8 +175,9 @@ func checkPPP() error {
 		return &UnavailableError{devPPP + " has no driver", "modprobe ppp_generic; if there is no such module install " +
 			"linux-modules-extra (Ubuntu) or kernel-modules-extra (Fedora, RHEL)", err}
 	case errors.Is(err, unix.EACCES), errors.Is(err, unix.EPERM):
-		return &UnavailableError{"no access to " + devPPP,
-			"run as root; in systemd: DeviceAllow=/dev/ppp rw; in a container: --device /dev/ppp", err}
+		return &UnavailableError{
+			"no access to " + devPPP, "run as root; in systemd: DeviceAllow=/dev/ppp rw; in a container: --device /dev/ppp", err,
+		}
 	}
 	return fmt.Errorf("open %s: %w", devPPP, err)
 }

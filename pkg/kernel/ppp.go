@@ -3,7 +3,6 @@ package kernel
 import (
 	"errors"
 	"fmt"
-	"syscall"
 	"time"
 	"unsafe"
 
@@ -37,13 +36,12 @@ func openPPP() (int, error) {
 func ioctl(fd int, request uint, arg unsafe.Pointer) error {
 	for {
 		_, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(fd), uintptr(request), uintptr(arg))
-		switch errno {
-		case 0:
+		if errno == 0 {
 			return nil
-		case syscall.EINTR:
-			continue
 		}
-		return edge(errno)
+		if errno != unix.EINTR {
+			return edge(errno)
+		}
 	}
 }
 

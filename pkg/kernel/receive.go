@@ -3,6 +3,7 @@ package kernel
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 
 	"golang.org/x/sys/unix"
@@ -63,7 +64,8 @@ func (s *Session) read(from source, fd int, buf []byte, burst int, take func([]b
 		case errors.Is(err, unix.EAGAIN):
 			return nil
 		case errors.Is(err, unix.EOVERFLOW):
-			s.k.log.Warn("frame too long", "tunnel", s.tunnel, "session", s.id, "octets", maxFrame)
+			s.k.log.Warn("frame too long",
+				slog.Int("tunnel", int(s.tunnel)), slog.Int("session", int(s.id)), slog.Int("octets", maxFrame))
 		default:
 			return edge(err)
 		}

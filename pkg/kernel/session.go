@@ -25,7 +25,7 @@ var errAttached = fmt.Errorf("an interface is attached: %w", os.ErrExist)
 var errDetached = fmt.Errorf("no interface is attached: %w", os.ErrNotExist)
 
 // Session is one L2TP session with its PPPoX socket and, once attached, its PPP channel and interface. Safe for concurrent
-// use. Close, Attach, Pass and Idle may sleep; Close and Attach must not be called from the sink.
+// use. Close, Attach and Pass may sleep; Close and Attach must not be called from the sink.
 type Session struct {
 	k                *Kernel
 	sink             func([]byte)
@@ -34,7 +34,7 @@ type Session struct {
 	tunnel, id       uint16
 	toldDead, closed bool // toldDead: the loop's; closed: mu
 
-	op sync.Mutex // held by Attach, Pass, Idle, Close: the descriptors stay open while it is held
+	op sync.Mutex // held by Attach, Pass, Idle, Close: the descriptors stay as they are while it is held
 
 	// mu is held only over calls that do not sleep. The descriptors are -1 when absent; their writers hold op as well.
 	mu                   sync.Mutex
@@ -301,7 +301,7 @@ func (s *Session) SetSequencing(q Sequencing) error {
 func (s *Session) Stats() (Stats, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.closed {
+	if s.pppox < 0 {
 		return s.last, nil
 	}
 	return s.readStats()
@@ -318,26 +318,34 @@ func (s *Session) readStats() (Stats, error) {
 }
 
 // Idle is the time, in whole seconds, since the interface last carried a packet in either direction, and never more than
-// the time since Attach. It needs Attach.
+// the time since Attach. It needs Attach. It does not wait for other calls: a session on which Pass is at work counts as
+// busy, one whose Close has begun as closed. The PPP driver has one mutex for all interfaces of the machine, though, which
+// is held for some milliseconds while one is created.
 func (s *Session) Idle() (time.Duration, error) {
-	s.op.Lock()
-	defer s.op.Unlock()
-	var (
-		idle time.Duration
-		err  error
-	)
-	switch {
-	case s.pppox < 0:
-		err = os.ErrClosed
-	case s.unit < 0:
-		err = errDetached
-	default:
-		idle, err = idleOf(s.unit, time.Since(s.attached))
-	}
+	idle, err := s.idle()
 	if err != nil {
 		return 0, fmt.Errorf("idle time of session %d/%d: %w", s.tunnel, s.id, err)
 	}
 	return idle, nil
+}
+
+func (s *Session) idle() (time.Duration, error) {
+	alone := s.op.TryLock()
+	if alone {
+		defer s.op.Unlock()
+	}
+	s.mu.Lock()
+	closed, unit, age := s.closed, s.unit, time.Since(s.attached)
+	s.mu.Unlock()
+	switch {
+	case closed:
+		return 0, os.ErrClosed
+	case unit < 0:
+		return 0, errDetached
+	case !alone:
+		return 0, nil
+	}
+	return idleOf(unit, age)
 }
 
 // Close ends the session: the counters are read, then the PPPoX socket, which is the session, and the interface are closed.
@@ -348,13 +356,16 @@ func (s *Session) Close() error {
 	if s.pppox < 0 {
 		return nil
 	}
+	s.mu.Lock()
+	s.closed = true
+	s.mu.Unlock()
 	defer s.k.sleep()()
 	s.k.loop.remove(s)
 	s.mu.Lock()
-	// A session that was deleted under us has none: what was read last stands.
+	// As late as possible. A session that was deleted under us has none: what was read last stands.
 	_, _ = s.readStats()
 	pppox, channel, unit := s.pppox, s.channel, s.unit
-	s.closed, s.pppox, s.channel, s.unit = true, -1, -1, -1
+	s.pppox, s.channel, s.unit = -1, -1, -1
 	s.mu.Unlock()
 	var errs []error
 	for _, fd := range []int{pppox, channel, unit} {

@@ -330,7 +330,7 @@ func TestKernelAttachReadsTheSocketFirst(t *testing.T) {
 	})
 	mustSend(t, a, frame(lcp, 0))
 	<-held
-	for i := range byte(20) {
+	for i := range byte(60) { // more than a channel queues
 		mustSend(t, a, frame(ipcp, i+1))
 	}
 	attached := make(chan error)
@@ -342,9 +342,9 @@ func TestKernelAttachReadsTheSocketFirst(t *testing.T) {
 	if err := <-attached; err != nil {
 		t.Fatal(err)
 	}
-	mustSend(t, a, frame(ipcp, 21))
+	mustSend(t, a, frame(ipcp, 61))
 	atB.want(t, text(lcp, 0))
-	for i := range byte(21) {
+	for i := range byte(61) {
 		atB.want(t, text(ipcp, i+1))
 	}
 }
