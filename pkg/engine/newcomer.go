@@ -115,6 +115,7 @@ func (s *shard) sccrq(p packet, payload []byte, host string, key sourceKey) {
 		return
 	}
 	t.accept, t.secret, t.source = resp.Accept, !resp.Secret.Empty(), key
+	t.tie = m.Has(wire.AVPTieBreaker)
 	s.bySource[key] = t
 	t.half = true
 	s.nHalf++

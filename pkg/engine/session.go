@@ -279,7 +279,7 @@ func (s *session) event(ev call.Event) {
 	case call.EvUp:
 		s.upSince = s.t.s.e.cfg.WallClock()
 		s.log().Info("call up", slog.String("event", "call-up"), slog.String("interface", ev.Interface),
-			slog.String("user", ev.User), slog.Any("local", ev.Local), slog.Any("remote", ev.Peer))
+			slog.String("user", ev.User), slog.String("local", address(ev.Local)), slog.String("remote", address(ev.Peer)))
 		if s.dialer != nil {
 			s.dialer.cameUp(s)
 		}
@@ -294,6 +294,14 @@ func (s *session) event(ev call.Event) {
 		s.t.s.strange(slog.LevelInfo, "ppp", s.t.remote.Addr(), ev.Text,
 			slog.Int("tunnel", int(s.t.id)), slog.Int("session", int(s.id)))
 	}
+}
+
+// address is a in the log; nothing where there is none, as on an unnumbered link.
+func address(a netip.Addr) string {
+	if !a.IsValid() {
+		return ""
+	}
+	return a.String()
 }
 
 // logDown explains the end in one line: the stage, the cause, the other side's words.

@@ -214,6 +214,7 @@ func (t *tunnel) isUp(ev control.EvTunnelUp) {
 	t.up, t.peer, t.established = true, ev.Peer, t.s.e.cfg.WallClock()
 	t.admit(false)
 	t.leaveHalfOpen()
+	t.winTie()
 	t.s.e.counts.tunnelsUp.Add(1)
 	t.s.e.log.Info("tunnel up", t.attrs(slog.String("event", "tunnel-up"), slog.String("host", ev.Peer.HostName),
 		slog.String("vendor", ev.Peer.VendorName), slog.Bool("authenticated", t.secret))...)
@@ -228,6 +229,20 @@ func (t *tunnel) isUp(ev control.EvTunnelUp) {
 		}
 		return func() { t.pathMade(conn, mtu, err) }
 	})
+}
+
+// winTie forgets the peer's half-open tunnel that our own has won against: its SCCRQ came before ours left, so that only the
+// peer could compare the two (RFC 2661, 4.4.3).
+func (t *tunnel) winTie() {
+	if !t.initiator || t.key.Own != "" {
+		return
+	}
+	for _, x := range t.s.tunnels {
+		if x.half && x.tie && x.remote == t.remote {
+			x.tieLost = true
+			x.do(control.CmdForget{})
+		}
+	}
 }
 
 // makePath may sleep: it runs in the executor.
@@ -283,7 +298,7 @@ func (t *tunnel) isDown(ev control.EvTunnelDown) {
 	if ev.Cause == control.CauseAuth {
 		t.s.e.counts.authFailures.Add(1)
 	}
-	if msg == "" {
+	if t.tieLost {
 		return
 	}
 	attrs := []slog.Attr{
@@ -309,7 +324,11 @@ func (t *tunnel) explain(ev control.EvTunnelDown) (level slog.Level, msg, text s
 	case control.CauseLocal, control.CauseIdle:
 		return slog.LevelInfo, msg, ev.Result.StopString()
 	case control.CausePeer:
-		return slog.LevelWarn, msg, "the peer says: " + ev.Result.StopString()
+		level = slog.LevelWarn
+		if t.up && (ev.Result.Code == wire.StopShutdown || ev.Result.Code == wire.StopGeneral) {
+			level = slog.LevelInfo
+		}
+		return level, msg, "the peer says: " + ev.Result.StopString()
 	case control.CauseTimeout:
 		return slog.LevelWarn, msg, t.silence()
 	case control.CauseAuth:

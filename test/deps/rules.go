@@ -190,7 +190,8 @@ func checkLength(s source) (wrong []string) {
 	return wrong
 }
 
-// checkMethods finds types with too many methods, over all of a tree's files.
+// checkMethods finds types with too many exported methods, over all of a tree's files: what others must know of a type. How a
+// machine is cut into functions of its own is bounded by the length of files and functions.
 func checkMethods(all []source) (wrong []string) {
 	count, where := map[string]int{}, map[string]string{}
 	for _, s := range all {
@@ -199,7 +200,7 @@ func checkMethods(all []source) (wrong []string) {
 		}
 		for _, d := range s.file.Decls {
 			f, ok := d.(*ast.FuncDecl)
-			if !ok || f.Recv == nil {
+			if !ok || f.Recv == nil || !f.Name.IsExported() {
 				continue
 			}
 			t := s.dir + " " + s.file.Name.Name + "." + receiver(f.Recv.List[0].Type)
@@ -209,7 +210,7 @@ func checkMethods(all []source) (wrong []string) {
 		}
 	}
 	for _, t := range slices.Sorted(maps.Keys(where)) {
-		wrong = append(wrong, fmt.Sprintf("%s: %s has %d methods, more than %d", where[t], t, count[t], maxMethods))
+		wrong = append(wrong, fmt.Sprintf("%s: %s has %d exported methods, more than %d", where[t], t, count[t], maxMethods))
 	}
 	return wrong
 }
