@@ -43,12 +43,8 @@ type ChannelRecord struct {
 
 	Early []Arrival // in order of distance from Nr
 
-	PeerWindow uint16
-	Congestion uint16 // CWND
-	Threshold  uint16 // SSTHRESH
-	Growth     uint16 // acknowledgements towards the next step of congestion avoidance
-
-	SRTT, RTTVar time.Duration // SRTT 0: no sample yet
+	Window Window
+	Trip   RoundTrip
 
 	Unacked int  // messages delivered since the last acknowledgement left
 	AckAt   Time // when a ZLB must leave; 0: nothing to acknowledge
@@ -79,26 +75,9 @@ type channel struct {
 
 func newChannel(cfg *TunnelConfig) channel {
 	c := channel{window: cfg.ReceiveWindow, first: cfg.RetransmitFirst, cap: cfg.RetransmitCap, retries: cfg.MaxRetransmits}
-	c.PeerWindow, c.Threshold, c.Congestion = cfg.DefaultWindow, cfg.DefaultWindow, 1
+	c.Window = Window{Peer: cfg.DefaultWindow, Threshold: cfg.DefaultWindow, Congestion: 1}
 	return c
 }
-
-// setPeerWindow takes the peer's Receive Window Size; 0 keeps the default (P140).
-func (c *channel) setPeerWindow(w uint16) {
-	if w == 0 {
-		return
-	}
-	w = min(w, 32767)
-	if c.Threshold == c.PeerWindow {
-		c.Threshold = w
-	}
-	c.PeerWindow = w
-	c.Threshold = min(c.Threshold, w)
-	c.Congestion = min(c.Congestion, w)
-}
-
-// push appends a message to the send queue.
-func (c *channel) push(p Packet) { c.Queue = append(c.Queue, p) }
 
 // backlog is how many messages wait for a first transmission.
 func (c *channel) backlog() int { return len(c.Queue) - c.Sent }
@@ -156,7 +135,7 @@ func (c *channel) acknowledge(now Time, nr uint16) {
 		return
 	}
 	if last := &c.Queue[n-1]; !last.Resent {
-		c.sample(now - last.SentAt)
+		c.Trip.sample(now - last.SentAt)
 	}
 	clear(c.Queue[:n])
 	c.Queue = c.Queue[n:]
@@ -164,42 +143,14 @@ func (c *channel) acknowledge(now Time, nr uint16) {
 	c.Flying = max(0, c.Flying-n)
 	c.Retries = 0
 	for range n {
-		c.grow()
+		c.Window.grow()
 	}
-}
-
-// grow opens the congestion window by one acknowledged message (RFC 2661, appendix A).
-func (c *channel) grow() {
-	switch {
-	case c.Congestion >= c.PeerWindow:
-	case c.Congestion < c.Threshold:
-		c.Congestion++
-	default:
-		if c.Growth++; c.Growth >= c.Congestion {
-			c.Growth = 0
-			c.Congestion++
-		}
-	}
-}
-
-// sample takes a round-trip time (RFC 6298, 2).
-func (c *channel) sample(rtt time.Duration) {
-	rtt = max(rtt, 1)
-	if c.SRTT == 0 {
-		c.SRTT, c.RTTVar = rtt, rtt/2
-		return
-	}
-	c.RTTVar += ((c.SRTT - rtt).Abs() - c.RTTVar) / 4
-	c.SRTT = max(1, c.SRTT+(rtt-c.SRTT)/8)
 }
 
 // timeout is the wait after the present number of retransmissions: from RetransmitFirst, or more on a slow path,
 // doubling up to the cap (P137, P138).
 func (c *channel) timeout() time.Duration {
-	d := c.first
-	if c.SRTT > 0 {
-		d = max(d, c.SRTT+4*c.RTTVar)
-	}
+	d := max(c.first, c.Trip.bound())
 	for range c.Retries {
 		if d *= 2; d >= c.cap {
 			break
@@ -268,8 +219,7 @@ func (c *channel) expire(now Time) (alive bool) {
 		return false
 	}
 	c.Retries++
-	c.Threshold = max(1, c.Congestion/2)
-	c.Congestion, c.Growth = 1, 0
+	c.Window.collapse()
 	c.Flying = 0
 	return true
 }
@@ -286,7 +236,8 @@ func (c *channel) resend(now Time) {
 // message that leaves for the first time.
 func (c *channel) flush(now Time, peer TunnelID, out *Output, left func(*Packet)) {
 	sent := false
-	for c.Flying < len(c.Queue) && c.Flying < c.room() {
+	room := c.Window.room(c.urgent)
+	for c.Flying < len(c.Queue) && c.Flying < room {
 		p := &c.Queue[c.Flying]
 		if c.Flying == c.Sent {
 			p.Ns = c.Ns
@@ -320,14 +271,6 @@ func (c *channel) flush(now Time, peer TunnelID, out *Output, left func(*Packet)
 		c.AckAt = now + ackDelay
 	}
 	c.ackNow = false
-}
-
-// room is how many messages may be unacknowledged now (P140, P142).
-func (c *channel) room() int {
-	if c.urgent {
-		return int(c.PeerWindow)
-	}
-	return int(min(c.Congestion, c.PeerWindow))
 }
 
 // stamp makes the copy of p that leaves.

@@ -8,7 +8,7 @@ import (
 func (t *Tunnel) Do(now Time, c Command, out *Output) {
 	st := &step{t: t, now: now, out: out}
 	if t.state == TunnelDead || t.state == TunnelIdle {
-		st.refuseOpen(c)
+		refuseOpen(st, c)
 		return
 	}
 	switch c := c.(type) {
@@ -25,42 +25,42 @@ func (t *Tunnel) Do(now Time, c Command, out *Output) {
 	case CmdHeard:
 		t.lastHeard = max(t.lastHeard, min(c.At, now))
 	case CmdOpenSession:
-		st.open(c)
+		openSession(st, c)
 	case CmdAcceptSession:
-		st.accept(c)
+		acceptSession(st, c)
 	case CmdConnectSession:
-		st.connect(c)
+		connectSession(st, c)
 	case CmdCloseSession:
 		if s := t.sess.byID[c.Session]; s != nil {
 			s.hangUp(st, CauseLocal, c.Result, c.DisconnectCause)
 		}
 	case CmdSendWEN:
 		if s := t.sess.byID[c.Session]; s != nil && s.Role.lac() {
-			st.notify(s, wire.NewMessage(wire.MsgWEN, wire.CallErrorsAVP(c.Errors)))
+			notify(st, s, wire.NewMessage(wire.MsgWEN, wire.CallErrorsAVP(c.Errors)))
 		}
 	case CmdSendSLI:
 		if s := t.sess.byID[c.Session]; s != nil && !s.Role.lac() {
-			st.notify(s, wire.NewMessage(wire.MsgSLI, wire.ACCMAVP(c.Send, c.Receive)))
+			notify(st, s, wire.NewMessage(wire.MsgSLI, wire.ACCMAVP(c.Send, c.Receive)))
 		}
 	}
 	st.finish()
 }
 
 // refuseOpen answers CmdOpenSession where no session can be.
-func (st *step) refuseOpen(c Command) {
+func refuseOpen(st *step, c Command) {
 	if open, ok := c.(CmdOpenSession); ok {
 		*open.Session = 0
 		st.anomaly(0, "no session: tunnel is "+st.t.state.String())
 	}
 }
 
-// open makes a session that we ask for (P78, P81, P101).
-func (st *step) open(c CmdOpenSession) {
+// openSession makes a session that we ask for (P78, P81, P101).
+func openSession(st *step, c CmdOpenSession) {
 	t := st.t
 	*c.Session = 0
 	switch {
 	case t.state == TunnelClosing:
-		st.refuseOpen(c)
+		refuseOpen(st, c)
 		return
 	case c.Role != LACIncoming && c.Role != LNSOutgoing:
 		st.anomaly(0, "no session: role "+c.Role.String()+" does not ask")
@@ -83,8 +83,8 @@ func (st *step) open(c CmdOpenSession) {
 	}
 }
 
-// accept answers an offered call: ICRP or OCRP leaves (P87, P94).
-func (st *step) accept(c CmdAcceptSession) {
+// acceptSession answers an offered call: ICRP or OCRP leaves (P87, P94).
+func acceptSession(st *step, c CmdAcceptSession) {
 	t := st.t
 	s := t.sess.byID[c.Session]
 	if s == nil || s.State != SessionIdle {
@@ -102,8 +102,8 @@ func (st *step) accept(c CmdAcceptSession) {
 	}
 }
 
-// connect completes a call on the LAC's side: ICCN or OCCN leaves (P82, P97).
-func (st *step) connect(c CmdConnectSession) {
+// connectSession completes a call on the LAC's side: ICCN or OCCN leaves (P82, P97).
+func connectSession(st *step, c CmdConnectSession) {
 	t := st.t
 	s := t.sess.byID[c.Session]
 	switch {
@@ -142,7 +142,7 @@ func (s *session) connectWith(call CallInfo) {
 }
 
 // notify sends WEN or SLI on an established session; it replaces one that has not left yet.
-func (st *step) notify(s *session, m wire.Message) {
+func notify(st *step, s *session, m wire.Message) {
 	if s.State != SessionEstablished {
 		return
 	}

@@ -369,7 +369,7 @@ func TestRestoreRefusesNonsense(t *testing.T) {
 		"state":   func(r *Record) { r.State = 99 },
 		"sent":    func(r *Record) { r.Channel.Sent = 99 },
 		"flying":  func(r *Record) { r.Channel.Flying = 99 },
-		"window":  func(r *Record) { r.Channel.PeerWindow = 0 },
+		"window":  func(r *Record) { r.Channel.Window.Peer = 0 },
 		"packet":  func(r *Record) { r.Channel.Queue[0].Datagram = nil },
 		"session": func(r *Record) { r.Sessions[0].State = 99 },
 	} {

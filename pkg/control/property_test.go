@@ -78,9 +78,21 @@ func TestWindowCompare(t *testing.T) {
 		nr, ns uint16
 		want   verdict
 	}{
-		{16, 15, duplicate}, {16, 0, duplicate}, {16, 65535, duplicate}, {16, 32784, duplicate},
-		{16, 16, inOrder}, {16, 17, early}, {16, 19, early}, {16, 20, outside}, {16, 32783, outside},
-		{65535, 65535, inOrder}, {65535, 0, early}, {65534, 1, early}, {0, 65535, duplicate}, {0, 32768, duplicate}, {0, 32767, outside},
+		{16, 15, duplicate},
+		{16, 0, duplicate},
+		{16, 65535, duplicate},
+		{16, 32784, duplicate},
+		{16, 16, inOrder},
+		{16, 17, early},
+		{16, 19, early},
+		{16, 20, outside},
+		{16, 32783, outside},
+		{65535, 65535, inOrder},
+		{65535, 0, early},
+		{65534, 1, early},
+		{0, 65535, duplicate},
+		{0, 32768, duplicate},
+		{0, 32767, outside},
 	} {
 		c := channel{window: 4}
 		c.Nr = tt.nr

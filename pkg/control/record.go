@@ -92,7 +92,7 @@ func (r *Record) check() error {
 		return fmt.Errorf("version %d: %w", r.Version, ErrRecord)
 	case r.ID == 0, r.State == TunnelIdle, r.State > TunnelDead:
 		return fmt.Errorf("id %d in state %v: %w", r.ID, r.State, ErrRecord)
-	case c.Sent < 0, c.Sent > len(c.Queue), c.Flying < 0, c.Flying > c.Sent, c.PeerWindow == 0, c.Congestion == 0:
+	case c.Sent < 0, c.Sent > len(c.Queue), c.Flying < 0, c.Flying > c.Sent, c.Window.Peer == 0, c.Window.Congestion == 0:
 		return fmt.Errorf("send queue: %w", ErrRecord)
 	}
 	for _, p := range c.Queue {
@@ -114,8 +114,8 @@ func (t *Tunnel) View() TunnelView {
 	v := TunnelView{
 		ID: t.id, State: t.state, Initiator: t.initiator, Peer: t.peer,
 		Ns: c.Ns, Nr: c.Nr, PeerNr: c.PeerNr,
-		Window: c.window, PeerWindow: c.PeerWindow, CongestionWindow: c.Congestion, SlowStartThreshold: c.Threshold,
-		Outstanding: c.Sent, Queued: c.backlog(), RTT: c.SRTT, RTO: c.timeout(), Counters: c.Counters,
+		Window: c.window, PeerWindow: c.Window.Peer, CongestionWindow: c.Window.Congestion, SlowStartThreshold: c.Window.Threshold,
+		Outstanding: c.Sent, Queued: c.backlog(), RTT: c.Trip.Smooth, RTO: c.timeout(), Counters: c.Counters,
 		LastHeard: t.lastHeard,
 	}
 	for _, s := range t.sess.ordered() {

@@ -2,6 +2,7 @@ package control
 
 import (
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"reflect"
 	"strconv"
@@ -109,11 +110,11 @@ func (s *script) hex(text string) []byte {
 	return b
 }
 
-func (s *script) duration(text string) time.Duration {
-	s.t.Helper()
+func duration(t *testing.T, text string) time.Duration {
+	t.Helper()
 	d, err := time.ParseDuration(text)
 	if err != nil {
-		s.t.Fatal(err)
+		t.Fatal(err)
 	}
 	return d
 }
@@ -133,9 +134,9 @@ func (s *script) configure(args map[string]string) {
 		case "ignore13":
 			s.cfg.IgnoreWindow13 = true
 		case "hello":
-			s.cfg.HelloInterval = s.duration(v)
+			s.cfg.HelloInterval = duration(s.t, v)
 		case "idle":
-			s.cfg.IdleTimeout = s.duration(v)
+			s.cfg.IdleTimeout = duration(s.t, v)
 		case "window":
 			s.cfg.ReceiveWindow = uint16(s.number(args, k, 0))
 		case "max":
@@ -194,7 +195,7 @@ func (s *script) defaults(mt wire.MessageType) []wire.AVP {
 		return []wire.AVP{wire.CallErrorsAVP([6]uint32{1, 2, 3, 4, 5, 6})}
 	case wire.MsgSLI:
 		return []wire.AVP{wire.ACCMAVP(0xa0000, 0)}
-	case wire.MsgSCCCN, wire.MsgHello:
+	case wire.MsgSCCCN, wire.MsgHello, wire.MsgSRRQ, wire.MsgSRRP, wire.MsgFSQ, wire.MsgFSR, wire.MsgCSUN, wire.MsgCSURQ:
 	}
 	return nil
 }
@@ -341,7 +342,7 @@ func (s *script) receive(d []byte, out *Output) {
 		return
 	}
 	s.out = append(s.out, "no tunnel: "+err.Error())
-	if r, ok := err.(*Refusal); ok {
+	if r, ok := errors.AsType[*Refusal](err); ok {
 		answer := Refuse(s.id, r, nil)
 		if len(answer) >= len(d) {
 			s.t.Errorf("refusal of %d octets for an SCCRQ of %d", len(answer), len(d))
@@ -400,7 +401,7 @@ func (s *script) command(name string, args map[string]string, out *Output) {
 // wait lets time pass, with every deadline in it.
 func (s *script) wait(text string) {
 	s.t.Helper()
-	for end := s.now + s.duration(text); ; {
+	for end := s.now + duration(s.t, text); ; {
 		var out Output
 		d := Time(0)
 		if s.tun != nil {

@@ -212,7 +212,7 @@ func (t *Tunnel) newID(now Time) SessionID {
 	x := &t.sess
 	x.release(now)
 	var b [2]byte
-	t.random(b[:])
+	random(t, b[:])
 	id := SessionID(b[0])<<8 | SessionID(b[1])
 	// A full table would make picking again and again slow: the next free id after a random one is as good.
 	for id == 0 || x.byID[id] != nil || x.held[id] {
@@ -234,7 +234,7 @@ func (x *sessionTable) deadline() Time {
 }
 
 // expireSessions ends the sessions whose set-up took too long (P109).
-func (st *step) expireSessions() {
+func expireSessions(st *step) {
 	x := &st.t.sess
 	for due(x.deadline(), st.now) {
 		s := x.byID[x.timers[0].id]

@@ -10,38 +10,35 @@ import (
 // from a peer that keeps asking but never acknowledges are ignored (P277).
 const backlogSpare = 1024
 
-// find is the session that a message belongs to, nil if there is none. A header with session id 0 is from a peer that does
+// findSession is the session that a message belongs to, nil if there is none. A header with session id 0 is from a peer that does
 // not know our id: its own id is in the message (P14, P85).
-func (t *Tunnel) find(id SessionID, m wire.Message) *session {
+func findSession(t *Tunnel, id SessionID, m wire.Message) *session {
 	if id != 0 {
 		return t.sess.byID[id]
 	}
-	switch m.Type {
-	case wire.MsgICRQ, wire.MsgOCRQ, wire.MsgCDN:
-		peer, _ := m.Uint16(wire.AVPAssignedSessionID)
-		return t.sess.byPeer[SessionID(peer)]
-	case wire.MsgSCCRQ, wire.MsgSCCRP, wire.MsgSCCCN, wire.MsgStopCCN, wire.MsgHello,
-		wire.MsgOCRP, wire.MsgOCCN, wire.MsgICRP, wire.MsgICCN, wire.MsgWEN, wire.MsgSLI:
+	if m.Type != wire.MsgICRQ && m.Type != wire.MsgOCRQ && m.Type != wire.MsgCDN {
+		return nil
 	}
-	return nil
+	peer, _ := m.Uint16(wire.AVPAssignedSessionID)
+	return t.sess.byPeer[SessionID(peer)]
 }
 
 // sessionMessage gives a message to the function of its session's state. One for a session we do not know needs no answer,
 // be it late or wrong (P79, P206).
-func (st *step) sessionMessage(id SessionID, m wire.Message) {
+func sessionMessage(st *step, id SessionID, m wire.Message) {
 	t := st.t
 	switch t.state {
 	case TunnelIdle, TunnelDead, TunnelClosing:
 		return
 	case TunnelWaitCtlReply, TunnelWaitCtlConn:
-		st.tunnelMessage(m)
+		tunnelMessage(st, m)
 		return
 	case TunnelEstablished:
 	}
-	s := t.find(id, m)
+	s := findSession(t, id, m)
 	switch {
 	case s == nil && id == 0 && (m.Type == wire.MsgICRQ || m.Type == wire.MsgOCRQ):
-		st.offer(m)
+		offerCall(st, m)
 	case s == nil:
 		t.ch.Counters.InUnknownSession++
 		st.anomaly(id, m.Type.String()+" for an unknown session")
@@ -56,13 +53,13 @@ func (st *step) sessionMessage(id SessionID, m wire.Message) {
 
 // malformedSession answers an unusable message of a session by CDN, and a CDN as if it were a good one. It leaves every
 // other session alone (P24, P110).
-func (st *step) malformedSession(id SessionID, m wire.Message, result wire.Result) {
+func malformedSession(st *step, id SessionID, m wire.Message, result wire.Result) {
 	t := st.t
 	if t.state != TunnelEstablished {
-		st.sessionMessage(id, m)
+		sessionMessage(st, id, m)
 		return
 	}
-	s := t.find(id, m)
+	s := findSession(t, id, m)
 	peer, _ := m.Uint16(wire.AVPAssignedSessionID)
 	switch {
 	case s != nil && m.Type == wire.MsgCDN:
@@ -70,7 +67,7 @@ func (st *step) malformedSession(id SessionID, m wire.Message, result wire.Resul
 	case s != nil:
 		s.hangUp(st, CauseProtocol, result, nil)
 	case id == 0 && peer != 0 && (m.Type == wire.MsgICRQ || m.Type == wire.MsgOCRQ):
-		st.refuseCall(SessionID(peer), result)
+		refuseCall(st, SessionID(peer), result)
 	default:
 		t.ch.Counters.InUnknownSession++
 		st.anomaly(id, m.Type.String()+" for an unknown session: "+result.Text)
@@ -150,7 +147,8 @@ func (s *session) replied(st *step, m wire.Message) {
 
 // waitConnect waits for ICCN or OCCN (P90, P91, P105).
 func waitConnect(st *step, s *session, m wire.Message) {
-	if !(s.Role == LNSIncoming && m.Type == wire.MsgICCN || s.Role == LNSOutgoing && m.Type == wire.MsgOCCN) {
+	connected := s.Role == LNSIncoming && m.Type == wire.MsgICCN || s.Role == LNSOutgoing && m.Type == wire.MsgOCCN
+	if !connected {
 		s.unexpected(st, m)
 		return
 	}
@@ -196,8 +194,8 @@ func (s *session) notified(st *step, m wire.Message) {
 	}
 }
 
-// offer judges an ICRQ or OCRQ; a good one becomes a session that the owner must answer (P87, P88, P94, P95).
-func (st *step) offer(m wire.Message) {
+// offerCall judges an ICRQ or OCRQ; a good one becomes a session that the owner must answer (P87, P88, P94, P95).
+func offerCall(st *step, m wire.Message) {
 	t := st.t
 	id, _ := m.Uint16(wire.AVPAssignedSessionID)
 	peer := SessionID(id)
@@ -208,7 +206,7 @@ func (st *step) offer(m wire.Message) {
 	var call CallInfo
 	mergeCall(&call, m)
 	if r, ok := refuseOffer(t, role, call); ok {
-		st.refuseCall(peer, r)
+		refuseCall(st, peer, r)
 		return
 	}
 	if t.ch.backlog() > t.cfg.MaxSessions+backlogSpare {
@@ -271,7 +269,7 @@ func refuseWindow(cfg *TunnelConfig, call CallInfo) (wire.Result, bool) {
 }
 
 // refuseCall answers a call that becomes no session by CDN. The id in it is fresh and unused: the AVP must be there and not 0.
-func (st *step) refuseCall(peer SessionID, result wire.Result) {
+func refuseCall(st *step, peer SessionID, result wire.Result) {
 	t := st.t
 	if t.ch.backlog() > t.cfg.MaxSessions+backlogSpare {
 		st.anomaly(0, "call ignored: the peer does not acknowledge")

@@ -103,7 +103,7 @@ func Accept(cfg TunnelConfig, id TunnelID, m wire.Message, h wire.Header, now Ti
 	t.request = print
 	t.peer = peerInfo(m)
 	t.ch.Nr, t.ch.Unacked = 1, 1
-	t.ch.setPeerWindow(t.peer.ReceiveWindow)
+	t.ch.Window.setPeer(t.peer.ReceiveWindow)
 	t.ch.Counters = Counters{InControl: 1, InMessages: 1, InProcessed: 1, InOrder: 1}
 	t.setupAt = now + t.cfg.SetupTimeout
 	st := &step{t: t, now: now, out: out}
@@ -193,7 +193,7 @@ func introduction(t *Tunnel) []wire.AVP {
 	}
 	if len(t.cfg.Secret) > 0 {
 		t.challenge = make([]byte, challengeLen)
-		t.random(t.challenge)
+		random(t, t.challenge)
 		avps = append(avps, wire.Bytes(wire.AVPChallenge, t.challenge))
 	}
 	return avps

@@ -51,7 +51,7 @@ func (st *step) send(s *session, m wire.Message) {
 		p.Datagram = wire.AppendMessage(nil, uint16(t.peer.TunnelID), uint16(peer), 0, 0, withoutProxy(m), hide)
 		st.anomaly(p.Session, m.Type.String()+" too long for a pre-draft 13 peer: proxy AVPs left out")
 	}
-	t.ch.push(p)
+	t.ch.Queue = append(t.ch.Queue, p)
 }
 
 // take gives a message to the channel, and what the channel releases to the machines.
@@ -60,13 +60,13 @@ func (st *step) take(h wire.Header, payload []byte) error {
 	switch ch.judge(h.Ns) {
 	case inOrder:
 		ch.Counters.InOrder++
-		st.deliver(SessionID(h.SessionID), payload)
+		deliver(st, SessionID(h.SessionID), payload)
 		for {
 			a, ok := ch.next()
 			if !ok {
 				return nil
 			}
-			st.deliver(a.Session, a.Payload)
+			deliver(st, a.Session, a.Payload)
 		}
 	case early:
 		if !ch.hold(h.Ns, SessionID(h.SessionID), payload) {
@@ -94,7 +94,7 @@ func (st *step) take(h wire.Header, payload []byte) error {
 }
 
 // deliver gives one message, in order, to the machines.
-func (st *step) deliver(id SessionID, payload []byte) {
+func deliver(st *step, id SessionID, payload []byte) {
 	t := st.t
 	t.ch.delivered()
 	t.ch.Counters.InProcessed++
@@ -115,19 +115,19 @@ func (st *step) deliver(id SessionID, payload []byte) {
 	}
 	switch {
 	case err != nil:
-		st.malformed(id, m, err)
+		malformed(st, id, m, err)
 	case !m.Type.Known():
 		t.ch.Counters.InUnknownMessage++
 		st.anomaly(id, fmt.Sprintf("message type %d ignored", m.Type))
 	case m.Type.Session():
-		st.sessionMessage(id, m)
+		sessionMessage(st, id, m)
 	default:
-		st.tunnelMessage(m)
+		tunnelMessage(st, m)
 	}
 }
 
 // malformed answers a message that cannot be used: StopCCN for the tunnel's own messages, CDN for a session's (P20-P36).
-func (st *step) malformed(id SessionID, m wire.Message, err error) {
+func malformed(st *step, id SessionID, m wire.Message, err error) {
 	t := st.t
 	t.ch.Counters.InMalformed++
 	result := resultOf(err)
@@ -135,9 +135,9 @@ func (st *step) malformed(id SessionID, m wire.Message, err error) {
 	clears := ok && p.ClearsTunnel()
 	switch {
 	case m.Type == wire.MsgStopCCN, t.state == TunnelClosing:
-		st.tunnelMessage(m)
+		tunnelMessage(st, m)
 	case m.Type.Session() && !clears:
-		st.malformedSession(id, m, result)
+		malformedSession(st, id, m, result)
 	case ok && p.Vendor == 0 && p.Type == wire.AVPChallengeResponse && t.challenge != nil:
 		// A response of the wrong length is a wrong response (P128).
 		st.learnID(m)
@@ -207,7 +207,7 @@ func (st *step) lost(cause Cause, result wire.Result) {
 
 // setupOver ends a tunnel that did not come up in time (P76). Who acknowledges nothing is told nothing: the source
 // address may be a lie.
-func (st *step) setupOver() {
+func setupOver(st *step) {
 	if st.t.ch.Sent > 0 {
 		st.lost(CauseTimeout, wire.Result{})
 		return

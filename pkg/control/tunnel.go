@@ -50,7 +50,7 @@ func Open(cfg TunnelConfig, id TunnelID, now Time, out *Output) *Tunnel {
 	st := &step{t: t, now: now, out: out}
 	if t.cfg.TieBreaker {
 		var b [8]byte
-		t.random(b[:])
+		random(t, b[:])
 		for _, x := range b {
 			t.tieBreaker = t.tieBreaker<<8 | uint64(x)
 		}
@@ -118,7 +118,7 @@ func cycle(cfg TunnelConfig) time.Duration {
 }
 
 // random fills b from the configuration's entropy source, which must not fail.
-func (t *Tunnel) random(b []byte) {
+func random(t *Tunnel, b []byte) {
 	if _, err := io.ReadFull(t.cfg.Random, b); err != nil {
 		panic("control: TunnelConfig.Random: " + err.Error())
 	}
@@ -216,10 +216,10 @@ func (t *Tunnel) Expire(now Time, out *Output) {
 	case TunnelIdle, TunnelDead:
 	case TunnelWaitCtlReply, TunnelWaitCtlConn:
 		if due(t.setupAt, now) {
-			st.setupOver()
+			setupOver(st)
 		}
 	case TunnelEstablished:
-		st.expireSessions()
+		expireSessions(st)
 		switch {
 		case due(t.idleAt, now):
 			st.close(CauseIdle, wire.Result{Code: wire.StopGeneral, Text: "no sessions"})

@@ -4,77 +4,99 @@ import (
 	"github.com/l2tpd/l2tpd/pkg/wire"
 )
 
-// tunnelMessage gives a message of the control connection to the function of the present state (RFC 2661, 7.2.1).
-func (st *step) tunnelMessage(m wire.Message) {
-	if m.Type == wire.MsgHello {
-		return
+// tunnelEvent is what a message means to the control connection, in the words of RFC 2661, 7.2.1.
+type tunnelEvent uint8
+
+const (
+	receiveSCCRQ tunnelEvent = iota
+	receiveSCCRP
+	receiveSCCCN
+	receiveStopCCN
+	receiveOther // a session's message before there can be sessions (P127)
+)
+
+func eventOf(t wire.MessageType) tunnelEvent {
+	switch {
+	case t == wire.MsgSCCRQ:
+		return receiveSCCRQ
+	case t == wire.MsgSCCRP:
+		return receiveSCCRP
+	case t == wire.MsgSCCCN:
+		return receiveSCCCN
+	case t == wire.MsgStopCCN:
+		return receiveStopCCN
 	}
+	return receiveOther
+}
+
+// tunnelMessage gives a message to the function of the present state.
+func tunnelMessage(st *step, m wire.Message) {
+	if m.Type == wire.MsgHello {
+		return // the acknowledgement is the answer (P151)
+	}
+	event := eventOf(m.Type)
 	switch st.t.state {
 	case TunnelIdle, TunnelDead:
 	case TunnelWaitCtlReply:
-		waitCtlReply(st, m)
+		waitCtlReply(st, event, m)
 	case TunnelWaitCtlConn:
-		waitCtlConn(st, m)
+		waitCtlConn(st, event, m)
 	case TunnelEstablished:
-		established(st, m)
+		established(st, event, m)
 	case TunnelClosing:
-		closing(st, m)
+		closing(st, event, m)
 	}
 }
 
-func waitCtlReply(st *step, m wire.Message) {
-	switch m.Type {
-	case wire.MsgSCCRP:
+func waitCtlReply(st *step, event tunnelEvent, m wire.Message) {
+	switch event {
+	case receiveSCCRP:
 		acceptReply(st, m)
-	case wire.MsgStopCCN:
+	case receiveStopCCN:
 		peerStop(st, m)
-	case wire.MsgSCCRQ, wire.MsgSCCCN, wire.MsgHello,
-		wire.MsgOCRQ, wire.MsgOCRP, wire.MsgOCCN, wire.MsgICRQ, wire.MsgICRP, wire.MsgICCN, wire.MsgCDN, wire.MsgWEN, wire.MsgSLI:
+	case receiveSCCRQ, receiveSCCCN, receiveOther:
 		unexpected(st, m)
 	}
 }
 
-func waitCtlConn(st *step, m wire.Message) {
-	switch m.Type {
-	case wire.MsgSCCCN:
+func waitCtlConn(st *step, event tunnelEvent, m wire.Message) {
+	switch event {
+	case receiveSCCCN:
 		acceptConnected(st, m)
-	case wire.MsgStopCCN:
+	case receiveStopCCN:
 		peerStop(st, m)
-	case wire.MsgSCCRQ, wire.MsgSCCRP, wire.MsgHello,
-		wire.MsgOCRQ, wire.MsgOCRP, wire.MsgOCCN, wire.MsgICRQ, wire.MsgICRP, wire.MsgICCN, wire.MsgCDN, wire.MsgWEN, wire.MsgSLI:
+	case receiveSCCRQ, receiveSCCRP, receiveOther:
 		unexpected(st, m)
 	}
 }
 
-func established(st *step, m wire.Message) {
-	switch m.Type {
-	case wire.MsgStopCCN:
+func established(st *step, event tunnelEvent, m wire.Message) {
+	switch event {
+	case receiveStopCCN:
 		peerStop(st, m)
-	case wire.MsgSCCRQ, wire.MsgSCCRP, wire.MsgSCCCN, wire.MsgHello,
-		wire.MsgOCRQ, wire.MsgOCRP, wire.MsgOCCN, wire.MsgICRQ, wire.MsgICRP, wire.MsgICCN, wire.MsgCDN, wire.MsgWEN, wire.MsgSLI:
+	case receiveSCCRQ, receiveSCCRP, receiveSCCCN, receiveOther:
 		unexpected(st, m)
 	}
 }
 
 // closing acknowledges whatever comes. An SCCRP that crossed our StopCCN shows where the StopCCN must go; a StopCCN
 // that crossed it makes the peer's retransmissions our business.
-func closing(st *step, m wire.Message) {
+func closing(st *step, event tunnelEvent, m wire.Message) {
 	t := st.t
-	switch m.Type {
-	case wire.MsgSCCRP:
+	switch event {
+	case receiveSCCRP:
 		if t.peer.TunnelID == 0 {
 			st.learnID(m)
 			t.ch.Flying = 0
 		}
-	case wire.MsgStopCCN:
+	case receiveStopCCN:
 		st.learnID(m)
 		if !t.peerStopped {
 			t.peerStopped = true
 			t.ch.abandon(true)
 			t.lingerAt = st.now + cycle(t.cfg)
 		}
-	case wire.MsgSCCRQ, wire.MsgSCCCN, wire.MsgHello,
-		wire.MsgOCRQ, wire.MsgOCRP, wire.MsgOCCN, wire.MsgICRQ, wire.MsgICRP, wire.MsgICCN, wire.MsgCDN, wire.MsgWEN, wire.MsgSLI:
+	case receiveSCCRQ, receiveSCCCN, receiveOther:
 	}
 }
 
@@ -118,7 +140,7 @@ func acceptReply(st *step, m wire.Message) {
 		}
 		reply.AVPs = append(reply.AVPs, t.respond(scccnID, challenge))
 	}
-	t.ch.setPeerWindow(t.peer.ReceiveWindow)
+	t.ch.Window.setPeer(t.peer.ReceiveWindow)
 	st.send(nil, reply)
 	st.up()
 }
