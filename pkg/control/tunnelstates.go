@@ -1,6 +1,8 @@
 package control
 
 import (
+	"slices"
+
 	"github.com/l2tpd/l2tpd/pkg/wire"
 )
 
@@ -16,15 +18,9 @@ const (
 )
 
 func eventOf(t wire.MessageType) tunnelEvent {
-	switch {
-	case t == wire.MsgSCCRQ:
-		return receiveSCCRQ
-	case t == wire.MsgSCCRP:
-		return receiveSCCRP
-	case t == wire.MsgSCCCN:
-		return receiveSCCCN
-	case t == wire.MsgStopCCN:
-		return receiveStopCCN
+	inOrder := []wire.MessageType{wire.MsgSCCRQ, wire.MsgSCCRP, wire.MsgSCCCN, wire.MsgStopCCN}
+	if i := slices.Index(inOrder, t); i >= 0 {
+		return tunnelEvent(i)
 	}
 	return receiveOther
 }
