@@ -38,6 +38,7 @@ type tunnel struct {
 	secret    bool
 	accept    *policy.Accept  // responder: the entry that let it in, if any
 	key       policy.ShareKey // initiator: what calls must have in common to share it
+	tie       bool            // responder: the peer's SCCRQ carries a Tie Breaker
 	tieLost   bool
 	flushing  bool
 	half      bool // counted among the half-open
