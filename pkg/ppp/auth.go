@@ -1,10 +1,5 @@
 package ppp
 
-import (
-	"bytes"
-	"crypto/md5" //nolint:gosec // RFC 1994 prescribes MD5
-)
-
 // progress is how far one direction of authentication has come.
 type progress uint8
 
@@ -15,23 +10,6 @@ const (
 	authPassed
 	authFailed
 )
-
-// Codes of PAP (RFC 1334, 2.2) and CHAP (RFC 1994, 4).
-const (
-	papRequest code = 1 + iota
-	papAck
-	papNak
-)
-
-const (
-	chapChallenge code = 1 + iota
-	chapResponse
-	chapSuccess
-	chapFailure
-)
-
-// challengeSize is the length of our CHAP challenges in octets, that of an MD5 hash as RFC 1994, 2.3 advises.
-const challengeSize = md5.Size
 
 // AuthenticatorRecord is what we demand of the peer, part of a Record.
 type AuthenticatorRecord struct {
@@ -60,15 +38,6 @@ type ClaimantRecord struct {
 // auth is the authentication phase, both directions of it.
 type auth struct{ l *Link }
 
-// CHAPMD5 is the response value of RFC 1994, 4.1 for the method CHAP-MD5.
-func CHAPMD5(id uint8, secret, challenge []byte) [md5.Size]byte {
-	b := make([]byte, 0, 1+len(secret)+len(challenge))
-	b = append(b, id)
-	b = append(b, secret...)
-	b = append(b, challenge...)
-	return md5.Sum(b) //nolint:gosec // as above
-}
-
 // begin enters the authentication phase; without a method agreed on it is over at once.
 func (a auth) begin() {
 	l := a.l
@@ -84,14 +53,14 @@ func (a auth) begin() {
 	case AuthPAP:
 		l.s.Authenticator.Progress = authWaiting
 	case AuthCHAPMD5:
-		a.challenge()
+		chap{l}.challenge()
 	}
 	switch l.s.LCP.Answer {
 	case AuthNone:
 	case AuthPAP:
 		l.s.Claimant.Progress = authWaiting
 		l.s.Claimant.FirstID = l.s.Claimant.ID + 1
-		a.requestPAP()
+		pap{l}.request()
 	case AuthCHAPMD5:
 		l.s.Claimant.Progress = authWaiting
 	}
@@ -128,20 +97,20 @@ func (a auth) receive(proto Protocol, p packet) {
 	ours, theirs := l.s.LCP.Auth.protocol() == proto, l.s.LCP.Answer.protocol() == proto
 	switch proto {
 	case ProtoPAP:
-		switch {
-		case p.code == papRequest && ours:
-			a.papRequested(p)
-		case (p.code == papAck || p.code == papNak) && theirs:
-			a.papAnswered(p)
+		switch c := papCode(p.code); {
+		case c == papRequest && ours:
+			pap{l}.requested(p)
+		case (c == papAck || c == papNak) && theirs:
+			pap{l}.answered(p)
 		}
 	case ProtoCHAP:
-		switch {
-		case p.code == chapResponse && ours:
-			a.chapResponded(p)
-		case p.code == chapChallenge && theirs:
-			a.chapChallenged(p)
-		case (p.code == chapSuccess || p.code == chapFailure) && theirs:
-			a.chapAnswered(p)
+		switch c := chapCode(p.code); {
+		case c == chapResponse && ours:
+			chap{l}.responded(p)
+		case c == chapChallenge && theirs:
+			chap{l}.challenged(p)
+		case (c == chapSuccess || c == chapFailure) && theirs:
+			chap{l}.answered(p)
 		}
 	case ProtoIPv4, ProtoIPv6, ProtoIPCP, ProtoIPV6CP, ProtoCCP, ProtoLCP:
 	}
@@ -183,20 +152,18 @@ func (a auth) reply(id uint8) {
 			c = papAck
 		}
 		m := truncate([]byte(s.Message), 255)
-		a.send(ProtoPAP, c, id, []byte{byte(len(m))}, m)
+		a.send(newFrame(ProtoPAP, c, id, []byte{byte(len(m))}, m))
 	case AuthCHAPMD5:
 		c := chapFailure
 		if ok {
 			c = chapSuccess
 		}
-		a.send(ProtoCHAP, c, id, truncate([]byte(s.Message), 255))
+		a.send(newFrame(ProtoCHAP, c, id, truncate([]byte(s.Message), 255)))
 	case AuthNone:
 	}
 }
 
-func (a auth) send(proto Protocol, c code, id uint8, data ...[]byte) {
-	a.l.out.Frames = append(a.l.out.Frames, newFrame(proto, c, id, data...))
-}
+func (a auth) send(frame []byte) { a.l.out.Frames = append(a.l.out.Frames, frame) }
 
 // expire runs the timers of both directions.
 func (a auth) expire() {
@@ -208,10 +175,10 @@ func (a auth) expire() {
 	}
 	if due(&l.s.Authenticator.Rechallenge, l.now) {
 		l.s.Authenticator.Tries = 0
-		a.challenge()
+		chap{l}.challenge()
 	}
 	if due(&l.s.Authenticator.Deadline, l.now) {
-		a.challenge()
+		chap{l}.challenge()
 	}
 	if due(&l.s.Claimant.Deadline, l.now) {
 		a.repeat()
@@ -225,58 +192,10 @@ func (a auth) repeat() {
 	switch {
 	case s.Tries >= l.cfg.MaxConfigure:
 	case l.s.LCP.Answer == AuthPAP:
-		a.requestPAP()
+		pap{l}.request()
 	default:
-		a.respond()
+		chap{l}.respond()
 	}
-}
-
-// requestPAP sends Authenticate-Request; its identifier changes every time (RFC 1334, 2.2.1).
-func (a auth) requestPAP() {
-	l := a.l
-	s := &l.s.Claimant
-	s.ID++
-	s.Tries++
-	s.Deadline = l.now + l.cfg.Restart
-	l.out.Persist = true
-	user, password := truncate([]byte(l.cfg.User), 255), truncate(l.cfg.Password, 255)
-	a.send(ProtoPAP, papRequest, s.ID, []byte{byte(len(user))}, user, []byte{byte(len(password))}, password)
-}
-
-func (a auth) papRequested(p packet) {
-	l := a.l
-	s := &l.s.Authenticator
-	name, rest, ok := cutCounted(p.data)
-	password, _, ok2 := cutCounted(rest)
-	if !ok || !ok2 {
-		l.anomaly("broken PAP Authenticate-Request")
-		return
-	}
-	switch s.Progress {
-	case authWaiting:
-	case authAsked:
-		s.ID = p.id // the peer may only look at the answer to its latest request
-		if !s.Forgotten {
-			return
-		}
-	case authPassed, authFailed:
-		a.reply(p.id)
-		return
-	case authIdle:
-		return
-	}
-	s.Progress, s.ID, s.Name, s.Forgotten = authAsked, p.id, bytes.Clone(name), false
-	l.event(EvAuthRequest{Method: AuthPAP, ID: p.id, Name: string(name), Password: bytes.Clone(password)})
-}
-
-func (a auth) papAnswered(p packet) {
-	s := &a.l.s.Claimant
-	// Any request of this attempt may be the one that got the answer.
-	if s.Progress != authWaiting || p.id-s.FirstID > s.ID-s.FirstID {
-		return
-	}
-	text, _, _ := cutCounted(p.data)
-	a.claimed(p.code == papAck, string(text))
 }
 
 // claimed ends our own attempt.
@@ -291,94 +210,6 @@ func (a auth) claimed(ok bool, text string) {
 	}
 	l.s.Claimant.Progress = authPassed
 	a.check()
-}
-
-// challenge sends a new challenge with a new identifier (RFC 1994, 4.1: both change every time).
-func (a auth) challenge() {
-	l := a.l
-	s := &l.s.Authenticator
-	if s.Tries >= l.cfg.MaxConfigure {
-		l.s.Goodbye = "authentication timed out"
-		l.fail(ReasonAuthTimeout, false, "")
-		return
-	}
-	s.Progress = authWaiting
-	s.ID++
-	s.Tries++
-	s.Challenge = make([]byte, challengeSize)
-	l.random(s.Challenge)
-	s.Deadline = l.now + l.cfg.Restart
-	l.out.Persist = true
-	a.send(ProtoCHAP, chapChallenge, s.ID, []byte{challengeSize}, s.Challenge, []byte(l.cfg.Name))
-}
-
-func (a auth) chapResponded(p packet) {
-	l := a.l
-	s := &l.s.Authenticator
-	if p.id != s.ID {
-		return
-	}
-	value, name, ok := cutCounted(p.data)
-	if !ok || len(value) != md5.Size {
-		l.anomaly("broken CHAP Response")
-		return
-	}
-	switch s.Progress {
-	case authWaiting:
-	case authPassed, authFailed:
-		a.reply(p.id)
-		return
-	case authIdle, authAsked:
-		return
-	}
-	s.Progress, s.Name, s.Response, s.Deadline, s.Tries = authAsked, bytes.Clone(name), bytes.Clone(value), 0, 0
-	a.askCHAP()
-}
-
-func (a auth) askCHAP() {
-	s := &a.l.s.Authenticator
-	a.l.event(EvAuthRequest{
-		Method: AuthCHAPMD5, ID: s.ID, Name: string(s.Name),
-		Challenge: bytes.Clone(s.Challenge), Response: bytes.Clone(s.Response),
-	})
-}
-
-func (a auth) chapChallenged(p packet) {
-	l := a.l
-	s := &l.s.Claimant
-	value, _, ok := cutCounted(p.data)
-	if !ok || len(value) == 0 {
-		l.anomaly("broken CHAP Challenge")
-		return
-	}
-	if bytes.Equal(value, l.s.Authenticator.Challenge) {
-		// Answering our own challenge would authenticate the peer to us (RFC 1994, 5).
-		l.anomaly("the peer sends our own CHAP challenge back")
-		return
-	}
-	s.ID, s.Challenge, s.Tries = p.id, bytes.Clone(value), 0
-	s.Progress = authWaiting
-	a.respond()
-}
-
-// respond answers the latest challenge. It is repeated until a verdict comes, because a lost Success cannot be told
-// from a slow one (RFC 1994, 4.2).
-func (a auth) respond() {
-	l := a.l
-	s := &l.s.Claimant
-	s.Tries++
-	s.Deadline = l.now + l.cfg.Restart
-	l.out.Persist = true
-	value := CHAPMD5(s.ID, l.cfg.Password, s.Challenge)
-	a.send(ProtoCHAP, chapResponse, s.ID, []byte{md5.Size}, value[:], []byte(l.cfg.User))
-}
-
-func (a auth) chapAnswered(p packet) {
-	s := &a.l.s.Claimant
-	if s.Progress != authWaiting || s.Challenge == nil || p.id != s.ID {
-		return
-	}
-	a.claimed(p.code == chapSuccess, string(p.data))
 }
 
 // cutCounted cuts a field off that begins with its length in one octet.

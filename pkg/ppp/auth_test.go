@@ -18,7 +18,7 @@ func TestCHAPMD5Vector(t *testing.T) {
 	}
 
 	// The same through a link that is asked.
-	p := newProbe(t, Config{User: "flopsy", Password: []byte("arctangent"), Answer: chap})
+	p := newProbe(t, Config{User: "flopsy", Password: []byte("arctangent"), Answer: onlyCHAP})
 	p.openLCP("0305 c223 05")
 	p.link.Receive(p.now, newFrame(ProtoCHAP, chapChallenge, 0x16, []byte{16}, challenge, []byte("lns")), &p.out)
 	want := newFrame(ProtoCHAP, chapResponse, 0x16, []byte{16}, got[:], []byte("flopsy"))
@@ -34,7 +34,7 @@ func papFrame(id uint8, user, password string) []byte {
 // P257: one question to the owner, the same answer to every repeat, with the repeat's identifier.
 func TestPAPRepeatsGetTheSameAnswer(t *testing.T) {
 	t.Parallel()
-	p := newProbe(t, Config{Auth: pap})
+	p := newProbe(t, Config{Auth: onlyPAP})
 	p.openLCP()
 	p.want(p.give(papFrame(5, "u", "p")), "! auth request PAP name=\"u\"")
 	p.want(p.give(papFrame(6, "u", "p")))
@@ -46,7 +46,7 @@ func TestPAPRepeatsGetTheSameAnswer(t *testing.T) {
 // P257: Nak, then Terminate-Request.
 func TestPAPNakThenTerminate(t *testing.T) {
 	t.Parallel()
-	p := newProbe(t, Config{Auth: pap})
+	p := newProbe(t, Config{Auth: onlyPAP})
 	p.openLCP()
 	p.give(papFrame(5, "u", "p"))
 	p.want(p.do(CmdAuthResult{Message: "no"}),
@@ -55,7 +55,7 @@ func TestPAPNakThenTerminate(t *testing.T) {
 
 func TestPAPClientRepeatsWithNewIdentifiers(t *testing.T) {
 	t.Parallel()
-	p := newProbe(t, Config{User: "u", Password: []byte("p"), Answer: pap})
+	p := newProbe(t, Config{User: "u", Password: []byte("p"), Answer: onlyPAP})
 	got := p.openLCP("0304 c023")
 	p.want(got[:1], "> PAP Authenticate-Request id=1 name=\"u\" password=***")
 	p.want(p.wait(3*time.Second), "> PAP Authenticate-Request id=2 name=\"u\" password=***")
@@ -66,12 +66,12 @@ func TestPAPClientRepeatsWithNewIdentifiers(t *testing.T) {
 
 func TestBrokenCredentialsAreDropped(t *testing.T) {
 	t.Parallel()
-	p := newProbe(t, Config{Auth: pap})
+	p := newProbe(t, Config{Auth: onlyPAP})
 	p.openLCP()
 	for _, data := range []string{"", "05 75", "01 75", "01 75 09 70"} {
 		p.want(p.give(newFrame(ProtoPAP, papRequest, 1, opts(data))), "! odd: broken PAP Authenticate-Request")
 	}
-	p = newProbe(t, Config{Auth: chap})
+	p = newProbe(t, Config{Auth: onlyCHAP})
 	p.openLCP()
 	id := p.link.s.Authenticator.ID
 	for _, data := range []string{"", "05 75", "01 75 75"} {
@@ -86,7 +86,7 @@ func response(p *probe, id uint8, name string) []byte {
 // P258: identifier and challenge change every time.
 func TestCHAPChallengesNeverRepeat(t *testing.T) {
 	t.Parallel()
-	p := newProbe(t, Config{Auth: chap, Name: "lns", Rechallenge: time.Minute})
+	p := newProbe(t, Config{Auth: onlyCHAP, Name: "lns", Rechallenge: time.Minute})
 	p.openLCP()
 	ids, values := map[uint8]bool{}, map[string]bool{}
 	note := func() {
@@ -117,7 +117,7 @@ func TestCHAPChallengesNeverRepeat(t *testing.T) {
 // P258: one question to the owner, the same reply to the same response; a response to an old challenge counts for nothing.
 func TestCHAPRepeatsGetTheSameReply(t *testing.T) {
 	t.Parallel()
-	p := newProbe(t, Config{Auth: chap, Rechallenge: time.Minute})
+	p := newProbe(t, Config{Auth: onlyCHAP, Rechallenge: time.Minute})
 	p.openLCP()
 	p.want(p.give(response(p, 9, "u")))
 	p.want(p.give(response(p, 1, "u")), "! auth request CHAP-MD5 name=\"u\"")
@@ -134,7 +134,7 @@ func TestCHAPRepeatsGetTheSameReply(t *testing.T) {
 // A challenge that nobody answers ends the link.
 func TestUnansweredChallengesEndTheLink(t *testing.T) {
 	t.Parallel()
-	p := newProbe(t, Config{Auth: chap})
+	p := newProbe(t, Config{Auth: onlyCHAP})
 	p.openLCP()
 	got := p.wait(time.Minute)
 	challenges := 1 + strings.Count(strings.Join(got, "\n"), "CHAP Challenge")
@@ -149,7 +149,7 @@ func TestUnansweredChallengesEndTheLink(t *testing.T) {
 // Our own challenge is not answered: the peer would authenticate itself with our secret (RFC 1994, 5).
 func TestReflectedChallengeIsNotAnswered(t *testing.T) {
 	t.Parallel()
-	p := newProbe(t, Config{Auth: chap, Answer: chap, User: "u", Password: []byte("p")})
+	p := newProbe(t, Config{Auth: onlyCHAP, Answer: onlyCHAP, User: "u", Password: []byte("p")})
 	p.openLCP("0305 c223 05")
 	s := p.link.s.Authenticator
 	p.want(p.give(newFrame(ProtoCHAP, chapChallenge, s.ID, []byte{16}, s.Challenge, []byte("mirror"))),
@@ -159,7 +159,7 @@ func TestReflectedChallengeIsNotAnswered(t *testing.T) {
 // A verdict of the peer counts once, for the latest response, and only if authentication was agreed on.
 func TestUnaskedVerdictsAreIgnored(t *testing.T) {
 	t.Parallel()
-	p := newProbe(t, Config{Answer: chap, User: "u", Password: []byte("p")})
+	p := newProbe(t, Config{Answer: onlyCHAP, User: "u", Password: []byte("p")})
 	p.openLCP("0305 c223 05")
 	p.want(p.give(newFrame(ProtoCHAP, chapSuccess, 0)))
 	p.give(newFrame(ProtoCHAP, chapChallenge, 3, append([]byte{16}, make([]byte, 16)...)))

@@ -24,6 +24,9 @@ func (s state) timed() bool { return s >= stClosing && s <= stAckSent }
 // negotiating says whether a Configure-Request of the peer is worth judging in s.
 func (s state) negotiating() bool { return s == stStopped || s >= stReqSent }
 
+// asking says whether an answer to our Configure-Request can make sense in s.
+func (s state) asking() bool { return s >= stReqSent }
+
 // idle says whether the protocol has come to rest without being open.
 func (s state) idle() bool { return s <= stStopped }
 

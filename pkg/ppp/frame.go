@@ -62,7 +62,7 @@ func parsePacket(b []byte) (packet, bool) {
 }
 
 // newFrame builds one freshly owned frame with the full protocol field.
-func newFrame(p Protocol, c code, id uint8, data ...[]byte) []byte {
+func newFrame[C code | papCode | chapCode](p Protocol, c C, id uint8, data ...[]byte) []byte {
 	n := packetHeader
 	for _, d := range data {
 		n += len(d)

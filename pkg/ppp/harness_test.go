@@ -25,6 +25,7 @@ type owner struct {
 	up     map[Protocol]EvNetworkUp
 	events []Event
 	downs  []EvLinkDown
+	saved  Record                   // what Output.Persist asked for last
 	reopen func(o *owner, now Time) // called after every step; the restore tests exchange the link here
 }
 
@@ -90,6 +91,9 @@ func (c *cable) drain(o *owner) {
 	c.t.Helper()
 	for {
 		frames, events := o.out.Frames, o.out.Events
+		if o.out.Persist {
+			o.saved = o.link.Record()
+		}
 		o.out = Output{}
 		if o.reopen != nil {
 			o.reopen(o, c.now)
@@ -218,7 +222,7 @@ func (c *cable) run(d time.Duration) {
 	until := c.now + d
 	for n := 0; c.next(until); n++ {
 		if n > 200000 {
-			c.t.Fatalf("no end in sight at %v", c.now)
+			c.t.Fatalf("no end in sight at %v:\n%s", c.now, c.log.String()[:min(c.log.Len(), 20000)])
 		}
 	}
 	c.now = until
@@ -229,14 +233,6 @@ func (c *cable) do(o *owner, cmd Command) {
 	c.t.Helper()
 	fmt.Fprintf(&c.log, "%8s %s: %T\n", c.now.Round(time.Millisecond), o.name, cmd)
 	o.link.Do(c.now, cmd, &o.out)
-	c.drain(o)
-}
-
-// inject gives o one frame as if its peer had sent it.
-func (c *cable) inject(o *owner, frame []byte) {
-	c.t.Helper()
-	fmt.Fprintf(&c.log, "%8s %s< %s\n", c.now.Round(time.Millisecond), o.name, Summary(frame))
-	o.link.Receive(c.now, frame, &o.out)
 	c.drain(o)
 }
 
@@ -268,11 +264,16 @@ func show(e Event) string {
 // restart exchanges a link for one restored from its record, through JSON.
 func restart(o *owner, now Time) {
 	o.t.Helper()
-	b, err := json.Marshal(o.link.Record())
+	restartFrom(o, o.link.Record(), now)
+}
+
+func restartFrom(o *owner, r Record, now Time) {
+	o.t.Helper()
+	b, err := json.Marshal(r)
 	if err != nil {
 		o.t.Fatalf("%s: encode record: %v", o.name, err)
 	}
-	var r Record
+	r = Record{}
 	if err := json.Unmarshal(b, &r); err != nil {
 		o.t.Fatalf("%s: decode record: %v", o.name, err)
 	}

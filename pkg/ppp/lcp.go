@@ -200,7 +200,7 @@ func (p lcp) changed(c change) {
 	l := p.l
 	switch c {
 	case layerUp:
-		l.event(EvLinkUp{MRU: l.mru(), PeerMRU: l.s.LCP.PeerMRU, Auth: l.s.LCP.Auth, Answer: l.s.LCP.Answer})
+		l.event(EvLinkUp{MRU: p.mru(), PeerMRU: l.s.LCP.PeerMRU, Auth: l.s.LCP.Auth, Answer: l.s.LCP.Answer})
 		if l.cfg.EchoInterval > 0 {
 			l.s.EchoAt, l.s.EchoMissed = l.now+l.cfg.EchoInterval, 0
 		}
@@ -224,64 +224,67 @@ func (p lcp) changed(c change) {
 	}
 }
 
-// receiveLCP handles the codes that only LCP has and leaves the rest to the automaton.
-func (l *Link) receiveLCP(p packet) {
+// receive handles the codes that only LCP has and leaves the rest to the automaton.
+func (p lcp) receive(in packet) {
+	l := p.l
 	n := l.negotiator(ProtoLCP)
 	opened := l.s.LCP.State == stOpened
-	switch p.code {
+	switch in.code {
 	case codeTerminateRequest:
 		if opened {
-			l.note(ReasonPeer, true, string(p.data))
+			l.note(ReasonPeer, true, string(in.data))
 		} else {
 			// The automaton goes on asking (RFC 1661, 4.1), but not for long: this peer has most likely gone for good.
-			l.s.PeerLeft, l.s.PeerWords = true, strings.ToValidUTF8(string(p.data), "?")
+			l.s.PeerLeft, l.s.PeerWords = true, strings.ToValidUTF8(string(in.data), "?")
 			n.s.Restarts = min(n.s.Restarts, l.cfg.MaxTerminate)
 		}
-		n.receive(p)
+		n.receive(in)
 	case codeProtocolReject:
-		if opened && len(p.data) >= 2 {
-			l.protocolRejected(Protocol(binary.BigEndian.Uint16(p.data)))
+		if opened && len(in.data) >= 2 {
+			p.protocolRejected(Protocol(binary.BigEndian.Uint16(in.data)))
 		}
 	case codeEchoRequest, codeEchoReply, codeDiscardRequest:
-		if !opened || len(p.data) < 4 {
+		if !opened || len(in.data) < 4 {
 			return
 		}
-		magic := binary.BigEndian.Uint32(p.data)
+		magic := binary.BigEndian.Uint32(in.data)
 		switch {
-		case p.code == codeEchoReply:
+		case in.code == codeEchoReply:
 			l.s.EchoMissed = 0
 		case magic != 0 && magic == l.s.LCP.Magic:
 			l.fail(ReasonLoop, false, "")
-		case p.code == codeEchoRequest:
-			n.in = p
+		case in.code == codeEchoRequest:
+			n.in = in
 			n.fire(trEcho)
 		}
 	case codeConfigureRequest, codeConfigureAck, codeConfigureNak, codeConfigureReject, codeTerminateAck, codeCodeReject:
-		n.receive(p)
+		n.receive(in)
 	default:
-		n.receive(p)
+		n.receive(in)
 	}
 }
 
 // answerEcho returns the data of an Echo-Request under our own magic number (RFC 1661, 5.8).
-func (l *Link) answerEcho(p packet) {
+func (p lcp) answerEcho(in packet) {
+	l := p.l
 	var magic [4]byte
 	binary.BigEndian.PutUint32(magic[:], l.s.LCP.Magic)
-	data := truncate(p.data[4:], int(l.s.LCP.PeerMRU)-packetHeader-4)
-	l.out.Frames = append(l.out.Frames, newFrame(ProtoLCP, codeEchoReply, p.id, magic[:], data))
+	data := truncate(in.data[4:], int(l.s.LCP.PeerMRU)-packetHeader-4)
+	l.out.Frames = append(l.out.Frames, newFrame(ProtoLCP, codeEchoReply, in.id, magic[:], data))
 }
 
 // protocolRejected handles a Protocol-Reject: RXJ- for what we use, nothing for the rest (RFC 1661, 5.7).
-func (l *Link) protocolRejected(p Protocol) {
-	switch p {
+func (p lcp) protocolRejected(proto Protocol) {
+	l := p.l
+	switch proto {
 	case ProtoLCP:
 		l.negotiator(ProtoLCP).rejectedForGood()
 	case ProtoIPCP, ProtoIPV6CP:
-		if (network{l}).wanted(p) && l.s.Phase == PhaseNetwork {
-			l.negotiator(p).rejectedForGood()
+		if (network{l}).wanted(proto) && l.s.Phase == PhaseNetwork {
+			l.negotiator(proto).rejectedForGood()
 		}
 	case ProtoPAP, ProtoCHAP:
-		if l.s.LCP.Auth.protocol() == p || l.s.LCP.Answer.protocol() == p {
+		if l.s.LCP.Auth.protocol() == proto || l.s.LCP.Answer.protocol() == proto {
 			l.fail(ReasonProtocolError, true, "")
 		}
 	case ProtoIPv4, ProtoIPv6, ProtoCCP:
@@ -289,19 +292,20 @@ func (l *Link) protocolRejected(p Protocol) {
 }
 
 // rejectProtocol answers a frame of a protocol that we do not speak, only while LCP is Opened (RFC 1661, 5.7).
-func (l *Link) rejectProtocol(p Protocol, payload []byte) {
+func (p lcp) rejectProtocol(proto Protocol, payload []byte) {
+	l := p.l
 	if l.s.LCP.State != stOpened {
 		return
 	}
 	data := truncate(payload, int(l.s.LCP.PeerMRU)-packetHeader-2)
 	n := l.negotiator(ProtoLCP)
-	n.send(codeProtocolReject, n.nextID(), []byte{byte(p >> 8), byte(p)}, data)
+	n.send(codeProtocolReject, n.s.nextID(), []byte{byte(proto >> 8), byte(proto)}, data)
 }
 
 // mru is what we can be sent: without an agreed option the default holds.
-func (l *Link) mru() uint16 {
-	if l.s.LCP.MRU != 0 {
-		return l.s.LCP.MRU
+func (p lcp) mru() uint16 {
+	if p.l.s.LCP.MRU != 0 {
+		return p.l.s.LCP.MRU
 	}
 	return defaultMRU
 }

@@ -73,15 +73,15 @@ func TestLCPOptions(t *testing.T) {
 		"auth without an account": {in: "0304 c023", want: "> LCP Configure-Reject id=9 auth=pap"},
 		"auth we like": {
 			in: "0304 c023", want: "> LCP Configure-Ack id=9 auth=pap",
-			cfg: Config{User: "u", Answer: both},
+			cfg: Config{User: "u", Answer: chapOrPAP},
 		},
 		"auth we like less": {
 			in: "0305 c223 81", want: "> LCP Configure-Nak id=9 auth=chap-md5",
-			cfg: Config{User: "u", Answer: both},
+			cfg: Config{User: "u", Answer: chapOrPAP},
 		},
-		"chap without an algorithm": {
+		"onlyCHAP without an algorithm": {
 			in: "0304 c223", want: "> LCP Configure-Nak id=9 auth=chap-md5",
-			cfg: Config{User: "u", Answer: both},
+			cfg: Config{User: "u", Answer: chapOrPAP},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -200,11 +200,11 @@ func TestRejectsFitThePeersMRU(t *testing.T) {
 	p := newProbe(t, Config{IPv4: IPv4Unnumbered})
 	p.take()
 	p.want(p.give(append(opts("c025"), big...))) // LCP is not open yet
-	p.want(p.give(newFrame(ProtoLCP, 99, 5, opts("0102"))), "> LCP Code-Reject id=2 of code 99, 6 octets")
+	p.want(p.give(newFrame(ProtoLCP, code(99), 5, opts("0102"))), "> LCP Code-Reject id=2 of code 99, 6 octets")
 	p.openLCP("0104 0080")
 	for _, frame := range [][]byte{
-		newFrame(ProtoLCP, 99, 5, big),
-		newFrame(ProtoIPCP, 99, 5, big),
+		newFrame(ProtoLCP, code(99), 5, big),
+		newFrame(ProtoIPCP, code(99), 5, big),
 		append(opts("c025"), big...),
 		append(opts("80fd"), big...),
 		newFrame(ProtoLCP, codeEchoRequest, 5, big),
@@ -242,7 +242,7 @@ func TestForeignProtocolsAreRejected(t *testing.T) {
 // Frames of the network phase that come too early are dropped and harm nothing.
 func TestEarlyNetworkFramesAreDropped(t *testing.T) {
 	t.Parallel()
-	p := newProbe(t, Config{IPv4: IPv4Unnumbered, Auth: pap})
+	p := newProbe(t, Config{IPv4: IPv4Unnumbered, Auth: onlyPAP})
 	p.take()
 	early := func() {
 		t.Helper()
@@ -374,7 +374,7 @@ func TestProtocolReject(t *testing.T) {
 		}
 	}
 
-	p := newProbe(t, Config{Auth: chap})
+	p := newProbe(t, Config{Auth: onlyCHAP})
 	p.openLCP()
 	p.give(newFrame(ProtoLCP, codeProtocolReject, 1, opts("c223"), []byte{1, 1, 0, 4}))
 	got := p.wait(time.Minute)
@@ -391,7 +391,7 @@ func TestProtocolReject(t *testing.T) {
 func TestAuthMethodsAreTriedInOrder(t *testing.T) {
 	t.Parallel()
 	magic := "magic=52f1b1a7"
-	p := newProbe(t, Config{Auth: both, Random: strings.NewReader("\x52\xf1\xb1\xa7")})
+	p := newProbe(t, Config{Auth: chapOrPAP, Random: strings.NewReader("\x52\xf1\xb1\xa7")})
 	p.want(p.take(), "> LCP Configure-Request id=1 auth=chap-md5 "+magic)
 	p.want(p.give(newFrame(ProtoLCP, codeConfigureNak, 1, opts("0305 c223 81"))),
 		"> LCP Configure-Request id=2 auth=pap "+magic) // MS-CHAPv2 is not ours to give

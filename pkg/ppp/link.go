@@ -103,13 +103,13 @@ func (l *Link) Receive(now Time, frame []byte, out *Output) {
 			return // RFC 1661, 3.5: silently discarded
 		}
 		if !(network{l}).wanted(proto) {
-			l.rejectProtocol(proto, payload)
+			lcp{l}.rejectProtocol(proto, payload)
 			return
 		}
 	default:
 		// Other link-layer protocols are rejected as soon as LCP is open, other network protocols in their phase only.
 		if proto >= 0xc000 || l.s.Phase == PhaseNetwork {
-			l.rejectProtocol(proto, payload)
+			lcp{l}.rejectProtocol(proto, payload)
 		}
 		return
 	}
@@ -120,7 +120,7 @@ func (l *Link) Receive(now Time, frame []byte, out *Output) {
 	}
 	switch proto {
 	case ProtoLCP:
-		l.receiveLCP(p)
+		lcp{l}.receive(p)
 	case ProtoPAP, ProtoCHAP:
 		auth{l}.receive(proto, p)
 	case ProtoIPCP, ProtoIPV6CP:
@@ -142,7 +142,7 @@ func (l *Link) Do(now Time, c Command, out *Output) {
 	case CmdAddress:
 		ipcp{l}.assigned(c.Peer.Unmap())
 	case CmdIdle:
-		l.idleFor(c.Idle)
+		times{l}.idleFor(c.Idle)
 	case CmdClose:
 		if l.s.End.Reason == ReasonNone {
 			l.s.Goodbye = c.Text
@@ -165,7 +165,7 @@ func (l *Link) Expire(now Time, out *Output) {
 		l.negotiator(p).expire()
 	}
 	auth{l}.expire()
-	l.expireTimes()
+	times{l}.expire()
 }
 
 // Deadline is when Expire is wanted next; 0 means never.
@@ -191,7 +191,7 @@ func (l *Link) View() View {
 	s := &l.s
 	v := View{
 		Phase: s.Phase, LCP: s.LCP.State.String(), IPCP: s.IPCP.State.String(), IPV6CP: s.IPV6CP.State.String(),
-		MRU: l.mru(), PeerMRU: s.LCP.PeerMRU, Magic: s.LCP.Magic, PeerMagic: s.LCP.PeerMagic,
+		MRU: lcp{l}.mru(), PeerMRU: s.LCP.PeerMRU, Magic: s.LCP.Magic, PeerMagic: s.LCP.PeerMagic,
 		Auth: s.LCP.Auth, Answer: s.LCP.Answer, PeerName: string(s.PeerName), EchoMissed: s.EchoMissed,
 	}
 	if s.IPCP.Up {

@@ -196,3 +196,39 @@ func TestIPV6CPRandomIdentifierIsLocal(t *testing.T) {
 		}
 	}
 }
+
+// The peer may suggest an identifier or refuse the option; nonsense is answered by a new one.
+func TestIPV6CPTakesTheSuggestion(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		code code
+		in   string
+		good func(p *probe) bool
+	}{
+		"suggestion":   {codeConfigureNak, "010a 0000000000000042", func(p *probe) bool { return p.link.s.IPV6CP.Local == 0x42 }},
+		"0":            {codeConfigureNak, "010a 0000000000000000", func(p *probe) bool { return p.link.s.IPV6CP.Local > 1 }},
+		"our own":      {codeConfigureNak, "010a 0000000000000001", func(p *probe) bool { return p.link.s.IPV6CP.Local > 1 }},
+		"wrong length": {codeConfigureNak, "0104 0001", func(p *probe) bool { return p.link.s.IPV6CP.Local == 1 }},
+		"rejected":     {codeConfigureReject, "010a 0000000000000001", func(p *probe) bool { return len(p.link.s.IPV6CP.Sent) == 0 }},
+	} {
+		p := newProbe(t, Config{IPv6: true, IPv6ID: 1})
+		p.openLCP()
+		p.give(newFrame(ProtoIPV6CP, c.code, 1, opts(c.in)))
+		if !c.good(p) || p.link.s.IPV6CP.SentID == 0 {
+			t.Errorf("%s: %+v", name, p.link.s.IPV6CP)
+		}
+	}
+}
+
+// A protocol at rest answers what makes no sense to it with Terminate-Ack (RFC 1661, 4.2, Closed and Stopped).
+func TestRestingProtocolAnswersTerminateAck(t *testing.T) {
+	t.Parallel()
+	p := openIPv4(t, Config{IPv6: true})
+	p.wait(time.Minute)
+	if v := p.link.View(); v.IPV6CP != "Stopped" {
+		t.Fatalf("IPV6CP is %s", v.IPV6CP)
+	}
+	p.want(p.give(newFrame(ProtoIPV6CP, codeConfigureAck, 9)), "> IPV6CP Terminate-Ack id=2")
+	p.want(p.give(newFrame(ProtoIPV6CP, codeTerminateRequest, 10)), "> IPV6CP Terminate-Ack id=10")
+	p.want(p.give(newFrame(ProtoIPV6CP, codeTerminateAck, 10)))
+}

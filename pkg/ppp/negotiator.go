@@ -122,13 +122,21 @@ func (n *negotiator) perform(do actions) {
 		case actSTR:
 			n.s.Restarts--
 			n.s.Deadline = n.l.now + n.l.cfg.Restart
-			n.send(codeTerminateRequest, n.nextID(), n.goodbye())
+			goodbye := ""
+			if n.proto == ProtoLCP {
+				goodbye = n.l.s.Goodbye
+			}
+			n.send(codeTerminateRequest, n.s.nextID(), truncate([]byte(goodbye), maxGoodbye))
 		case actSTA:
-			n.send(codeTerminateAck, n.answerID())
+			id := n.in.id
+			if n.in.code != codeTerminateRequest {
+				id = n.s.nextID()
+			}
+			n.send(codeTerminateAck, id)
 		case actSCJ:
-			n.send(codeCodeReject, n.nextID(), truncate(n.in.raw, int(n.l.s.LCP.PeerMRU)-packetHeader))
+			n.send(codeCodeReject, n.s.nextID(), truncate(n.in.raw, int(n.l.s.LCP.PeerMRU)-packetHeader))
 		case actSER:
-			n.l.answerEcho(n.in)
+			lcp{n.l}.answerEcho(n.in)
 		case actTLU:
 			n.s.Rounds = 0
 			n.layer.changed(layerUp)
@@ -143,7 +151,7 @@ func (n *negotiator) perform(do actions) {
 func (n *negotiator) sendRequest() {
 	opts := n.layer.wishes()
 	if n.s.Replied || n.s.SentID == 0 || !bytes.Equal(opts, n.s.Sent) {
-		n.s.SentID = n.nextID()
+		n.s.SentID = n.s.nextID()
 	}
 	n.s.Sent, n.s.Replied = opts, false
 	n.s.Restarts--
@@ -157,28 +165,12 @@ func (n *negotiator) send(c code, id uint8, data ...[]byte) {
 }
 
 // nextID never returns 0, which stands for "none yet".
-func (n *negotiator) nextID() uint8 {
-	n.s.ID++
-	if n.s.ID == 0 {
-		n.s.ID = 1
+func (s *Negotiation) nextID() uint8 {
+	s.ID++
+	if s.ID == 0 {
+		s.ID = 1
 	}
-	return n.s.ID
-}
-
-// answerID is the identifier of a Terminate-Ack: that of the request, or a new one when it answers something else.
-func (n *negotiator) answerID() uint8 {
-	if n.in.code == codeTerminateRequest {
-		return n.in.id
-	}
-	return n.nextID()
-}
-
-// goodbye is the data of a Terminate-Request: a word for the peer's log when the whole link ends.
-func (n *negotiator) goodbye() []byte {
-	if n.proto != ProtoLCP {
-		return nil
-	}
-	return truncate([]byte(n.l.s.Goodbye), maxGoodbye)
+	return s.ID
 }
 
 // expire fires the restart timer.
@@ -204,9 +196,7 @@ func (n *negotiator) receive(p packet) {
 	case codeConfigureRequest:
 		n.configureRequest(p)
 	case codeConfigureAck:
-		if n.answersOurs(p) && bytes.Equal(p.data, n.s.Sent) {
-			n.acked()
-		}
+		n.acked(p)
 	case codeConfigureNak, codeConfigureReject:
 		n.configureRefused(p)
 	case codeTerminateRequest:
@@ -224,7 +214,14 @@ func (n *negotiator) receive(p packet) {
 
 // acked takes a valid Configure-Ack. A peer that goes on acknowledging and never asks for anything itself must not keep
 // the automaton busy for ever: every Ack starts the restart counter anew.
-func (n *negotiator) acked() {
+func (n *negotiator) acked(p packet) {
+	if !n.s.State.asking() {
+		n.fire(trAck)
+		return
+	}
+	if !n.s.answeredBy(p) || !bytes.Equal(p.data, n.s.Sent) {
+		return
+	}
 	n.s.Replied, n.s.Refused = true, 0
 	n.s.Rounds++
 	if n.s.Rounds > n.l.cfg.tolerance() {
@@ -234,14 +231,11 @@ func (n *negotiator) acked() {
 	n.fire(trAck)
 }
 
-// answersOurs says whether p answers the latest Configure-Request for the first time. A second copy of an answer is
+// answeredBy says whether p answers the latest Configure-Request for the first time. A second copy of an answer is
 // discarded: taking it for the crossed connection of RFC 1661, 4.3 would let a network that duplicates frames tear
 // down an open link.
-func (n *negotiator) answersOurs(p packet) bool {
-	if !n.s.State.negotiating() {
-		return true // no request is out; the automaton answers for itself
-	}
-	return n.s.SentID != 0 && p.id == n.s.SentID && !n.s.Replied
+func (s *Negotiation) answeredBy(p packet) bool {
+	return s.SentID != 0 && p.id == s.SentID && !s.Replied
 }
 
 func (n *negotiator) configureRequest(p packet) {
@@ -254,7 +248,7 @@ func (n *negotiator) configureRequest(p packet) {
 		n.fire(trRequestGood)
 		return
 	}
-	if n.repeated(p) {
+	if n.s.repeatedBy(p, n.l.now, n.l.cfg.Restart) {
 		n.send(codeConfigureAck, p.id, p.data)
 		return
 	}
@@ -278,17 +272,17 @@ func (n *negotiator) configureRequest(p packet) {
 		n.layer.accept(opts)
 		n.s.Naks, n.s.Refusals = 0, 0
 		n.s.AckedID, n.s.Acked, n.s.AckedAt = p.id, bytes.Clone(p.data), n.l.now
+		n.l.out.Persist = true
 		n.reply, n.opts = codeConfigureAck, p.data
 		n.fire(trRequestGood)
 	}
 }
 
-// repeated says whether p is a copy of the request that was acknowledged within the last restart period: a duplicate of
+// repeatedBy says whether p is a copy of the request that was acknowledged within the last restart period: a duplicate of
 // the network, or sent again because our Ack was lost. It gets the same Ack; renegotiating would only prolong things. Any
 // later or different request means that the peer starts anew.
-func (n *negotiator) repeated(p packet) bool {
-	return n.s.State == stOpened && p.id == n.s.AckedID && n.l.now-n.s.AckedAt <= n.l.cfg.Restart &&
-		bytes.Equal(p.data, n.s.Acked)
+func (s *Negotiation) repeatedBy(p packet, now, restart Time) bool {
+	return s.State == stOpened && p.id == s.AckedID && now-s.AckedAt <= restart && bytes.Equal(p.data, s.Acked)
 }
 
 // release judges the held request again.
@@ -309,11 +303,11 @@ func (n *negotiator) refuse(c code, opts []byte) {
 }
 
 func (n *negotiator) configureRefused(p packet) {
-	if !n.answersOurs(p) {
+	if !n.s.State.asking() {
+		n.fire(trNak)
 		return
 	}
-	if !n.s.State.negotiating() {
-		n.fire(trNak)
+	if !n.s.answeredBy(p) {
 		return
 	}
 	opts, ok := parseOptions(p.data)

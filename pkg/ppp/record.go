@@ -41,20 +41,21 @@ func (l *Link) Record() Record { return l.s }
 // for the owner's answer are sent again, except a PAP EvAuthRequest: the password is not recorded, so it follows when
 // the peer repeats its request.
 func Restore(r Record, cfg Config, now Time, out *Output) (*Link, error) {
-	l := &Link{cfg: cfg.withDefaults(), s: r, now: now, out: out}
-	if err := l.checkRecord(); err != nil {
+	if err := r.check(cfg); err != nil {
 		return nil, fmt.Errorf("restore link: %w", err)
 	}
+	l := &Link{cfg: cfg.withDefaults(), s: r, now: now, out: out}
 	defer l.leave()
 	if r.Dead {
 		return l, nil
 	}
+	times{l}.restore()
 	if l.s.Authenticator.Progress == authAsked {
 		switch l.s.LCP.Auth {
 		case AuthPAP:
 			l.s.Authenticator.Forgotten = true
 		case AuthCHAPMD5:
-			auth{l}.askCHAP()
+			chap{l}.ask()
 		case AuthNone:
 		}
 	}
@@ -64,8 +65,8 @@ func Restore(r Record, cfg Config, now Time, out *Output) (*Link, error) {
 	return l, nil
 }
 
-func (l *Link) checkRecord() error {
-	r := &l.s
+// check refuses what no link can be in, or cannot be in under the configuration.
+func (r *Record) check(cfg Config) error {
 	if r.Version != recordVersion {
 		return fmt.Errorf("record version %d, want %d", r.Version, recordVersion)
 	}
@@ -73,13 +74,20 @@ func (l *Link) checkRecord() error {
 		r.Authenticator.Progress > authFailed || r.Claimant.Progress > authFailed {
 		return fmt.Errorf("record out of range: phase %d, authentication %d and %d", r.Phase, r.LCP.Auth, r.LCP.Answer)
 	}
-	for _, p := range [...]Protocol{ProtoLCP, ProtoIPCP, ProtoIPV6CP} {
-		s := l.negotiator(p).s.State
-		if s > stOpened {
-			return fmt.Errorf("%v state %d does not exist", p, s)
+	for _, n := range [...]struct {
+		proto Protocol
+		state state
+		off   bool
+	}{
+		{ProtoLCP, r.LCP.State, false},
+		{ProtoIPCP, r.IPCP.State, cfg.IPv4 == IPv4Off},
+		{ProtoIPV6CP, r.IPV6CP.State, !cfg.IPv6},
+	} {
+		if n.state > stOpened {
+			return fmt.Errorf("%v state %d does not exist", n.proto, n.state)
 		}
-		if p != ProtoLCP && !s.idle() && !(network{l}).wanted(p) {
-			return fmt.Errorf("%v is %v in the record, the configuration has it off", p, s)
+		if n.off && !n.state.idle() {
+			return fmt.Errorf("%v is %v in the record, the configuration has it off", n.proto, n.state)
 		}
 	}
 	return nil

@@ -45,7 +45,7 @@ func TestLossyLineEndsInAgreement(t *testing.T) {
 	t.Parallel()
 	var up, runs int
 	for _, s := range scenes() {
-		for seed := int64(1); seed <= 40; seed++ {
+		for seed := int64(1); seed <= 25; seed++ {
 			c := lossy(t, s, seed, nil)
 			a, b := c.a, c.b
 			runs++
@@ -97,7 +97,7 @@ func frames(log string) []string {
 func TestRestoreChangesNoFrame(t *testing.T) {
 	t.Parallel()
 	for _, s := range scenes() {
-		for seed := int64(1); seed <= 6; seed++ {
+		for seed := int64(1); seed <= 3; seed++ {
 			want := frames(lossy(t, s, seed, nil).log.String())
 			for _, every := range []int{1, 3} {
 				cut := rand.New(rand.NewSource(seed))
@@ -114,11 +114,37 @@ func TestRestoreChangesNoFrame(t *testing.T) {
 	}
 }
 
+// A crash loses what came after the latest Persist. That may cost a repetition, never the agreement of the two ends.
+func TestCrashGoesOnFromThePersistedRecord(t *testing.T) {
+	t.Parallel()
+	up, runs := 0, 0
+	for _, s := range scenes() {
+		for seed := int64(1); seed <= 8; seed++ {
+			cut := keyed(seed)
+			c := lossy(t, s, seed, func(o *owner, now Time) {
+				if cut.Intn(3) == 0 {
+					restartFrom(o, o.saved, now)
+				}
+			})
+			if len(c.a.downs) != len(c.b.downs) || !cmp.Equal(keys(c.a.up), keys(c.b.up)) {
+				t.Fatalf("%s, seed %d: a up %v down %v, b up %v down %v\n%s", s.name, seed, c.a.up, c.a.downs, c.b.up, c.b.downs, c.log.String())
+			}
+			runs++
+			if len(c.a.up) > 0 {
+				up++
+			}
+		}
+	}
+	if up*2 < runs {
+		t.Errorf("only %d of %d runs came up", up, runs)
+	}
+}
+
 // upLink is a link of a that is up with b, by CHAP, with both networks.
 func upLink(t *testing.T) *cable {
 	t.Helper()
-	a := newOwner(t, "a", with(own(), func(c *Config) { c.Auth, c.IPv6, c.EchoInterval = chap, true, time.Minute }))
-	b := newOwner(t, "b", with(request(), func(c *Config) { c.Answer, c.IPv6 = chap, true }))
+	a := newOwner(t, "a", with(own(), func(c *Config) { c.Auth, c.IPv6, c.EchoInterval = onlyCHAP, true, time.Minute }))
+	b := newOwner(t, "b", with(request(), func(c *Config) { c.Answer, c.IPv6 = onlyCHAP, true }))
 	dialIn(a, b)
 	c := newCable(t, a, b)
 	c.open()
@@ -158,7 +184,7 @@ func TestRecordSurvivesJSONAndGob(t *testing.T) {
 
 func TestRecordHoldsNoPassword(t *testing.T) {
 	t.Parallel()
-	for _, m := range [][]AuthMethod{pap, chap} {
+	for _, m := range [][]AuthMethod{onlyPAP, onlyCHAP} {
 		a := newOwner(t, "a", with(own(), func(c *Config) { c.Auth = m }))
 		b := newOwner(t, "b", with(request(), func(c *Config) { c.Answer = m }))
 		a.slow = true
@@ -180,7 +206,7 @@ func TestRecordHoldsNoPassword(t *testing.T) {
 // What waits for the owner is asked again by Restore; PAP when the peer repeats its request.
 func TestRestoreAsksAgain(t *testing.T) {
 	t.Parallel()
-	for _, m := range [][]AuthMethod{pap, chap} {
+	for _, m := range [][]AuthMethod{onlyPAP, onlyCHAP} {
 		a := newOwner(t, "a", with(own(), func(c *Config) { c.Auth = m }))
 		b := newOwner(t, "b", with(request(), func(c *Config) { c.Answer = m }))
 		dialIn(a, b)
@@ -234,4 +260,30 @@ func TestRestoreRefusesAWrongRecord(t *testing.T) {
 			t.Errorf("%s: no error", name)
 		}
 	}
+}
+
+// A record from hours ago: the keep-alive goes on in its own rhythm, and what the configuration dropped stays quiet.
+func TestRestoreOfAnOldRecord(t *testing.T) {
+	t.Parallel()
+	cfg := Config{EchoInterval: 10 * time.Second, IdleTimeout: time.Hour, SessionTimeout: 24 * time.Hour, IPv4: IPv4Unnumbered, Random: keyed(7)}
+	p := openIPv4(t, cfg)
+	p.now = 3*time.Hour + 4*time.Second
+	var err error
+	if p.link, err = Restore(p.link.Record(), cfg, p.now, &p.out); err != nil {
+		t.Fatal(err)
+	}
+	p.want(p.take())
+	if d := p.link.s.EchoAt; d != 3*time.Hour+10*time.Second {
+		t.Errorf("the next echo is at %v", d)
+	}
+	p.link.Expire(p.now, &p.out)
+	p.want(p.take(), "! idle?")
+	p.want(p.do(CmdIdle{Idle: time.Minute}))
+
+	cfg.EchoInterval, cfg.IdleTimeout, cfg.SessionTimeout = 0, 0, 0
+	if p.link, err = Restore(p.link.Record(), cfg, p.now, &p.out); err != nil {
+		t.Fatal(err)
+	}
+	p.want(p.wait(100 * time.Hour))
+	p.want(p.do(CmdIdle{Idle: time.Hour}))
 }

@@ -42,7 +42,7 @@ func octets(n int) string { return strconv.Itoa(n) + " octets" }
 func titled(name string, id uint8) string { return fmt.Sprintf("%s id=%d", name, id) }
 
 func summarizePAP(p packet) string {
-	switch p.code {
+	switch c := papCode(p.code); c {
 	case papRequest:
 		name, rest, ok := cutCounted(p.data)
 		if _, _, ok2 := cutCounted(rest); !ok || !ok2 {
@@ -51,7 +51,7 @@ func summarizePAP(p packet) string {
 		return titled("Authenticate-Request", p.id) + fmt.Sprintf(" name=%q password=***", name)
 	case papAck, papNak:
 		name := "Authenticate-Ack"
-		if p.code == papNak {
+		if c == papNak {
 			name = "Authenticate-Nak"
 		}
 		text, _, _ := cutCounted(p.data)
@@ -61,10 +61,10 @@ func summarizePAP(p packet) string {
 }
 
 func summarizeCHAP(p packet) string {
-	switch p.code {
+	switch c := chapCode(p.code); c {
 	case chapChallenge, chapResponse:
 		name := "Challenge"
-		if p.code == chapResponse {
+		if c == chapResponse {
 			name = "Response"
 		}
 		_, who, ok := cutCounted(p.data)

@@ -5,8 +5,11 @@ import (
 	"time"
 )
 
-// expireTimes runs what an established link watches: LCP echo, idle time and session time.
-func (l *Link) expireTimes() {
+// times is what an established link watches: LCP echo, idle time and session time.
+type times struct{ l *Link }
+
+func (t times) expire() {
+	l := t.l
 	if due(&l.s.SessionAt, l.now) {
 		l.s.Goodbye = "session time is over"
 		l.fail(ReasonSessionTime, false, "")
@@ -17,12 +20,13 @@ func (l *Link) expireTimes() {
 		l.out.Events = append(l.out.Events, EvIdleCheck{})
 	}
 	if due(&l.s.EchoAt, l.now) {
-		l.echo()
+		t.echo()
 	}
 }
 
 // echo sends the keep-alive, or gives the peer up after EchoFailures unanswered ones (P255).
-func (l *Link) echo() {
+func (t times) echo() {
+	l := t.l
 	if l.s.EchoMissed >= l.cfg.EchoFailures {
 		l.s.Goodbye = "no answer to LCP echo"
 		l.fail(ReasonEcho, false, "")
@@ -31,11 +35,12 @@ func (l *Link) echo() {
 	l.s.EchoMissed++
 	l.s.EchoAt = l.now + l.cfg.EchoInterval
 	n := l.negotiator(ProtoLCP)
-	n.send(codeEchoRequest, n.nextID(), binary.BigEndian.AppendUint32(nil, l.s.LCP.Magic))
+	n.send(codeEchoRequest, n.s.nextID(), binary.BigEndian.AppendUint32(nil, l.s.LCP.Magic))
 }
 
 // idleFor takes the owner's answer to EvIdleCheck.
-func (l *Link) idleFor(idle time.Duration) {
+func (t times) idleFor(idle time.Duration) {
+	l := t.l
 	if l.s.IdleAt == 0 {
 		return
 	}
@@ -45,4 +50,22 @@ func (l *Link) idleFor(idle time.Duration) {
 		return
 	}
 	l.s.IdleAt = l.now + l.cfg.IdleTimeout - max(idle, 0)
+}
+
+// restore stops the watches that the configuration no longer has, and moves a keep-alive that is overdue because the
+// record is older than it. Each link keeps its own rhythm: ten thousand restored at once do not all send in one moment.
+func (t times) restore() {
+	l := t.l
+	if l.cfg.EchoInterval == 0 {
+		l.s.EchoAt = 0
+	}
+	if l.cfg.IdleTimeout == 0 {
+		l.s.IdleAt = 0
+	}
+	if l.cfg.SessionTimeout == 0 {
+		l.s.SessionAt = 0
+	}
+	if l.s.EchoAt != 0 && l.s.EchoAt < l.now {
+		l.s.EchoAt = l.now + l.cfg.EchoInterval - (l.now-l.s.EchoAt)%l.cfg.EchoInterval
+	}
 }

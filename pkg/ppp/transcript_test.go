@@ -47,9 +47,9 @@ type scene struct {
 }
 
 var (
-	pap  = []AuthMethod{AuthPAP}
-	chap = []AuthMethod{AuthCHAPMD5}
-	both = []AuthMethod{AuthCHAPMD5, AuthPAP}
+	onlyPAP   = []AuthMethod{AuthPAP}
+	onlyCHAP  = []AuthMethod{AuthCHAPMD5}
+	chapOrPAP = []AuthMethod{AuthCHAPMD5, AuthPAP}
 )
 
 // own and request are the two sides of a dial-in link.
@@ -92,32 +92,32 @@ func authScenes() []scene {
 	return []scene{
 		{name: "none", a: own(), b: request(), set: dialIn, reasonA: ReasonPeer, reasonB: ReasonLocal},
 		// P257
-		{name: "pap", a: demand(pap), b: answer(pap), set: dialIn, reasonA: ReasonPeer, reasonB: ReasonLocal},
-		{name: "pap-wrong-password", a: demand(pap), b: wrong(pap), set: dialIn, act: quiet(time.Minute), reasonA: ReasonAuthFailed, reasonB: ReasonAuthFailed},
+		{name: "pap", a: demand(onlyPAP), b: answer(onlyPAP), set: dialIn, reasonA: ReasonPeer, reasonB: ReasonLocal},
+		{name: "pap-wrong-password", a: demand(onlyPAP), b: wrong(onlyPAP), set: dialIn, act: quiet(time.Minute), reasonA: ReasonAuthFailed, reasonB: ReasonAuthFailed},
 		// P258
-		{name: "chap", a: demand(chap), b: answer(chap), set: dialIn, reasonA: ReasonPeer, reasonB: ReasonLocal},
-		{name: "chap-wrong-password", a: demand(chap), b: wrong(chap), set: dialIn, act: quiet(time.Minute), reasonA: ReasonAuthFailed, reasonB: ReasonAuthFailed},
+		{name: "chap", a: demand(onlyCHAP), b: answer(onlyCHAP), set: dialIn, reasonA: ReasonPeer, reasonB: ReasonLocal},
+		{name: "chap-wrong-password", a: demand(onlyCHAP), b: wrong(onlyCHAP), set: dialIn, act: quiet(time.Minute), reasonA: ReasonAuthFailed, reasonB: ReasonAuthFailed},
 		{
-			name: "chap-rechallenge", a: with(demand(chap), func(c *Config) { c.Rechallenge = 20 * time.Second }), b: answer(chap), set: dialIn,
+			name: "chap-rechallenge", a: with(demand(onlyCHAP), func(c *Config) { c.Rechallenge = 20 * time.Second }), b: answer(onlyCHAP), set: dialIn,
 			reasonA: ReasonPeer, reasonB: ReasonLocal,
 		},
 		{
-			name: "chap-rechallenge-refused", a: with(demand(chap), func(c *Config) { c.Rechallenge = 20 * time.Second }), b: answer(chap), set: dialIn,
+			name: "chap-rechallenge-refused", a: with(demand(onlyCHAP), func(c *Config) { c.Rechallenge = 20 * time.Second }), b: answer(onlyCHAP), set: dialIn,
 			act:     func(c *cable) { c.run(time.Second); delete(c.a.users, "bob"); c.run(time.Minute) },
 			reasonA: ReasonAuthFailed, reasonB: ReasonAuthFailed,
 		},
 		// P256
-		{name: "auth-second-choice", a: demand(both), b: answer(pap), set: dialIn, reasonA: ReasonPeer, reasonB: ReasonLocal},
-		{name: "auth-refused", a: demand(both), b: answer(nil), set: dialIn, act: quiet(time.Minute), reasonA: ReasonAuthRefused, reasonB: ReasonPeer},
-		{name: "auth-no-common-method", a: demand(pap), b: answer(chap), set: dialIn, act: quiet(time.Minute), reasonA: ReasonAuthRefused, reasonB: ReasonPeer},
+		{name: "auth-second-choice", a: demand(chapOrPAP), b: answer(onlyPAP), set: dialIn, reasonA: ReasonPeer, reasonB: ReasonLocal},
+		{name: "auth-refused", a: demand(chapOrPAP), b: answer(nil), set: dialIn, act: quiet(time.Minute), reasonA: ReasonAuthRefused, reasonB: ReasonPeer},
+		{name: "auth-no-common-method", a: demand(onlyPAP), b: answer(onlyCHAP), set: dialIn, act: quiet(time.Minute), reasonA: ReasonAuthRefused, reasonB: ReasonPeer},
 		{
 			name: "auth-mutual",
-			a:    with(demand(chap), func(c *Config) { c.Answer, c.User, c.Password = pap, "lns", []byte("net") }),
-			b:    with(answer(chap), func(c *Config) { c.Auth, c.Password = pap, []byte("secret") }),
+			a:    with(demand(onlyCHAP), func(c *Config) { c.Answer, c.User, c.Password = onlyPAP, "lns", []byte("net") }),
+			b:    with(answer(onlyCHAP), func(c *Config) { c.Auth, c.Password = onlyPAP, []byte("secret") }),
 			set:  func(a, b *owner) { dialIn(a, b); b.users["lns"] = "net" }, reasonA: ReasonPeer, reasonB: ReasonLocal,
 		},
 		{
-			name: "auth-timeout", a: with(demand(chap), func(c *Config) { c.AuthTimeout = 20 * time.Second }), b: answer(chap),
+			name: "auth-timeout", a: with(demand(onlyCHAP), func(c *Config) { c.AuthTimeout = 20 * time.Second }), b: answer(onlyCHAP),
 			set: func(a, b *owner) { dialIn(a, b); a.slow = true }, act: quiet(2 * time.Minute),
 			reasonA: ReasonAuthTimeout, reasonB: ReasonPeer,
 		},
