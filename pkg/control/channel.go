@@ -49,6 +49,9 @@ type ChannelRecord struct {
 	Unacked int  // messages delivered since the last acknowledgement left
 	AckAt   Time // when a ZLB must leave; 0: nothing to acknowledge
 
+	ProgressAt Time // last message delivered in order
+	TroubleAt  Time // last sign of loss, in either direction
+
 	Counters Counters
 }
 
@@ -82,15 +85,12 @@ func newChannel(cfg *TunnelConfig) channel {
 // backlog is how many messages wait for a first transmission.
 func (c *channel) backlog() int { return len(c.Queue) - c.Sent }
 
-// withdraw forgets the messages of a session that never left, and reports whether its opening request was among them:
-// the peer then knows nothing of the session.
+// withdraw forgets the messages of a session that never left, and reports whether its opening request was among them: the
+// peer then knows nothing of the session. A CDN may be that of an earlier session with the same id, and stays.
 func (c *channel) withdraw(id SessionID) (unknown bool) {
-	if c.backlog() == 0 {
-		return false
-	}
 	keep := c.Queue[:c.Sent]
 	for _, p := range c.Queue[c.Sent:] {
-		if p.Session != id {
+		if p.Session != id || p.Type == wire.MsgCDN {
 			keep = append(keep, p)
 			continue
 		}
@@ -102,9 +102,11 @@ func (c *channel) withdraw(id SessionID) (unknown bool) {
 }
 
 // supersede forgets a message of this type and session that never left: a newer one replaces it.
-func (c *channel) supersede(t wire.MessageType, id SessionID) {
+func (c *channel) supersede(t wire.MessageType, id SessionID) (forgotten int) {
+	before := len(c.Queue)
 	keep := slices.DeleteFunc(c.Queue[c.Sent:], func(p Packet) bool { return p.Type == t && p.Session == id })
 	c.Queue = c.Queue[:c.Sent+len(keep)]
+	return before - len(c.Queue)
 }
 
 // abandon forgets the messages that never left, and all if everything is true. The peer must still get the sent ones,
@@ -247,6 +249,7 @@ func (c *channel) flush(now Time, peer TunnelID, out *Output, left func(*Packet)
 			left(p)
 		} else {
 			p.Resent = true
+			c.TroubleAt = now
 			c.Counters.OutRetransmits++
 		}
 		p.SentAt = now

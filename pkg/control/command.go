@@ -69,7 +69,7 @@ func openSession(st *step, c CmdOpenSession) {
 		st.anomaly(0, "no session: too many sessions")
 		return
 	}
-	s := &session{SessionRecord{ID: t.newID(st.now), Role: c.Role, Local: c.Call}}
+	s := &session{SessionRecord: SessionRecord{ID: t.newID(st.now), Role: c.Role, Local: c.Call}}
 	if s.Local.SerialNumber == 0 {
 		t.serial++
 		s.Local.SerialNumber = t.serial
@@ -111,11 +111,11 @@ func connectSession(st *step, c CmdConnectSession) {
 	case s.Role == LACIncoming && s.State == SessionWaitReply && s.Replied:
 		s.connectWith(c.Call)
 		st.send(s, iccn(t, s))
-		s.up(st, s.Local)
+		s.up(st)
 	case s.Role == LACOutgoing && s.State == SessionWaitCSAnswer:
 		s.connectWith(c.Call)
 		st.send(s, occn(t, s))
-		s.up(st, s.Local)
+		s.up(st)
 	}
 }
 
@@ -146,6 +146,8 @@ func notify(st *step, s *session, m wire.Message) {
 	if s.State != SessionEstablished {
 		return
 	}
-	st.t.ch.supersede(m.Type, s.ID)
+	if s.unsent > 0 {
+		s.unsent -= st.t.ch.supersede(m.Type, s.ID)
+	}
 	st.send(s, m)
 }

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+
+	"github.com/l2tpd/l2tpd/pkg/wire"
 )
 
 // recordVersion grows when a Record changes its meaning.
@@ -25,8 +27,8 @@ type Record struct {
 	Request    uint64 // fingerprint of the peer's SCCRQ
 	Serial     uint32
 
-	LastHeard, SetupAt, IdleAt, LingerAt Time
-	PeerStopped                          bool
+	LastHeard, UpAt, SetupAt, IdleAt, LingerAt Time
+	PeerStopped                                bool
 
 	Channel  ChannelRecord
 	Sessions []SessionRecord // by id
@@ -38,7 +40,7 @@ func (t *Tunnel) Record() Record {
 	r := Record{
 		Version: recordVersion, ID: t.id, State: t.state, Initiator: t.initiator, Peer: t.peer,
 		Challenge: t.challenge, TieBreaker: t.tieBreaker, Request: t.request, Serial: t.serial,
-		LastHeard: t.lastHeard, SetupAt: t.setupAt, IdleAt: t.idleAt, LingerAt: t.lingerAt, PeerStopped: t.peerStopped,
+		LastHeard: t.lastHeard, UpAt: t.upAt, SetupAt: t.setupAt, IdleAt: t.idleAt, LingerAt: t.lingerAt, PeerStopped: t.peerStopped,
 		Channel: t.ch.ChannelRecord, Freed: slices.Clone(t.sess.freed),
 	}
 	r.Channel.Queue = slices.Clone(r.Channel.Queue)
@@ -61,17 +63,22 @@ func Restore(r Record, cfg TunnelConfig, now Time, out *Output) (*Tunnel, error)
 	t := newTunnel(cfg, r.ID, now)
 	t.state, t.initiator, t.peer = r.State, r.Initiator, r.Peer
 	t.challenge, t.tieBreaker, t.request, t.serial = r.Challenge, r.TieBreaker, r.Request, r.Serial
-	t.lastHeard, t.setupAt, t.idleAt, t.lingerAt = r.LastHeard, r.SetupAt, r.IdleAt, r.LingerAt
+	t.lastHeard, t.upAt, t.setupAt, t.idleAt, t.lingerAt = r.LastHeard, r.UpAt, r.SetupAt, r.IdleAt, r.LingerAt
 	t.peerStopped = r.PeerStopped
 	t.ch.ChannelRecord = r.Channel
 	t.ch.Queue = slices.Clone(r.Channel.Queue)
 	t.ch.Early = slices.Clone(r.Channel.Early)
 	t.ch.urgent = t.state == TunnelClosing
 	for _, sr := range r.Sessions {
-		s := &session{sr}
+		s := &session{SessionRecord: sr}
 		t.sess.add(s)
 		if s.Deadline != 0 {
 			heap.Push(&t.sess.timers, timer{s.Deadline, s.ID})
+		}
+	}
+	for _, p := range t.ch.Queue[t.ch.Sent:] {
+		if s := t.sess.byID[p.Session]; s != nil && p.Type != wire.MsgCDN {
+			s.unsent++
 		}
 	}
 	t.sess.freed = slices.Clone(r.Freed)

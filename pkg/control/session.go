@@ -12,8 +12,20 @@ import (
 // meet a new one.
 const quarantine = 31 * time.Second
 
-// session is one call in this tunnel. Its record is its whole state.
-type session struct{ SessionRecord }
+// session is one call in this tunnel. Its record is its whole state; unsent follows from the send queue.
+type session struct {
+	SessionRecord
+	unsent int // messages that never left, so that the queue need not be searched for none
+}
+
+// withdraw forgets the messages that never left, and reports whether the opening request was among them.
+func (s *session) withdraw(ch *channel) (unheard bool) {
+	if s.unsent == 0 {
+		return false
+	}
+	s.unsent = 0
+	return ch.withdraw(s.ID)
+}
 
 // SessionRecord is the state of one session.
 type SessionRecord struct {
@@ -24,6 +36,7 @@ type SessionRecord struct {
 	Local       CallInfo
 	Remote      CallInfo
 	Deadline    Time // set-up ends then; 0: none (P109)
+	Since       Time // when the first deadline was set
 	Established Time
 }
 
@@ -48,6 +61,9 @@ func (s *session) become(st *step, to SessionState) {
 func (s *session) setDeadline(st *step, at Time) {
 	s.Deadline = at
 	if at != 0 {
+		if s.Since == 0 {
+			s.Since = st.now
+		}
 		heap.Push(&st.t.sess.timers, timer{at, s.ID})
 	}
 }
@@ -71,10 +87,12 @@ func (s *session) start(st *step) {
 }
 
 // up enters the established state. The user's proxied password has then been sent or handed up and is forgotten.
-func (s *session) up(st *step, call CallInfo) {
+func (s *session) up(st *step) {
 	s.become(st, SessionEstablished)
 	s.Established = st.now
-	st.emit(EvSessionUp{Session: s.ID, Peer: s.Peer, Role: s.Role, Call: call})
+	if !s.Role.lac() { // else when our message leaves
+		st.emit(EvSessionUp{Session: s.ID, Peer: s.Peer, Role: s.Role, Call: s.Remote})
+	}
 	s.Local.ProxyAuth.Response, s.Remote.ProxyAuth.Response = nil, nil
 }
 
@@ -86,7 +104,7 @@ func (s *session) down(st *step, cause Cause, result wire.Result) {
 // gone forgets a session and says so once.
 func (s *session) gone(st *step, e EvSessionDown) {
 	t := st.t
-	t.ch.withdraw(s.ID)
+	s.withdraw(&t.ch)
 	if s.State != SessionIdle {
 		s.become(st, SessionIdle)
 	}
@@ -100,7 +118,7 @@ func (s *session) gone(st *step, e EvSessionDown) {
 // hangUp ends a session and tells the peer by CDN, unless the peer has never heard of it (P80, P85).
 func (s *session) hangUp(st *step, cause Cause, result wire.Result, disconnect []byte) {
 	t := st.t
-	unheard := t.ch.withdraw(s.ID) || s.State == SessionWaitTunnel
+	unheard := s.withdraw(&t.ch) || s.State == SessionWaitTunnel
 	peer := *s
 	s.down(st, cause, result)
 	if !unheard {
@@ -233,11 +251,21 @@ func (x *sessionTable) deadline() Time {
 	return 0
 }
 
-// expireSessions ends the sessions whose set-up took too long (P109).
+// patience bounds how often the set-up time of a session may begin again.
+const patience = 30
+
+// expireSessions ends the sessions whose set-up took too long (P109). Where the channel loses messages and still delivers
+// others, the answer may be on its way: the time begins again, but not without end.
 func expireSessions(st *step) {
 	x := &st.t.sess
 	for due(x.deadline(), st.now) {
 		s := x.byID[x.timers[0].id]
+		limit := st.t.cfg.SessionTimeout
+		c := &st.t.ch
+		if st.now-c.TroubleAt < limit && st.now-c.ProgressAt < limit && c.TroubleAt != 0 && st.now-s.Since < patience*limit {
+			s.setDeadline(st, st.now+limit)
+			continue
+		}
 		s.timeOut(st)
 	}
 }

@@ -41,7 +41,9 @@ func sessionMessage(st *step, id SessionID, m wire.Message) {
 		offerCall(st, m)
 	case s == nil:
 		t.ch.Counters.InUnknownSession++
-		st.anomaly(id, m.Type.String()+" for an unknown session")
+		if m.Type != wire.MsgCDN { // two CDN that crossed are nothing odd
+			st.anomaly(id, m.Type.String()+" for an unknown session")
+		}
 	case m.Type == wire.MsgCDN:
 		s.disconnected(st, m)
 	case m.Type == wire.MsgWEN, m.Type == wire.MsgSLI:
@@ -161,7 +163,7 @@ func waitConnect(st *step, s *session, m wire.Message) {
 		s.hangUp(st, CauseRefused, r, nil)
 		return
 	}
-	s.up(st, s.Remote)
+	s.up(st)
 }
 
 // disconnected ends a session on a CDN; there is no answer beyond the acknowledgement.
@@ -213,7 +215,7 @@ func offerCall(st *step, m wire.Message) {
 		st.anomaly(0, "call ignored: the peer does not acknowledge")
 		return
 	}
-	s := &session{SessionRecord{ID: t.newID(st.now), Peer: peer, Role: role, Remote: call}}
+	s := &session{SessionRecord: SessionRecord{ID: t.newID(st.now), Peer: peer, Role: role, Remote: call}}
 	t.sess.add(s)
 	s.setDeadline(st, st.now+t.cfg.SessionTimeout)
 	st.watchIdle()
@@ -277,6 +279,6 @@ func refuseCall(st *step, peer SessionID, result wire.Result) {
 	}
 	id := t.newID(st.now)
 	t.sess.hold(id, st.now)
-	st.send(&session{SessionRecord{ID: id, Peer: peer}}, cdn(id, result, nil, t.cfg.PRE13))
+	st.send(&session{SessionRecord: SessionRecord{ID: id, Peer: peer}}, cdn(id, result, nil, t.cfg.PRE13))
 	st.anomaly(0, "call refused: "+result.CDNString())
 }

@@ -41,6 +41,7 @@ func (st *step) send(s *session, m wire.Message) {
 	var peer SessionID
 	if s != nil {
 		p.Session, peer = s.ID, s.Peer
+		s.unsent++
 	}
 	var hide *wire.Hiding
 	if t.cfg.HideAVPs && len(t.cfg.Secret) > 0 && m.Type != wire.MsgSCCRQ {
@@ -73,6 +74,7 @@ func (st *step) take(h wire.Header, payload []byte) error {
 			break
 		}
 		ch.Counters.InOutOfOrder++
+		ch.TroubleAt = st.now
 		if ch.AckAt == 0 {
 			ch.AckAt = st.now + ackDelay
 		}
@@ -85,6 +87,7 @@ func (st *step) take(h wire.Header, payload []byte) error {
 	case duplicate:
 	}
 	ch.Counters.InDuplicates++
+	ch.TroubleAt = st.now
 	ch.Counters.InDiscarded++
 	if st.again {
 		ch.resend(st.now)
@@ -97,6 +100,7 @@ func (st *step) take(h wire.Header, payload []byte) error {
 func deliver(st *step, id SessionID, payload []byte) {
 	t := st.t
 	t.ch.delivered()
+	t.ch.ProgressAt = st.now
 	t.ch.Counters.InProcessed++
 	st.out.Persist = true
 	if t.state == TunnelDead {
@@ -173,8 +177,8 @@ func (st *step) endSessions() {
 // close ends the tunnel by StopCCN and lingers until it is acknowledged.
 func (st *step) close(cause Cause, result wire.Result) {
 	t := st.t
-	st.endSessions()
 	t.ch.abandon(t.state == TunnelWaitCtlReply && t.peer.TunnelID == 0)
+	st.endSessions()
 	t.ch.urgent = true
 	st.send(nil, stopCCN(t.id, result, t.cfg.PRE13))
 	t.lingerAt = st.now + cycle(t.cfg)
@@ -185,8 +189,8 @@ func (st *step) close(cause Cause, result wire.Result) {
 // stopped ends the tunnel because the peer said StopCCN: it is acknowledged, now and when it comes again (P73, P145).
 func (st *step) stopped(result wire.Result) {
 	t := st.t
-	st.endSessions()
 	t.ch.abandon(true)
+	st.endSessions()
 	t.peerStopped = true
 	t.lingerAt = st.now + cycle(t.cfg)
 	st.become(TunnelClosing)
@@ -196,8 +200,8 @@ func (st *step) stopped(result wire.Result) {
 // lost ends the tunnel without a word.
 func (st *step) lost(cause Cause, result wire.Result) {
 	t := st.t
-	st.endSessions()
 	t.ch.abandon(true)
+	st.endSessions()
 	known := t.state == TunnelClosing
 	st.become(TunnelDead)
 	if !known {
@@ -216,17 +220,21 @@ func setupOver(st *step) {
 }
 
 // left starts the time that the peer has to answer a session's message: it does not run while the window holds the message
-// back, for a busy tunnel is no reason to give up a call.
+// back, for a busy tunnel is no reason to give up a call. A call that we complete is up for its owner when ICCN or OCCN has
+// left: PPP that began before would tire itself out against a peer that has not been told yet.
 func (st *step) left(p *Packet) {
 	s := st.t.sess.byID[p.Session]
-	if s == nil {
-		return
+	if s == nil || p.Type == wire.MsgCDN {
+		return // a CDN is the last word on a session that is gone
 	}
+	s.unsent--
 	switch {
 	case p.Type == wire.MsgICRQ, p.Type == wire.MsgOCRQ, p.Type == wire.MsgICRP:
 		s.setDeadline(st, st.now+st.t.cfg.SessionTimeout)
 	case p.Type == wire.MsgOCRP && s.State == SessionWaitCSAnswer:
 		s.setDeadline(st, st.now+st.t.cfg.AnswerTimeout)
+	case p.Type == wire.MsgICCN, p.Type == wire.MsgOCCN:
+		st.emit(EvSessionUp{Session: s.ID, Peer: s.Peer, Role: s.Role, Call: s.Local})
 	}
 }
 

@@ -34,6 +34,7 @@ type Tunnel struct {
 	serial     uint32 // last Call Serial Number given
 
 	lastHeard   Time
+	upAt        Time // when the tunnel was established
 	setupAt     Time // half-open tunnels end then; 0: none
 	idleAt      Time // tunnels without sessions end then; 0: none
 	lingerAt    Time // closing tunnels die then
@@ -138,8 +139,9 @@ func (t *Tunnel) State() TunnelState { return t.state }
 // (an SCCRQ come again, P75, or a StopCCN, P74). datagram is not retained.
 //
 // An error says why the datagram was dropped, for a counter; errors of messages are answered to the peer and reported by
-// events instead. ErrRestarted means that the SCCRQ differs from the one that made this tunnel: the peer started anew and
-// happened to choose the same id. Nothing was changed; the owner may Accept it and close this tunnel once that one is up.
+// events instead. ErrRestarted means that an SCCRQ is not the one that made this tunnel, come again, but that of a peer that
+// started anew and happened to choose the same id. Nothing was changed: whether the old peer is gone is for the owner to find
+// out (CmdProbe) before it forgets this tunnel, for anybody may send an SCCRQ under a forged address.
 func (t *Tunnel) Receive(now Time, datagram []byte, out *Output) error {
 	h, payload, err := wire.ParseHeader(datagram)
 	if err != nil {
@@ -152,7 +154,7 @@ func (t *Tunnel) Receive(now Time, datagram []byte, out *Output) error {
 	if t.state == TunnelDead {
 		return ErrDead
 	}
-	again, err := t.addressed(h, payload)
+	again, err := t.addressed(now, h, payload)
 	if err != nil {
 		return err
 	}
@@ -175,7 +177,7 @@ func (t *Tunnel) Receive(now Time, datagram []byte, out *Output) error {
 
 // addressed checks the tunnel id of a header (P12, P13, P74, P75). again: it is the SCCRQ that made this tunnel, and the
 // peer has not yet answered our SCCRP.
-func (t *Tunnel) addressed(h wire.Header, payload []byte) (again bool, err error) {
+func (t *Tunnel) addressed(now Time, h wire.Header, payload []byte) (again bool, err error) {
 	if h.TunnelID == uint16(t.id) {
 		return false, nil
 	}
@@ -194,7 +196,8 @@ func (t *Tunnel) addressed(h wire.Header, payload []byte) (again bool, err error
 		return false, nil
 	case m.Type != wire.MsgSCCRQ:
 		return false, ErrTunnelID
-	case fingerprint(m) != t.request:
+	case fingerprint(m) != t.request, t.peerStopped, t.upAt != 0 && now-t.upAt > cycle(t.cfg):
+		// Even the same octets are no retransmission after the peer's StopCCN or when it has long had our SCCRP.
 		return false, ErrRestarted
 	case t.ch.judge(h.Ns) != duplicate:
 		return false, ErrTunnelID

@@ -9,6 +9,7 @@ import (
 // tunnelEvent is what a message means to the control connection, in the words of RFC 2661, 7.2.1.
 type tunnelEvent uint8
 
+// Events, in the order of eventOf.
 const (
 	receiveSCCRQ tunnelEvent = iota
 	receiveSCCRP
@@ -17,9 +18,10 @@ const (
 	receiveOther // a session's message before there can be sessions (P127)
 )
 
+// eventOf is the event of a message that is not HELLO.
 func eventOf(t wire.MessageType) tunnelEvent {
-	inOrder := []wire.MessageType{wire.MsgSCCRQ, wire.MsgSCCRP, wire.MsgSCCCN, wire.MsgStopCCN}
-	if i := slices.Index(inOrder, t); i >= 0 {
+	types := []wire.MessageType{wire.MsgSCCRQ, wire.MsgSCCRP, wire.MsgSCCCN, wire.MsgStopCCN}
+	if i := slices.Index(types, t); i >= 0 {
 		return tunnelEvent(i)
 	}
 	return receiveOther
@@ -158,6 +160,7 @@ func acceptConnected(st *step, m wire.Message) {
 func (st *step) up() {
 	t := st.t
 	t.challenge = nil
+	t.upAt = st.now
 	st.become(TunnelEstablished)
 	st.emit(EvTunnelUp{Peer: t.peer})
 	for _, s := range t.sess.ordered() {
