@@ -1,7 +1,6 @@
 package auth
 
 import (
-	"crypto/md5" // the CHAP algorithm of RFC 1994
 	"crypto/sha256"
 	"crypto/subtle"
 
@@ -42,7 +41,8 @@ func (u Users) Check(r Request) (ok bool, user *policy.User) {
 	case ppp.AuthPAP:
 		ok = equal(r.Password, password)
 	case ppp.AuthCHAPMD5:
-		ok = equal(r.Response, response(r.ID, password, r.Challenge)) && len(r.Challenge) > 0
+		want := ppp.CHAPMD5(r.ID, password, r.Challenge)
+		ok = len(r.Challenge) > 0 && equal(r.Response, want[:])
 	case ppp.AuthNone:
 	}
 	if !ok || !known {
@@ -55,13 +55,4 @@ func (u Users) Check(r Request) (ok bool, user *policy.User) {
 func equal(a, b []byte) bool {
 	x, y := sha256.Sum256(a), sha256.Sum256(b)
 	return subtle.ConstantTimeCompare(x[:], y[:]) == 1
-}
-
-// response is the CHAP-MD5 value: MD5 over identifier, password and challenge (RFC 1994, 4.1).
-func response(id uint8, password, challenge []byte) []byte {
-	h := md5.New()
-	h.Write([]byte{id})
-	h.Write(password)
-	h.Write(challenge)
-	return h.Sum(nil)
 }

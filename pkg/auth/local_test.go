@@ -49,6 +49,10 @@ func TestCHAPNeedsTheRightResponse(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	response := func(password string, challenge []byte) []byte {
+		r := ppp.CHAPMD5(7, []byte(password), challenge)
+		return r[:]
+	}
 	ask := func(change func(*Request)) bool {
 		r := Request{Method: ppp.AuthCHAPMD5, ID: 7, Name: "RouterA", Challenge: challenge, Response: bytes.Clone(good)}
 		change(&r)
@@ -69,13 +73,13 @@ func TestCHAPNeedsTheRightResponse(t *testing.T) {
 		"short response":   func(r *Request) { r.Response = r.Response[:15] },
 		"long response":    func(r *Request) { r.Response = append(r.Response, 0) },
 		"no response":      func(r *Request) { r.Response = nil },
-		"no challenge":     func(r *Request) { r.Challenge, r.Response = nil, response(7, []byte("PasswordA"), nil) },
+		"no challenge":     func(r *Request) { r.Challenge, r.Response = nil, response("PasswordA", nil) },
 		"PAP instead":      func(r *Request) { r.Method = ppp.AuthPAP },
 		"no method":        func(r *Request) { r.Method = ppp.AuthNone },
 		"unknown method":   func(r *Request) { r.Method = 99 },
-		"decoy, unknown":   func(r *Request) { r.Name, r.Response = "nobody", response(7, []byte(decoy), challenge) },
-		"decoy, no secret": func(r *Request) { r.Name, r.Response = "empty", response(7, []byte(decoy), challenge) },
-		"empty, no secret": func(r *Request) { r.Name, r.Response = "empty", response(7, nil, challenge) },
+		"decoy, unknown":   func(r *Request) { r.Name, r.Response = "nobody", response(decoy, challenge) },
+		"decoy, no secret": func(r *Request) { r.Name, r.Response = "empty", response(decoy, challenge) },
+		"empty, no secret": func(r *Request) { r.Name, r.Response = "empty", response("", challenge) },
 	} {
 		if ask(change) {
 			t.Errorf("%s: let in", name)

@@ -1,7 +1,16 @@
 package config
 
 import (
+	"fmt"
+	"maps"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"gopkg.in/yaml.v3"
+
 	"github.com/l2tpd/l2tpd/pkg/policy"
+	"github.com/l2tpd/l2tpd/pkg/ppp"
 )
 
 // defaultTemplate is the template of calls that name none.
@@ -16,8 +25,7 @@ func (w *walker) complete(c *Config) {
 		}
 	}
 	if p.Server.HostName == "" && !w.bad["server.hostname"] {
-		w.path = "server.hostname"
-		w.fault(w.keys["server"], "the host has no name, and server.hostname is not set", "add server: {hostname: NAME}")
+		w.faultAt("server.hostname", "the host has no name, and server.hostname is not set", "add server: {hostname: NAME}")
 	}
 	if p.Templates[defaultTemplate] == nil {
 		t := &policy.Template{Name: defaultTemplate}
@@ -31,6 +39,270 @@ func (w *walker) complete(c *Config) {
 		}
 		if call.PPP.Interface == "" {
 			call.PPP.Interface = call.Name
+		}
+	}
+}
+
+// check finds what is wrong between fields that are each right.
+func (w *walker) check(c *Config) {
+	p := c.Policy
+	w.checkServer(p)
+	w.checkSecrets(p)
+	w.checkAccept(p)
+	for _, name := range slices.Sorted(maps.Keys(p.Templates)) {
+		w.checkTemplate(p, p.Templates[name], "ppp.templates."+nameKey(name))
+	}
+	w.checkPools(p)
+	w.checkUsers(p)
+	w.checkCalls(p)
+}
+
+// faultAt notes an error at a concrete path: at its value, its key, or what encloses it.
+func (w *walker) faultAt(path, message, advice string) {
+	w.path = path
+	w.fault(w.nodeAt(path), message, advice)
+}
+
+func (w *walker) warnAt(path, message, advice string) { w.warn(w.nodeAt(path), message, advice) }
+
+func (w *walker) nodeAt(path string) *yaml.Node {
+	if w.isSection(path) {
+		return w.keys[path]
+	}
+	for path != "" {
+		if n := w.values[path]; n != nil && !w.isSection(path) {
+			return n
+		}
+		if n := w.keys[path]; n != nil {
+			return n
+		}
+		path = parent(path)
+	}
+	return nil
+}
+
+// isSection says that the value at path is a mapping: then its key is the better place to point to.
+func (w *walker) isSection(path string) bool {
+	n := w.values[path]
+	return n != nil && n.Kind == yaml.MappingNode
+}
+
+// has says that the file has a value at path, a good one.
+func (w *walker) has(path string) bool { return w.values[path] != nil && !w.bad[path] }
+
+// line is the line of a path's key, for messages about two places.
+func (w *walker) line(path string) int {
+	if n := w.nodeAt(path); n != nil {
+		return n.Line
+	}
+	return 0
+}
+
+func (w *walker) checkServer(p *policy.Policy) {
+	w.checkTunnel(&p.Server.Tunnel, "server.tunnel")
+	listen := p.Server.Listen
+	if len(listen) == 0 && w.has("server.listen") {
+		w.faultAt("server.listen", "listen is empty: there would be no socket", `write "0.0.0.0:1701"`)
+	}
+	for i, a := range listen {
+		for j, b := range listen {
+			if i != j && a.Addr().IsUnspecified() && a.Port() == b.Port() && a.Addr().Is4() == b.Addr().Is4() {
+				w.faultAt("server.listen", fmt.Sprintf("listen: %v is within %v", b, a), "keep one of the two")
+			}
+		}
+	}
+	if len(p.Server.AllowFrom) == 0 && w.has("server.allow_from") {
+		w.faultAt("server.allow_from", "allow_from is empty", "write [any] for everyone, or the sources; to stop the daemon use systemctl")
+	}
+}
+
+func (w *walker) checkTunnel(t *policy.Tunnel, path string) {
+	if t.Retransmit <= t.RetransmitCap {
+		return
+	}
+	for _, key := range []string{".retransmit", ".retransmit_cap"} {
+		if w.values[path+key] != nil {
+			w.faultAt(path+key, fmt.Sprintf("retransmit (%s) is longer than retransmit_cap (%s)", short(int64(t.Retransmit)), short(int64(t.RetransmitCap))),
+				"make retransmit shorter, or retransmit_cap longer")
+			return
+		}
+	}
+}
+
+// sameSource reports entries that hold for exactly the same peers (S48).
+func (w *walker) sameSource(list string, n int, of func(int) (policy.Range, string)) {
+	for i := range n {
+		from, host := of(i)
+		at := fmt.Sprintf("%s[%d]", list, i)
+		if w.bad[at+".from"] || w.bad[at+".host_name"] {
+			continue
+		}
+		for j := range i {
+			other, otherHost := of(j)
+			before := fmt.Sprintf("%s[%d]", list, j)
+			if from != other || !strings.EqualFold(host, otherHost) || w.bad[before+".from"] || w.bad[before+".host_name"] {
+				continue
+			}
+			at += ".from"
+			if w.values[at] == nil {
+				at = parent(at)
+			}
+			w.faultAt(at, fmt.Sprintf("%s: the entry in line %d is for the same peers (from %v)", list, w.line(before+".from"), from), "keep one of the two")
+			break
+		}
+	}
+}
+
+func (w *walker) checkSecrets(p *policy.Policy) {
+	if w.values["secret"] != nil && w.values["secrets"] != nil {
+		w.path = "secret"
+		w.fault(w.keys["secret"], fmt.Sprintf("secret cannot stand beside secrets (line %d)", w.keys["secrets"].Line), "write it as one more entry of secrets, with from: any")
+		return
+	}
+	if w.values["secrets"] != nil {
+		w.sameSource("secrets", len(p.Secrets), func(i int) (policy.Range, string) { return p.Secrets[i].From, p.Secrets[i].HostName })
+	}
+}
+
+func (w *walker) checkAccept(p *policy.Policy) {
+	w.sameSource("lns.accept", len(p.Accept), func(i int) (policy.Range, string) { return p.Accept[i].From, p.Accept[i].HostName })
+	for i, a := range p.Accept {
+		at := fmt.Sprintf("lns.accept[%d]", i)
+		w.checkTemplateName(p, a.Template, at+".template", false)
+		w.checkPre13(a.PRE13, a.IgnoreWindow13, at)
+		if w.bad[at+".from"] || w.values[at+".from"] == nil {
+			continue
+		}
+		if f := p.Server.AllowFrom; len(f) > 0 && !slices.ContainsFunc(f, a.From.Overlaps) {
+			w.faultAt(at+".from", fmt.Sprintf("server.allow_from drops everything from %v", a.From), "add these sources to server.allow_from")
+		}
+		if !w.authenticated(p, a) {
+			w.warnAt(at+".from", fmt.Sprintf("tunnels from %v are not authenticated", a.From),
+				"add an entry of secrets for these sources; secret: none says that this is meant, under IPsec for example")
+		}
+	}
+	if len(p.Accept) == 0 || w.bad["server.mode"] {
+		return
+	}
+	switch p.Server.Mode {
+	case policy.ModeNone:
+		w.faultAt("lns.accept", "server.mode is none: no call is accepted", "write mode: lns or both, or remove lns.accept")
+	case policy.ModeLAC:
+		w.warnAt("lns.accept", "server.mode is lac: incoming calls (ICRQ) are refused", "write mode: lns or both")
+	case policy.ModeLNS, policy.ModeBoth:
+	}
+}
+
+// authenticated says that an entry of secrets covers all sources of a, be it by the word none.
+func (w *walker) authenticated(p *policy.Policy, a policy.Accept) bool {
+	return slices.ContainsFunc(p.Secrets, func(r policy.SecretRule) bool {
+		host := r.HostName == "" || strings.EqualFold(r.HostName, a.HostName)
+		return host && (r.From.IsAny() || r.From.Contains(a.From.From) && r.From.Contains(a.From.To))
+	})
+}
+
+// checkTemplateName checks a reference. The template of calls that name none exists always, for calls only.
+func (w *walker) checkTemplateName(p *policy.Policy, name, path string, call bool) {
+	if !w.has(path) || p.Templates[name] != nil && (call || name != defaultTemplate || w.keys["ppp.templates."+nameKey(name)] != nil) {
+		return
+	}
+	known := slices.DeleteFunc(slices.Sorted(maps.Keys(p.Templates)), func(t string) bool { return !call && w.keys["ppp.templates."+nameKey(t)] == nil })
+	w.unknownName("template", name, path, known, "ppp.templates")
+}
+
+// unknownName reports a reference to nothing.
+func (w *walker) unknownName(what, name, path string, known []string, section string) {
+	advice := fmt.Sprintf("add it to %s", section)
+	if near := nearest(name, known); near != "" && near != name {
+		advice = fmt.Sprintf("did you mean %s?", near)
+	} else if len(known) > 0 && len(known) <= 8 {
+		advice += "; there is " + strings.Join(known, ", ")
+	}
+	w.faultAt(path, fmt.Sprintf("there is no %s %s", what, quoteKey(name)), advice)
+}
+
+func (w *walker) checkPre13(pre13, ignore bool, path string) {
+	if ignore && !pre13 && !w.bad[path+".compat"] {
+		w.faultAt(path+".pre13_flow", "pre13_flow: ignore has no meaning without compat: pre13", "remove the key, or add compat: pre13")
+	}
+}
+
+func (w *walker) checkTemplate(p *policy.Policy, t *policy.Template, path string) {
+	if t.IPv4Pool != "" && !w.bad[path+".ipv4_pool"] {
+		pool := p.Pools[t.IPv4Pool]
+		switch {
+		case pool == nil:
+			w.unknownName("pool", t.IPv4Pool, path+".ipv4_pool", slices.Sorted(maps.Keys(p.Pools)), "pools")
+		case t.IPv4Local.IsValid() && slices.ContainsFunc(pool.Ranges, func(r policy.Range) bool { return r.Contains(t.IPv4Local) }):
+			w.faultAt(path+".ipv4_local", fmt.Sprintf("ipv4_local: %v is an address of pool %s, a caller could get it", t.IPv4Local, t.IPv4Pool),
+				"take another address, or leave it out of the pool")
+		}
+	}
+	for _, key := range []string{"ipv4_pool", "ipv4_local", "dns", "nbns", "masquerade"} {
+		if !t.IPv4 && w.has(path+"."+key) {
+			w.faultAt(path+"."+key, key+" has no meaning with ipv4: off", "remove the key, or write ipv4: on")
+		}
+	}
+	if t.Rechallenge > 0 && !w.bad[path+".auth"] && !slices.Contains(t.Auth, ppp.AuthCHAPMD5) {
+		w.faultAt(path+".rechallenge", "rechallenge needs chap in auth", "add chap to auth, or remove rechallenge")
+	}
+	if t.IPv6 && t.MTU > 0 && t.MTU < 1280 {
+		w.faultAt(path+".mtu", fmt.Sprintf("mtu %d is too small for IPv6", t.MTU), "write 1280 or more, or ipv6: off")
+	}
+	if t.Echo == 0 && w.has(path+".lcp_echo.failures") {
+		w.faultAt(path+".lcp_echo.failures", "lcp_echo: failures has no meaning with interval: never", "remove failures")
+	}
+	if len(t.Auth) > 0 && len(p.Users) == 0 && w.keys["users"] == nil && w.servesCallers(p, t) {
+		w.warnAt(path+".auth", "callers must log in (auth), and there are no users", "add users, or write auth: none")
+	}
+	if t.Interface != "" && !w.bad[path+".interface"] {
+		if what := badPattern(t.Interface); what != "" {
+			w.faultAt(path+".interface", "interface "+quoteKey(t.Interface)+" "+what, `write a name with one %d, such as "l2tp%d"`)
+		}
+	}
+}
+
+// servesCallers says that an accept entry uses t.
+func (w *walker) servesCallers(p *policy.Policy, t *policy.Template) bool {
+	return slices.ContainsFunc(p.Accept, func(a policy.Accept) bool { return a.Template == t.Name })
+}
+
+func (w *walker) checkPools(p *policy.Policy) {
+	names := slices.Sorted(maps.Keys(p.Pools))
+	slices.SortStableFunc(names, func(a, b string) int { return w.line("pools."+nameKey(a)) - w.line("pools."+nameKey(b)) })
+	for i, name := range names {
+		for _, r := range p.Pools[name].Ranges {
+			for _, before := range names[:i] {
+				for _, o := range p.Pools[before].Ranges {
+					if r.Overlaps(o) {
+						w.faultAt("pools."+nameKey(name)+".ranges", fmt.Sprintf("pool %s: %v overlaps %v of pool %s (line %d)",
+							name, r, o, before, w.line("pools."+nameKey(before)+".ranges")), "give every address to one pool only")
+					}
+				}
+			}
+		}
+	}
+}
+
+func (w *walker) checkUsers(p *policy.Policy) {
+	first := map[netip.Addr]string{}
+	names := slices.Sorted(maps.Keys(p.Users))
+	slices.SortStableFunc(names, func(a, b string) int { return w.line("users."+nameKey(a)) - w.line("users."+nameKey(b)) })
+	for _, name := range names {
+		u, at := p.Users[name], "users."+nameKey(name)+".ipv4"
+		if !u.IPv4.IsValid() {
+			continue
+		}
+		if other, ok := first[u.IPv4]; ok {
+			w.faultAt(at, fmt.Sprintf("ipv4: %v is the address of user %q as well (line %d)", u.IPv4, other, w.line("users."+nameKey(other)+".ipv4")),
+				"give every user another address")
+			continue
+		}
+		first[u.IPv4] = name
+		for _, t := range p.Templates {
+			if t.IPv4Local == u.IPv4 {
+				w.faultAt(at, fmt.Sprintf("ipv4: %v is our own address in template %s", u.IPv4, t.Name), "give the user another address")
+			}
 		}
 	}
 }

@@ -94,6 +94,7 @@ func Parse(name string, data []byte, env Env) (*Config, error) {
 	c := &Config{Policy: emptyPolicy(), Path: name}
 	w.document(root, c)
 	w.complete(c)
+	w.check(c)
 	errs, warnings := w.diagnostics()
 	if errs {
 		return nil, Errors(warnings)

@@ -57,7 +57,7 @@ type field struct {
 	doc     string
 	rows    string // S-rows
 	def     string // default as YAML; empty: none
-	example string // as YAML, for the reference where there is no default
+	example string // as YAML, for the reference where there is no default; of kindNamed: a name
 	reload  Reload
 
 	required bool

@@ -2,6 +2,7 @@ package config
 
 import (
 	"regexp"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -20,8 +21,7 @@ func (s *source) findSecrets(root *yaml.Node) {
 	}
 	// A password in the wrong shape: "users: {name: password}", "secrets: [text]".
 	for i := 0; i+1 < len(top.Content); i += 2 {
-		switch key := squash(top.Content[i].Value); {
-		case nearest(key, []string{"secrets", "users"}) != "":
+		if key := squash(top.Content[i].Value); key != "secret" && nearest(key, []string{"secrets", "users"}) != "" {
 			s.hideScalars(top.Content[i+1])
 		}
 	}
@@ -33,7 +33,7 @@ func (s *source) scan(n *yaml.Node, secret bool) {
 		for i := 0; i+1 < len(n.Content); i += 2 {
 			key, value := n.Content[i], n.Content[i+1]
 			reference := secret && (key.Value == "file" || key.Value == "credential")
-			s.scan(key, false)
+			s.scan(key, secret && key.Value != "file" && key.Value != "credential")
 			s.scan(value, !reference && (secret || secretKey(key.Value)) || secretKey(key.Value) && value.Kind == yaml.ScalarNode)
 		}
 	case yaml.SequenceNode, yaml.DocumentNode:
@@ -48,31 +48,43 @@ func (s *source) scan(n *yaml.Node, secret bool) {
 	}
 }
 
-// hideScalars hides what stands where a mapping should: the items of a list or the values of a mapping.
+// hideScalars hides the items of a list or the values of a mapping where mappings should be.
 func (s *source) hideScalars(n *yaml.Node) {
-	if n.Kind == yaml.ScalarNode {
+	switch n.Kind {
+	case yaml.ScalarNode:
 		s.hide(n)
-	}
-	for i, c := range n.Content {
-		if c.Kind == yaml.ScalarNode && (n.Kind == yaml.SequenceNode || i%2 == 1) {
-			s.hide(c)
+	case yaml.SequenceNode:
+		for _, c := range n.Content {
+			if c.Kind != yaml.MappingNode {
+				s.scan(c, true)
+			}
 		}
+	case yaml.MappingNode:
+		for i := 1; i < len(n.Content); i += 2 {
+			if n.Content[i].Kind != yaml.MappingNode {
+				s.scan(n.Content[i], true)
+			}
+		}
+	case yaml.DocumentNode, yaml.AliasNode:
 	}
 }
 
 // secretKey says that a key's value is, or by a slip may be, a secret. "secrets" is the list of rules.
 func secretKey(key string) bool {
 	key = squash(key)
-	if key == "secrets" || key == "users" {
+	if key == "secrets" || key == "users" || key == "passive" {
 		return false
 	}
-	return strings.Contains(key, "secret") || strings.Contains(key, "pass") && key != "passive" ||
-		distance(key, "secret") <= 2 || distance(key, "password") <= 3
+	if strings.Contains(key, "secret") || strings.Contains(key, "pass") {
+		return true
+	}
+	near := distance(key, "secret") <= 2 || distance(key, "password") <= 3
+	return near && !slices.ContainsFunc(table(), func(f *field) bool { return squash(f.key()) == key })
 }
 
 // hide notes the place of a scalar: on one line exactly, over several lines generously.
 func (s *source) hide(n *yaml.Node) {
-	if n.Line < 1 || n.Line > len(s.lines) || n.Tag == "!!null" {
+	if n.Line < 1 || n.Line > len(s.lines) || n.Tag == "!!null" || isNone(n) {
 		return
 	}
 	rest := []rune(s.lines[n.Line-1])

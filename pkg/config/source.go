@@ -101,6 +101,7 @@ func (s *source) syntax(err error) *Diagnostic {
 	if l, c, ok := s.longest(); ok {
 		line, column = l, c
 	}
+	line, column = s.refine(message, line, column)
 	advice := syntaxAdvice(message)
 	if indent := s.lines[line-1][:len(s.lines[line-1])-len(strings.TrimLeft(s.lines[line-1], " \t"))]; strings.Contains(indent, "\t") {
 		column = 1 + strings.Index(indent, "\t")
@@ -109,6 +110,35 @@ func (s *source) syntax(err error) *Diagnostic {
 	s.masks[line] = append(s.masks[line], guessSecret(s.lines[line-1])...)
 	d := s.diagnostic(line, column, "not YAML: "+printable(message), advice)
 	return &d
+}
+
+// refine moves the place of two errors from the bracket around them to what is wrong in it.
+func (s *source) refine(message string, line, column int) (int, int) {
+	switch {
+	case strings.Contains(message, "unexpected end of stream"):
+		text := []rune(s.lines[line-1])
+		for i := max(0, column-1); i < len(text); i++ {
+			if text[i] != '"' && text[i] != '\'' {
+				continue
+			}
+			end := closing(text[i:])
+			if end == 0 {
+				return line, i + 1
+			}
+			i += end - 1
+		}
+	case strings.Contains(message, "control characters"):
+		for i, text := range s.lines {
+			at := 0
+			for _, r := range text {
+				at++
+				if unicode.IsControl(r) && r != '\t' {
+					return i + 1, at
+				}
+			}
+		}
+	}
+	return line, column
 }
 
 // longest finds the place after the longest beginning that parses, by whole lines and then by characters of the next

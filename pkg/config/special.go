@@ -26,8 +26,23 @@ func readRuleSecret(w *walker, f *field, n *yaml.Node, object any) {
 	w.ruleSecret(f, n, object.(*policy.SecretRule))
 }
 
+// readCallSecret reads a secret or the word none; the word only keeps the check from warning.
+func readCallSecret(w *walker, f *field, n *yaml.Node, object any) {
+	if isNone(n) {
+		return
+	}
+	if s, ok := w.secret(f, n); ok {
+		object.(*policy.Call).Secret = s
+	}
+}
+
+// isNone says that n is the word none; in quotes it is a secret.
+func isNone(n *yaml.Node) bool {
+	return n.Kind == yaml.ScalarNode && strings.EqualFold(n.Value, "none") && n.Style&(yaml.SingleQuotedStyle|yaml.DoubleQuotedStyle) == 0
+}
+
 func (w *walker) ruleSecret(f *field, n *yaml.Node, r *policy.SecretRule) bool {
-	if n.Kind == yaml.ScalarNode && strings.EqualFold(n.Value, "none") && n.Style&(yaml.SingleQuotedStyle|yaml.DoubleQuotedStyle) == 0 {
+	if isNone(n) {
 		r.None = true
 		return true
 	}

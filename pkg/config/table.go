@@ -27,7 +27,7 @@ func serverFields() []field {
 		},
 		{
 			path: "server.listen", rows: "S14, S31", reload: ReloadDaemonRestart, def: `["0.0.0.0:1701"]`, aka: []string{"port"},
-			doc: "UDP addresses to listen on and to call from; without a port 1701. IPv6: [\"0.0.0.0:1701\", \"[::]:1701\"].",
+			doc: "UDP addresses to listen on and to call from; without a port 1701. With IPv6: [\"0.0.0.0:1701\", \"[::]:1701\"].",
 			at:  server(func(s *policy.Server) any { return &s.Listen }),
 		},
 		{
@@ -92,7 +92,7 @@ func accessFields() []field {
 			read: readTopSecret,
 		},
 		{
-			path: "secrets", kind: kindList, rows: "S46-S49, S110, S188",
+			path: "secrets", kind: kindList, reload: ReloadTunnelRestart, rows: "S46-S49, S110, S188",
 			doc: "Tunnel secrets by which peers that connect to us are authenticated. The entry of the most specific source range holds, " +
 				"else that of the host name, else the one from any. Without a fitting entry the tunnel is not authenticated. " +
 				"When we connect, the call's secret holds.",
@@ -112,13 +112,13 @@ func accessFields() []field {
 			aka: []string{"password"},
 			at: func(o any) any {
 				r := o.(*policy.SecretRule)
-				return [2]any{r.Secret, r.None}
+				return secretOrNone{r.Secret, r.None}
 			},
 			read: readRuleSecret,
 		},
 		{path: "lns", kind: kindSection, doc: "Calls that come in without being configured by name."},
 		{
-			path: "lns.accept", kind: kindList, rows: "S79-S87, S63",
+			path: "lns.accept", kind: kindList, reload: ReloadTunnelRestart, rows: "S79-S87, S63",
 			doc: "Sources whose calls get a temporary interface made by a template. The most specific entry holds. A source that fits neither " +
 				"an entry nor a call is refused.",
 		},
@@ -153,11 +153,11 @@ func accessFields() []field {
 			at:  in(func(a *policy.Accept) *bool { return &a.IgnoreWindow13 }),
 		},
 		{
-			path: "lns.accept[].max_tunnels", typ: "number or unlimited", reload: ReloadLive, def: "unlimited", special: zero("unlimited"), min: 1, max: 65535, doc: "Most tunnels at a time by this entry.",
+			path: "lns.accept[].max_tunnels", reload: ReloadLive, def: "unlimited", special: zero("unlimited"), min: 1, max: 65535, doc: "Most tunnels at a time by this entry.",
 			at: in(func(a *policy.Accept) *int { return &a.MaxTunnels }),
 		},
 		{
-			path: "lns.accept[].max_sessions", typ: "number or unlimited", reload: ReloadLive, def: "unlimited", special: zero("unlimited"), min: 1, max: 65535, doc: "Most sessions at a time by this entry.",
+			path: "lns.accept[].max_sessions", reload: ReloadLive, def: "unlimited", special: zero("unlimited"), min: 1, max: 65535, doc: "Most sessions at a time by this entry.",
 			at: in(func(a *policy.Accept) *int { return &a.MaxSessions }),
 		},
 		refused("lns.accept[].proxy", "", notOffered, "remove the key: LCP and authentication are always negotiated anew"),
@@ -169,13 +169,13 @@ func sequencingWords() []string { return []string{"on-request", "always", "start
 
 func dataFields() []field {
 	return []field{
-		{path: "pools", kind: kindNamed, rows: "S161", names: nameRule{what: "pool", max: 32}, doc: "Addresses for callers, by name."},
+		{path: "pools", kind: kindNamed, reload: ReloadNewSessions, rows: "S161", example: "ips", names: nameRule{what: "pool", max: 32}, doc: "Addresses for callers, by name."},
 		{
 			path: "pools.*.ranges", rows: "S161, S29", reload: ReloadNewSessions, example: "[192.168.20.200-192.168.20.210]", required: true, aka: []string{"ip", "range"},
 			doc: "IPv4 ranges; both ends are included.",
 			at:  in(func(p *policy.Pool) *[]policy.Range { return &p.Ranges }),
 		},
-		{path: "users", kind: kindNamed, rows: "S160", names: nameRule{what: "user", max: 255, any: true}, doc: "Users who may log in by PPP, by name."},
+		{path: "users", kind: kindNamed, reload: ReloadNewSessions, rows: "S160", example: "remuser", names: nameRule{what: "user", max: 255, any: true}, doc: "Users who may log in by PPP, by name."},
 		{
 			path: "users.*.password", typ: "secret", rows: "S160", reload: ReloadNewSessions, example: "{file: /etc/l2tpd/remuser.secret}", required: true,
 			doc: "The password, {file: path} or {credential: name}. CHAP needs it in clear.",

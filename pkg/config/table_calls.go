@@ -10,7 +10,7 @@ import (
 
 func callFields() []field {
 	rows := []field{{
-		path: "calls", kind: kindNamed, rows: "S27, S59, S72, S78", names: nameRule{what: "call", max: 15, fold: true, strict: true},
+		path: "calls", kind: kindNamed, rows: "S27, S59, S72, S78", example: "branch", names: nameRule{what: "call", max: 15, fold: true, strict: true},
 		doc: "Calls to other boxes, by name (1-15 letters, digits and underscores; upper and lower case are the same).",
 	}}
 	rows = append(rows, peerFields()...)
@@ -40,8 +40,10 @@ func peerFields() []field {
 			path: "calls.*.peer", typ: "address, host name or any", rows: "S61, S13, S19", example: "203.0.113.2", required: true, aka: []string{"ip", "address", "remote_ip"},
 			doc: "The other box. any: its address is not known, it calls us and we never call it.", reload: ReloadTunnelRestart,
 			at: func(o any) any {
-				c := o.(*policy.Call)
-				return [2]any{c.Peer, c.Passive}
+				if c := o.(*policy.Call); !c.Passive {
+					return c.Peer
+				}
+				return "any"
 			},
 			read: readPeer,
 		},
@@ -61,8 +63,9 @@ func peerFields() []field {
 		},
 		{
 			path: "calls.*.secret", rows: "S28, S67, S188", example: "{credential: branch}", weak: 16, reload: ReloadTunnelRestart, aka: []string{"password"},
-			doc: "The peer's tunnel secret, presented when we connect: a text, {file: path} or {credential: name}. Default: no authentication.",
-			at:  call(func(c *policy.Call) *policy.Secret { return &c.Secret }),
+			doc: "The peer's tunnel secret, presented when we connect: a text, {file: path} or {credential: name}. none, the default: no authentication.",
+			typ: "secret or none",
+			at:  call(func(c *policy.Call) *policy.Secret { return &c.Secret }), read: readCallSecret,
 		},
 		{
 			path: "calls.*.compat", rows: "S68", def: "rfc2661", words: []string{"rfc2661", "pre13"}, aka: []string{"pre13"}, reload: ReloadTunnelRestart,
@@ -120,12 +123,12 @@ func dialFields() []field {
 			at:  call(func(c *policy.Call) *string { return &c.SubAddress }),
 		},
 		{
-			path: "calls.*.speed", typ: "bits per second 300..4294967295", rows: "S34, S70", def: "64000", min: 300, max: 4294967295,
+			path: "calls.*.speed", typ: "bits per second 300..4294967295", rows: "S34, S70", def: "64000", aside: true, min: 300, max: 4294967295,
 			doc: "Highest speed of the line that the peer dials.",
 			at:  call(func(c *policy.Call) *uint32 { return &c.Speed }),
 		},
 		{
-			path: "calls.*.minimum_speed", typ: "bits per second 300..4294967295", rows: "S70", def: "300", min: 300, max: 4294967295,
+			path: "calls.*.minimum_speed", typ: "bits per second 300..4294967295", rows: "S70", def: "300", aside: true, min: 300, max: 4294967295,
 			doc: "Lowest speed of the line that the peer dials.",
 			at:  call(func(c *policy.Call) *uint32 { return &c.MinimumSpeed }),
 		},
@@ -168,9 +171,9 @@ func linkFields() []field {
 			at: func(o any) any {
 				c := o.(*policy.Call)
 				if c.PPP.IPv4 != ppp.IPv4Own {
-					return [2]any{c.PPP.IPv4, netip.Addr{}}
+					return c.PPP.IPv4.String()
 				}
-				return [2]any{c.PPP.IPv4, c.PPP.Local}
+				return c.PPP.Local.String()
 			},
 			read: readCallIPv4,
 		},
@@ -179,10 +182,10 @@ func linkFields() []field {
 			doc: "With ipv4: unnumbered, an address of ours that packets of this box leave with. Default: the kernel chooses.",
 			at: func(o any) any {
 				c := o.(*policy.Call)
-				if c.PPP.IPv4 != ppp.IPv4Unnumbered {
-					return [1]any{netip.Addr{}}
+				if c.PPP.IPv4 != ppp.IPv4Unnumbered || !c.PPP.Local.IsValid() {
+					return ""
 				}
-				return [1]any{c.PPP.Local}
+				return c.PPP.Local.String()
 			},
 			read: readBorrow,
 		},
@@ -209,7 +212,7 @@ func linkFields() []field {
 			at:  call(func(c *policy.Call) *[]netip.Prefix { return &c.PPP.Routes }),
 		},
 		{
-			path: "calls.*.ppp.metric", typ: "number or auto", def: "auto", special: zero("auto"), min: 1, max: 4294967295, doc: "Metric of these routes; auto: the kernel's.",
+			path: "calls.*.ppp.metric", def: "auto", special: zero("auto"), min: 1, max: 4294967295, doc: "Metric of these routes; auto: the kernel's.",
 			at: call(func(c *policy.Call) *int { return &c.PPP.Metric }),
 		},
 		{

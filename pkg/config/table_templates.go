@@ -15,7 +15,7 @@ func templateFields() []field {
 	rows := []field{
 		{path: "ppp", kind: kindSection, doc: "PPP."},
 		{
-			path: "ppp.templates", kind: kindNamed, rows: "S37, S150", names: nameRule{what: "template", max: 32},
+			path: "ppp.templates", kind: kindNamed, rows: "S37, S150", example: "dialin", names: nameRule{what: "template", max: 32},
 			doc: "Blueprints of PPP links, by name.",
 		},
 		{
@@ -34,7 +34,7 @@ func templateFields() []field {
 			at: template(func(t *policy.Template) *uint16 { return &t.MRU }),
 		},
 		{
-			path: "ppp.templates.*.mtu", typ: "number 576..9000 or auto", rows: "S182", def: "auto", special: zero("auto"), min: 576, max: 9000,
+			path: "ppp.templates.*.mtu", rows: "S182", def: "auto", special: zero("auto"), min: 576, max: 9000,
 			doc: "Limit of the interface's MTU; auto: what the peer receives and the path carries.",
 			at:  template(func(t *policy.Template) *int { return &t.MTU }),
 		},
@@ -73,7 +73,7 @@ func templateFields() []field {
 	}
 	rows = append(rows, templateNetworkFields()...)
 	for i := range rows {
-		if rows[i].kind == kindValue {
+		if rows[i].kind == kindValue || rows[i].kind == kindNamed {
 			rows[i].reload = ReloadNewSessions
 		}
 	}

@@ -1,0 +1,233 @@
+package config
+
+import (
+	"fmt"
+	"maps"
+	"net/netip"
+	"reflect"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/l2tpd/l2tpd/pkg/policy"
+	"github.com/l2tpd/l2tpd/pkg/ppp"
+)
+
+// ChangeKind is what happened to an entry or a value.
+type ChangeKind uint8
+
+// Kinds of change.
+const (
+	Changed ChangeKind = iota // a value
+	Added                     // an entry of a list or mapping
+	Removed
+)
+
+// String gives changed, added or removed.
+func (k ChangeKind) String() string {
+	switch k {
+	case Changed:
+		return "changed"
+	case Added:
+		return "added"
+	case Removed:
+		return "removed"
+	}
+	return "unknown"
+}
+
+// MarshalText gives String.
+func (k ChangeKind) MarshalText() ([]byte, error) { return []byte(k.String()), nil }
+
+// Change is one difference between two configurations.
+type Change struct {
+	Path     string // "server.checksum", "calls.branch", "calls.branch.peer", "secrets[192.0.2.0/24].secret"
+	Kind     ChangeKind
+	Reload   Reload // when it is in use
+	Old, New string // values as text, secrets masked; empty with Added and Removed
+}
+
+// String gives one line of a reload plan.
+func (c Change) String() string {
+	if c.Kind != Changed {
+		return fmt.Sprintf("%s: %v (%v)", c.Path, c.Kind, c.Reload)
+	}
+	return fmt.Sprintf("%s: %s -> %s (%v)", c.Path, orNothing(c.Old), orNothing(c.New), c.Reload)
+}
+
+func orNothing(s string) string {
+	if s == "" {
+		return "nothing"
+	}
+	return s
+}
+
+// Changes lists what differs between two policies, in the order of the manual, entries by name or source. Calls, templates,
+// pools and users that one side does not have are one change each.
+func Changes(old, next *policy.Policy) []Change {
+	d := &differ{table: table()}
+	d.fields("server", "server", &old.Server, &next.Server)
+	diffList(d, "secrets", old.Secrets, next.Secrets, func(r policy.SecretRule) string { return sourceKey(r.From, r.HostName) })
+	diffList(d, "lns.accept", old.Accept, next.Accept, func(a policy.Accept) string { return sourceKey(a.From, a.HostName) })
+	diffNamed(d, "calls", old.Calls, next.Calls)
+	diffNamed(d, "ppp.templates", old.Templates, next.Templates)
+	diffNamed(d, "pools", old.Pools, next.Pools)
+	diffNamed(d, "users", old.Users, next.Users)
+	return d.list
+}
+
+// Changes lists what differs between c and next, the daemon's own settings included.
+func (c *Config) Changes(next *Config) []Change {
+	d := &differ{table: table(), list: Changes(c.Policy, next.Policy)}
+	d.fields("api", "api", c, next)
+	d.fields("log", "log", c, next)
+	return d.list
+}
+
+type differ struct {
+	table []*field
+	list  []Change
+}
+
+// fields compares two objects by the rows below prefix; at is the concrete path that prefix stands for.
+func (d *differ) fields(prefix, at string, old, next any) {
+	for _, f := range d.table {
+		key, below := strings.CutPrefix(f.path, prefix+".")
+		if !below || f.kind != kindValue || f.at == nil {
+			continue
+		}
+		a, b := f.at(old), f.at(next)
+		if reflect.DeepEqual(a, b) {
+			continue
+		}
+		d.list = append(d.list, Change{Path: at + "." + key, Kind: Changed, Reload: f.reload, Old: valueText(f, a), New: valueText(f, b)})
+	}
+}
+
+// entry notes an entry that is on one side only.
+func (d *differ) entry(path, at string, kind ChangeKind) {
+	for _, f := range d.table {
+		if f.path == path {
+			d.list = append(d.list, Change{Path: at, Kind: kind, Reload: f.reload})
+		}
+	}
+}
+
+func diffNamed[V any](d *differ, path string, old, next map[string]*V) {
+	keys := slices.Sorted(maps.Keys(old))
+	for _, k := range slices.Sorted(maps.Keys(next)) {
+		if old[k] == nil {
+			keys = append(keys, k)
+		}
+	}
+	slices.Sort(keys)
+	for _, k := range keys {
+		at := join(path, nameKey(k))
+		switch a, b := old[k], next[k]; {
+		case b == nil:
+			d.entry(path, at, Removed)
+		case a == nil:
+			d.entry(path, at, Added)
+		default:
+			d.fields(path+".*", at, a, b)
+		}
+	}
+}
+
+func diffList[V any](d *differ, path string, old, next []V, key func(V) string) {
+	find := func(list []V, k string) *V {
+		for i := range list {
+			if key(list[i]) == k {
+				return &list[i]
+			}
+		}
+		return nil
+	}
+	for i := range old {
+		at := path + "[" + key(old[i]) + "]"
+		if b := find(next, key(old[i])); b != nil {
+			d.fields(path+"[]", at, &old[i], b)
+		} else {
+			d.entry(path, at, Removed)
+		}
+	}
+	for i := range next {
+		if find(old, key(next[i])) == nil {
+			d.entry(path, path+"["+key(next[i])+"]", Added)
+		}
+	}
+}
+
+// sourceKey names an entry of a list of sources.
+func sourceKey(from policy.Range, host string) string {
+	if host == "" {
+		return from.String()
+	}
+	return from.String() + " " + strings.ToLower(host)
+}
+
+// secretOrNone is the value of a secret rule.
+type secretOrNone struct {
+	Secret policy.Secret
+	None   bool
+}
+
+// String gives none or the mask.
+func (s secretOrNone) String() string {
+	if s.None {
+		return "none"
+	}
+	return s.Secret.String()
+}
+
+// valueText gives the value that f.at returned as the file would have it, secrets masked.
+func valueText(f *field, v any) string {
+	switch p := v.(type) {
+	case *bool:
+		words := [2]string{"off", "on"}
+		if len(f.words) == 2 {
+			words = [2]string(f.words)
+		}
+		if *p {
+			return words[1]
+		}
+		return words[0]
+	case *time.Duration:
+		for word, d := range f.special {
+			if d == int64(*p) {
+				return word
+			}
+		}
+		return short(int64(*p))
+	case *int:
+		for word, n := range f.special {
+			if n == int64(*p) {
+				return word
+			}
+		}
+		return fmt.Sprint(*p)
+	case *policy.Secret:
+		if p.Empty() {
+			return ""
+		}
+		return p.String()
+	case *netip.Addr:
+		if !p.IsValid() {
+			return ""
+		}
+		return p.String()
+	case *[]ppp.AuthMethod:
+		if len(*p) == 0 {
+			return "none"
+		}
+	}
+	r := reflect.Indirect(reflect.ValueOf(v))
+	if r.Kind() != reflect.Slice {
+		return fmt.Sprint(r.Interface())
+	}
+	parts := make([]string, r.Len())
+	for i := range parts {
+		parts[i] = fmt.Sprint(r.Index(i).Interface())
+	}
+	return "[" + strings.Join(parts, ", ") + "]"
+}

@@ -1,0 +1,387 @@
+package config
+
+import (
+	"encoding/json"
+	"errors"
+	"io/fs"
+	"maps"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/l2tpd/l2tpd/pkg/policy"
+)
+
+// testEnv is an environment without a disk.
+func testEnv() Env {
+	files := map[string]string{
+		"/creds/default":               "a default secret of 30 octets!\n",
+		"/creds/branch":                "a branch secret of 30 octets!!\r\n",
+		"/creds/routera":               "PasswordA",
+		"/creds/empty":                 "\n",
+		"/etc/l2tpd/remuser.secret":    "rempass\n\n",
+		"/etc/l2tpd/branch.secret":     "0123456789abcdef\n",
+		"testdata/good/near.secret":    "beside the configuration",
+		"../../configs/examples/a.key": "never read",
+	}
+	return Env{
+		CredentialsDir: "/creds",
+		Hostname:       func() (string, error) { return "testhost", nil },
+		ReadFile: func(name string) ([]byte, error) {
+			text, ok := files[name]
+			if !ok {
+				return nil, &fs.PathError{Op: "open", Path: name, Err: fs.ErrNotExist}
+			}
+			return []byte(text), nil
+		},
+	}
+}
+
+// cmpAll compares what go-cmp cannot look into.
+func cmpAll() cmp.Options {
+	return cmp.Options{
+		cmp.Comparer(func(a, b netip.Addr) bool { return a == b }),
+		cmp.Comparer(func(a, b netip.AddrPort) bool { return a == b }),
+		cmp.Comparer(func(a, b netip.Prefix) bool { return a == b }),
+	}
+}
+
+// inputs are the YAML files of a folder by name.
+func inputs(t *testing.T, folder string) map[string][]byte {
+	t.Helper()
+	paths, err := filepath.Glob(folder + "/*.yaml")
+	if err != nil || len(paths) == 0 {
+		t.Fatalf("no files in %s: %v", folder, err)
+	}
+	out := map[string][]byte{}
+	for _, p := range paths {
+		data, err := os.ReadFile(p)
+		if err != nil {
+			t.Fatal(err)
+		}
+		out[p] = data
+	}
+	return out
+}
+
+// environment reads the first line of a test file: "# env: shared nocreds nohost".
+func environment(data []byte) Env {
+	env := testEnv()
+	first, _, _ := strings.Cut(string(data), "\n")
+	_, words, _ := strings.Cut(first, "# env:")
+	for word := range strings.FieldsSeq(words) {
+		switch word {
+		case "shared":
+			env.Shared = true
+		case "nocreds":
+			env.CredentialsDir = ""
+		case "nohost":
+			env.Hostname = func() (string, error) { return "", errors.New("no name") }
+		}
+	}
+	return env
+}
+
+// Every kind of wrong configuration has its message. Their secrets all contain "hush", which no message may.
+func TestEveryWrongConfigurationIsExplained(t *testing.T) {
+	t.Parallel()
+	place := regexp.MustCompile(`(?m)^testdata/bad/[a-z0-9-]+\.yaml:(\d+):(\d+): `)
+	for path, data := range inputs(t, "testdata/bad") {
+		t.Run(filepath.Base(path), func(t *testing.T) {
+			t.Parallel()
+			c, err := Parse(path, data, environment(data))
+			var errs Errors
+			if !errors.As(err, &errs) {
+				t.Fatalf("no Errors: %v, %v", c, err)
+			}
+			golden(t, strings.TrimSuffix(path, ".yaml")+".golden", []byte(err.Error()+"\n"))
+			if strings.Contains(err.Error(), "hush") {
+				t.Error("a secret shows")
+			}
+			if n := len(place.FindAllString(err.Error(), -1)); n != len(errs) {
+				t.Errorf("%d of %d messages have a place", n, len(errs))
+			}
+			for _, d := range errs {
+				if d.Advice == "" || d.Message == "" || d.Snippet == "" || strings.HasSuffix(d.Message, ".") || d.File != path {
+					t.Errorf("incomplete: %#v", d)
+				}
+				line := strings.Split(string(data), "\n")[d.Line-1]
+				if d.Column < 1 || d.Column > len([]rune(line))+1 {
+					t.Errorf("column %d of %q", d.Column, line)
+				}
+			}
+			if !slices.IsSortedFunc(errs, func(a, b Diagnostic) int { return a.Line - b.Line }) {
+				t.Error("not in the order of the file")
+			}
+		})
+	}
+}
+
+// What is right is read as written; the dump has every value and no secret.
+func TestGoodConfigurationsAreReadAsWritten(t *testing.T) {
+	t.Parallel()
+	for path, data := range inputs(t, "testdata/good") {
+		t.Run(filepath.Base(path), func(t *testing.T) {
+			t.Parallel()
+			c, err := Parse(path, data, environment(data))
+			if err != nil {
+				t.Fatal(err)
+			}
+			out, err := json.MarshalIndent(c, "", "  ")
+			if err != nil {
+				t.Fatal(err)
+			}
+			golden(t, strings.TrimSuffix(path, ".yaml")+".json", append(out, '\n'))
+			if strings.Contains(string(out), "hush") {
+				t.Error("a secret shows")
+			}
+		})
+	}
+}
+
+// S46, S50: literal, file and credential; one newline does not count.
+func TestSecretsComeFromTextFileAndCredential(t *testing.T) {
+	t.Parallel()
+	c, err := Parse("testdata/good/x.yaml", []byte(`
+secrets:
+  - {from: 10.0.0.1, secret: "literal text  "}
+  - {from: 10.0.0.2, secret: {file: /etc/l2tpd/branch.secret}}
+  - {from: 10.0.0.3, secret: {credential: branch}}
+  - {from: 10.0.0.4, secret: {file: near.secret}}
+  - {from: 10.0.0.5, secret: "none"}
+  - {from: 10.0.0.6, secret: none}
+  - {from: 10.0.0.7, secret: 0123456789012345}
+users: {u: {password: {file: /etc/l2tpd/remuser.secret}}}
+`), testEnv())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, r := range c.Policy.Secrets {
+		got = append(got, string(r.Secret.Reveal()))
+	}
+	got = append(got, string(c.Policy.Users["u"].Password.Reveal()))
+	want := []string{
+		"literal text  ", "0123456789abcdef", "a branch secret of 30 octets!!", "beside the configuration", "none", "", "0123456789012345",
+		"rempass\n",
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+	if none := c.Policy.Secrets[5].None; !none || c.Policy.Secrets[4].None {
+		t.Error("S47: only the bare word means none")
+	}
+}
+
+// S50: the scalar is one entry for everyone.
+func TestTopLevelSecretIsOneEntryForEveryone(t *testing.T) {
+	t.Parallel()
+	parse := func(text string) *policy.Policy {
+		c, err := Parse("x.yaml", []byte(text), testEnv())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return c.Policy
+	}
+	short, long := parse("secret: 0123456789abcdef"), parse("secrets: [{from: any, secret: 0123456789abcdef}]")
+	if diff := cmp.Diff(long, short, cmpAll()); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// Calls inherit the server's tunnel values, and have their own where they say so.
+func TestCallInheritsServerTunnel(t *testing.T) {
+	t.Parallel()
+	c, err := Parse("x.yaml", []byte(`
+calls: {a: {peer: 192.0.2.1, secret: none, tunnel: {hello: never}}}
+server: {tunnel: {retransmit_cap: 20s, hello: 5s, idle_timeout: never}}
+`), testEnv())
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := c.Policy.Server.Tunnel
+	want.Hello = 0
+	if diff := cmp.Diff(want, c.Policy.Calls["a"].Tunnel); diff != "" || want.IdleTimeout >= 0 || want.RetransmitCap.Seconds() != 20 {
+		t.Errorf("%+v\n%s", want, diff)
+	}
+}
+
+// Each example is parsed as its comments say it is deployed, without an error and with no warning but those of its short secrets.
+func TestExamplesAreRight(t *testing.T) {
+	t.Parallel()
+	want := map[string]string{
+		"lan-to-lan-a.yaml":      "calls [remote] accept 0",
+		"lan-to-lan-b.yaml":      "calls [remote] accept 0",
+		"fixed-side.yaml":        "calls [remote] accept 0",
+		"unknown-side.yaml":      "calls [remote] accept 0",
+		"dynamic-initiator.yaml": "calls [remote] accept 0",
+		"dynamic-acceptor.yaml":  "calls [] accept 1",
+	}
+	for path, data := range inputs(t, "../../configs/examples") {
+		c, err := Parse(path, data, testEnv())
+		if err != nil {
+			t.Errorf("%v", err)
+			continue
+		}
+		for _, d := range c.Warnings {
+			if !strings.Contains(d.Message, "shorter than 16") {
+				t.Errorf("%v", d)
+			}
+		}
+		name := filepath.Base(path)
+		got := "calls [" + strings.Join(slices.Sorted(maps.Keys(c.Policy.Calls)), " ") + "] accept " + string('0'+rune(len(c.Policy.Accept)))
+		if got != want[name] {
+			t.Errorf("%s: %s, want %s", name, got, want[name])
+		}
+		delete(want, name)
+	}
+	if len(want) > 0 {
+		t.Errorf("missing: %v", want)
+	}
+}
+
+// S18, S188: the two sides of the static example know each other: each call reaches the other's, with the other's secret.
+func TestLANToLANExamplesAreMirrorImages(t *testing.T) {
+	t.Parallel()
+	load := func(name string) *policy.Policy {
+		c, err := Load("../../configs/examples/" + name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return c.Policy
+	}
+	for _, pair := range [][2]string{{"lan-to-lan-a.yaml", "lan-to-lan-b.yaml"}, {"unknown-side.yaml", "fixed-side.yaml"}, {"dynamic-initiator.yaml", "dynamic-acceptor.yaml"}} {
+		a, b := load(pair[0]), load(pair[1])
+		for _, way := range [][2]*policy.Policy{{a, b}, {b, a}} {
+			from, to := way[0], way[1]
+			c := from.Calls["remote"]
+			if c == nil || c.Passive {
+				continue
+			}
+			src := netip.MustParseAddr(map[*policy.Policy]string{a: "1.1.1.1", b: "2.2.2.2"}[from])
+			r := to.ForSCCRQ(src, from.Server.HostName, nil)
+			if r.Refuse || !r.Secret.Equal(c.Secret) || c.Secret.Empty() {
+				t.Errorf("%v: tunnel from %v: refused %v, secrets equal %v", pair, src, r.Refuse, r.Secret.Equal(c.Secret))
+			}
+			v := to.ForOffer(policy.Offer{Source: src, CalledNumber: c.Remote}, nil)
+			if v.Refuse || to.Calls["remote"] != nil && v.Call != to.Calls["remote"] || to.Calls["remote"] == nil && v.Accept == nil {
+				t.Errorf("%v: call from %v: %+v", pair, src, v)
+			}
+		}
+	}
+	a, b := load("lan-to-lan-a.yaml").Calls["remote"], load("lan-to-lan-b.yaml").Calls["remote"]
+	if a.Precedence == b.Precedence || a.Secret.Equal(b.Secret) {
+		t.Error("S69, S188: the two sides must differ in precedence and secret")
+	}
+}
+
+func TestLoadExplainsAFileThatCannotBeRead(t *testing.T) {
+	t.Parallel()
+	_, err := Load(filepath.Join(t.TempDir(), "absent.yaml"))
+	var errs Errors
+	if !errors.As(err, &errs) || !strings.Contains(err.Error(), "absent.yaml: cannot read the configuration: no such file or directory") {
+		t.Errorf("%v", err)
+	}
+}
+
+// A literal secret in a file that everyone may read is a warning, not an error; file and mode are looked at by Load.
+func TestLoadWarnsOfSecretsReadableByOthers(t *testing.T) {
+	t.Parallel()
+	for mode, want := range map[fs.FileMode]int{0o600: 0, 0o640: 0, 0o644: 1} {
+		path := filepath.Join(t.TempDir(), "l2tpd.yaml")
+		if err := os.WriteFile(path, []byte("secret: 0123456789abcdef\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Chmod(path, mode); err != nil {
+			t.Fatal(err)
+		}
+		c, err := Load(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(c.Warnings) != want {
+			t.Errorf("%v: %v", mode, c.Warnings)
+		}
+	}
+}
+
+// A syntax error points to where it is, not to where the enclosing block begins.
+func TestSyntaxErrorsPointToTheirPlace(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]string{
+		"server:\n  mode: both\n   hostname: x\n":           "3:12",
+		"server:\n  mode: both\n hostname: x\n":             "3:2",
+		"a: [1, 2\nb: 3\nc: 4\n":                            "1:4",
+		"server:\n  mode: both\nlog:\n  level: 'info\nx: y": "4:10",
+		"server:\n\tmode: both\n":                           "2:1",
+		"server:\n  mode: @x\n":                             "2:9",
+		"server: {mode: both\n":                             "1:9",
+		"\"a\\qb\": 1\n":                                    "1:1",
+		"a: b: c":                                           "1:5",
+	} {
+		_, err := Parse("x", []byte(text), testEnv())
+		var errs Errors
+		if !errors.As(err, &errs) || len(errs) != 1 || !strings.HasPrefix(errs[0].String(), "x:"+want+": ") {
+			t.Errorf("%q: %v, want place %s", text, err, want)
+		}
+	}
+}
+
+func TestNearestFindsSlips(t *testing.T) {
+	t.Parallel()
+	words := []string{"sequencing", "secret", "peer", "idle_timeout", "hello", "pap"}
+	for in, want := range map[string]string{
+		"seqencing": "sequencing", "Sequencing": "sequencing", "secert": "secret", "per": "peer", "idle": "idle_timeout", "idle-timeout": "idle_timeout",
+		"timeout": "idle_timeout", "helo": "hello", "xyz": "", "": "", "chap": "", strings.Repeat("x", 1000): "",
+	} {
+		if got := nearest(in, words); got != want {
+			t.Errorf("nearest(%q) = %q, want %q", in, got, want)
+		}
+	}
+}
+
+// Whatever the octets: no panic, an error is Errors with places inside the text.
+func FuzzParse(f *testing.F) {
+	f.Add(Reference())
+	for _, pattern := range []string{"testdata/*/*.yaml", "../../configs/examples/*.yaml"} {
+		paths, err := filepath.Glob(pattern)
+		if err != nil {
+			f.Fatal(err)
+		}
+		for _, p := range paths {
+			data, err := os.ReadFile(p)
+			if err != nil {
+				f.Fatal(err)
+			}
+			f.Add(data)
+		}
+	}
+	for _, s := range []string{"a: &a [*a]", "? [x]\n: y", "<<: {a: b}", "calls: {? {a: b} : c}", "\xff\xfe", "---\n---\n", "users: {\"\\0\": {}}", "!!binary x"} {
+		f.Add([]byte(s))
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		c, err := Parse("x.yaml", data, testEnv())
+		if err == nil {
+			if c == nil || c.Policy == nil {
+				t.Fatal("neither configuration nor error")
+			}
+			return
+		}
+		var errs Errors
+		if !errors.As(err, &errs) || len(errs) == 0 {
+			t.Fatalf("%T %v", err, err)
+		}
+		lines := strings.Count(string(data), "\n") + 1
+		for _, d := range errs {
+			if d.Line < 0 || d.Line > lines || d.String() == "" {
+				t.Errorf("%+v of %d lines", d, lines)
+			}
+		}
+	})
+}
