@@ -24,7 +24,11 @@ func showStatus(s *api.Snapshot, counters bool) string {
 	if c.ConfigFile != "" {
 		v.row("config", "%s, loaded %s ago", c.ConfigFile, age(s.TakenAt, c.ConfigLoaded))
 	}
-	v.row("kernel", "%s, %s L2TP core", or(c.Kernel.Release), yes(c.Kernel.NewCore, "new", "old"))
+	if c.Kernel.Release == "" {
+		v.row("kernel", "no L2TP in the kernel: no data can pass")
+	} else {
+		v.row("kernel", "%s, %s L2TP core", c.Kernel.Release, yes(c.Kernel.NewCore, "new", "old"))
+	}
 	if c.Kernel.Advice != "" {
 		v.row("", "%s", c.Kernel.Advice)
 	}
