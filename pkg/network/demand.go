@@ -36,6 +36,7 @@ var demandAddress = address{local: netip.AddrFrom4([4]byte{192, 0, 0, 8}), bits:
 type Demand struct {
 	manager *Manager
 	name    string
+	index   int
 	routes  []netip.Prefix
 	wake    func()
 	tun     *os.File
@@ -111,6 +112,7 @@ func (d *Demand) prepare(nl *rtnl) error {
 	if err != nil {
 		return err
 	}
+	d.index = l.index
 	if err := nl.noAutoAddress(l); err != nil {
 		return err
 	}
@@ -239,6 +241,10 @@ func (d *Demand) Close() error {
 	}
 	if d.manager.demands[d.name] == d {
 		delete(d.manager.demands, d.name)
+		// Not left to the last descriptor: a child that is just being started has a copy for a moment.
+		if l, err := d.manager.nl.link(d.name); err == nil && l.index == d.index {
+			_ = d.manager.nl.handle.LinkDel(l.device())
+		}
 	}
 	d.manager.unlock()
 	d.mu.Lock()

@@ -87,8 +87,13 @@ func table() *nftables.Table {
 	return &nftables.Table{Name: tableName, Family: nftables.TableFamilyINet}
 }
 
+// set describes one of our sets. Its number is given, for the library would take it from an unguarded counter.
 func set(name string) *nftables.Set {
-	return &nftables.Set{Table: table(), Name: name, KeyType: nftables.TypeIFName, KeyByteOrder: binaryutil.NativeEndian}
+	id := uint32(1)
+	if name == setClamp {
+		id = 2
+	}
+	return &nftables.Set{Table: table(), ID: id, Name: name, KeyType: nftables.TypeIFName, KeyByteOrder: binaryutil.NativeEndian}
 }
 
 func element(name string) []nftables.SetElement {

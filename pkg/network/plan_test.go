@@ -133,7 +133,8 @@ func TestPlan(t *testing.T) {
 		},
 		{
 			"unnumbered without a borrowed address routes to the peer (S166)",
-			func(i *Interface) { i.Local, i.IPv6 = netip.Addr{}, false }, observed{1400, true, nil, nil},
+			func(i *Interface) { i.Local, i.IPv6 = netip.Addr{}, false },
+			observed{1400, true, nil, nil},
 			[]string{"add route 10.0.0.2/32", "add route 192.168.20.0/24 metric 50"},
 		},
 		{"mtu 0 leaves it", func(i *Interface) { i.MTU = 0 }, observed{1234, true, []address{v4, v6}, []route{lan, lan6}}, nil},

@@ -3,6 +3,7 @@
 package network
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"os/exec"
@@ -56,6 +57,9 @@ func (s *sites) arrival(t *testing.T) (src netip.Addr, sequence int) {
 	buffer := make([]byte, 2000)
 	for {
 		n, from, err := unix.Recvfrom(s.tap, buffer, 0)
+		if errors.Is(err, unix.EINTR) {
+			continue
+		}
 		if err != nil {
 			t.Fatalf("no packet at the far edge: %v", err)
 		}
@@ -104,11 +108,11 @@ func TestClampedSegmentsFitTheLink(t *testing.T) {
 			}
 			server, address := tcpServer(t, s.far, "192.168.20.5")
 			client := tcpSocket(t, s.lan)
-			if err := unix.Connect(client, address); err != nil {
+			if err := again(func() error { return unix.Connect(client, address) }); err != nil && !errors.Is(err, unix.EISCONN) {
 				t.Fatal(err)
 			}
-			accepted, _, err := unix.Accept(server)
-			if err != nil {
+			var accepted int
+			if err := again(func() (err error) { accepted, _, err = unix.Accept(server); return err }); err != nil {
 				t.Fatal(err)
 			}
 			defer func() { _ = unix.Close(accepted) }()
@@ -123,6 +127,15 @@ func TestClampedSegmentsFitTheLink(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// again repeats a call that a signal interrupted.
+func again(f func() error) error {
+	for {
+		if err := f(); !errors.Is(err, unix.EINTR) {
+			return err
+		}
 	}
 }
 

@@ -48,13 +48,12 @@ func (b *batch) receive(fd uintptr) (int, error) {
 	for {
 		n, _, errno := unix.Syscall6(unix.SYS_RECVMMSG, fd, uintptr(unsafe.Pointer(&b.headers[0])), batchSize,
 			unix.MSG_DONTWAIT, 0, 0)
-		switch errno {
-		case 0:
+		if errno == 0 {
 			return int(n), nil
-		case unix.EINTR:
-			continue
 		}
-		return 0, errno
+		if errno != unix.EINTR {
+			return 0, errno
+		}
 	}
 }
 

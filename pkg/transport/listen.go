@@ -62,14 +62,20 @@ func listsOverlap(list io.Reader, addr netip.AddrPort) (bool, error) {
 			continue
 		}
 		bound, ok := parseListed(fields[1])
-		if !ok || bound.Port() != addr.Port() {
+		if !ok {
 			continue
 		}
-		if bound.Addr() == addr.Addr().WithZone("") || bound.Addr().IsUnspecified() || addr.Addr().IsUnspecified() {
+		if overlap(bound, netip.AddrPortFrom(addr.Addr().WithZone(""), addr.Port())) {
 			return true, nil
 		}
 	}
 	return false, lines.Err()
+}
+
+// overlap tells whether two addresses of one family are served by one another's sockets.
+func overlap(a, b netip.AddrPort) bool {
+	return a.Port() == b.Port() && a.Addr().Is6() == b.Addr().Is6() &&
+		(a.Addr() == b.Addr() || a.Addr().IsUnspecified() || b.Addr().IsUnspecified())
 }
 
 // parseListed reads ADDRESS:PORT in hexadecimal, the address as 32-bit words of the host's byte order.

@@ -115,7 +115,7 @@ func (s *socket) readBatch() error {
 	err := s.raw.Read(func(fd uintptr) bool {
 		b = s.buffers.Get().(*batch)
 		n, failure = b.receive(fd)
-		if failure == unix.EAGAIN {
+		if errors.Is(failure, unix.EAGAIN) {
 			s.drainErrors(fd)
 			s.buffers.Put(b)
 			b, failure = nil, nil

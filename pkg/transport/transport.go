@@ -102,8 +102,8 @@ func (t *Transport) listen(addr netip.AddrPort) (*listener, error) {
 		return nil, err
 	}
 	for _, other := range t.listeners {
-		if other.addr == addr && addr.Port() != 0 {
-			return nil, errors.New("given twice")
+		if overlap(other.addr, addr) {
+			return nil, fmt.Errorf("overlaps %v, which is given as well", other.addr)
 		}
 	}
 	if taken, err := boundElsewhere(addr); err != nil {

@@ -4,6 +4,7 @@ package transport
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"net/netip"
 	"os/exec"
@@ -51,6 +52,9 @@ func (c capture) checksum(t *testing.T, from, to netip.AddrPort, octets int) uin
 	buffer := make([]byte, 1<<16)
 	for {
 		n, _, err := unix.Recvfrom(int(c), buffer, 0)
+		if errors.Is(err, unix.EINTR) {
+			continue
+		}
 		if err != nil {
 			t.Fatalf("no datagram of %d octets from %v to %v: %v", octets, from, to, err)
 		}
@@ -175,8 +179,12 @@ func TestReplyLeavesFromTheAddressSentToOnManyInterfaces(t *testing.T) {
 		done`)
 	tr, packets := listen(t, Options{Mark: 7, TOS: 0xc0}, "0.0.0.0", "::")
 	for _, test := range []struct{ to, from string }{
-		{"10.0.1.77", "0.0.0.0"}, {"10.0.2.1", "0.0.0.0"}, {"fd00:1::77", "::"}, {"fd00:2::1", "::"},
-		{"fe80::a%b1", "fe80::b%b1"}, {"fe80::a%b2", "fe80::b%b2"},
+		{"10.0.1.77", "0.0.0.0"},
+		{"10.0.2.1", "0.0.0.0"},
+		{"fd00:1::77", "::"},
+		{"fd00:2::1", "::"},
+		{"fe80::a%b1", "fe80::b%b1"},
+		{"fe80::a%b2", "fe80::b%b2"},
 	} {
 		port := tr.Addrs()[0].Port()
 		if strings.Contains(test.to, ":") {

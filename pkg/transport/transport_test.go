@@ -104,8 +104,12 @@ func wantPacket(t *testing.T, packets <-chan received, want received) {
 func TestReplyLeavesFromTheAddressSentTo(t *testing.T) {
 	t.Parallel()
 	tests := []struct{ listen, to string }{
-		{"0.0.0.0", "127.0.0.1"}, {"0.0.0.0", "127.0.0.2"}, {"0.0.0.0", "127.9.8.7"}, {"127.0.0.5", "127.0.0.5"},
-		{"::", "::1"}, {"::1", "::1"},
+		{"0.0.0.0", "127.0.0.1"},
+		{"0.0.0.0", "127.0.0.2"},
+		{"0.0.0.0", "127.9.8.7"},
+		{"127.0.0.5", "127.0.0.5"},
+		{"::", "::1"},
+		{"::1", "::1"},
 	}
 	for _, test := range tests {
 		t.Run(test.listen+" "+test.to, func(t *testing.T) {
@@ -345,19 +349,25 @@ func TestListenErrorsNameTheRemedy(t *testing.T) {
 	t.Parallel()
 	other, _ := listen(t, Options{}, "127.0.0.1")
 	plain, plainAddr := peer(t, netip.AddrPortFrom(loopback(2), 0))
+	free, own := peer(t, netip.AddrPortFrom(loopback(3), 0)) // a port that nobody has in a moment
+	if err := free.Close(); err != nil {
+		t.Fatal(err)
+	}
 	shared := other.Addrs()[0]
 	_, err := Listen([]netip.AddrPort{
 		shared,
 		netip.AddrPortFrom(netip.IPv4Unspecified(), shared.Port()),
 		plainAddr,
 		netip.MustParseAddrPort("192.0.2.77:1701"),
-		netip.AddrPortFrom(loopback(3), 0),
+		own,
+		netip.AddrPortFrom(netip.IPv4Unspecified(), own.Port()),
 	}, Options{}, func(Packet) {}, nil)
 	want := fmt.Sprintf(`listen on 127.0.0.1:%d: address already in use; another L2TP daemon? see: ss -lunp sport = :%[1]d
 listen on 0.0.0.0:%[1]d: address already in use; another L2TP daemon? see: ss -lunp sport = :%[1]d
 listen on 127.0.0.2:%[2]d: address already in use; another L2TP daemon? see: ss -lunp sport = :%[2]d
-listen on 192.0.2.77:1701: bind: cannot assign requested address; this host does not have that address, see: ip address`,
-		shared.Port(), plainAddr.Port())
+listen on 192.0.2.77:1701: bind: cannot assign requested address; this host does not have that address, see: ip address
+listen on 0.0.0.0:%[3]d: overlaps %[4]v, which is given as well`,
+		shared.Port(), plainAddr.Port(), own.Port(), own)
 	if err == nil {
 		t.Fatal("no error")
 	}
@@ -477,8 +487,8 @@ func TestCloseWaitsForHandlers(t *testing.T) {
 	go func() { closed <- tr.Close() }()
 	<-tr.done
 	select {
-	case <-closed:
-		t.Error("closed while a handler runs")
+	case err := <-closed:
+		t.Errorf("closed while a handler runs: %v", err)
 	default:
 	}
 	close(release)
