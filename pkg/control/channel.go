@@ -41,6 +41,10 @@ type ChannelRecord struct {
 	Flying  int // leading packets of Queue not to be sent (again) before the timer says so
 	Retries int // retransmissions of Queue[0]
 
+	// Requests are ICRQ and OCRQ that never left. Everything else goes before them: a burst of new calls must not
+	// hold back the answers that the calls before it wait for.
+	Requests []Packet
+
 	Early []Arrival // in order of distance from Nr
 
 	Window Window
@@ -83,30 +87,37 @@ func newChannel(cfg *TunnelConfig) channel {
 }
 
 // backlog is how many messages wait for a first transmission.
-func (c *channel) backlog() int { return len(c.Queue) - c.Sent }
+func (c *channel) backlog() int { return len(c.Queue) - c.Sent + len(c.Requests) }
+
+// push takes a message to be sent.
+func (c *channel) push(p Packet) {
+	if p.Type == wire.MsgICRQ || p.Type == wire.MsgOCRQ {
+		c.Requests = append(c.Requests, p)
+		return
+	}
+	c.Queue = append(c.Queue, p)
+}
 
 // withdraw forgets the messages of a session that never left, and reports whether its opening request was among them: the
 // peer then knows nothing of the session. A CDN may be that of an earlier session with the same id, and stays.
 func (c *channel) withdraw(id SessionID) (unknown bool) {
-	keep := c.Queue[:c.Sent]
-	for _, p := range c.Queue[c.Sent:] {
-		if p.Session != id || p.Type == wire.MsgCDN {
-			keep = append(keep, p)
-			continue
-		}
-		unknown = unknown || p.Type == wire.MsgICRQ || p.Type == wire.MsgOCRQ
-	}
-	clear(c.Queue[len(keep):])
-	c.Queue = keep
-	return unknown
+	c.forget(func(p Packet) bool { return p.Session == id && p.Type != wire.MsgCDN })
+	before := len(c.Requests)
+	c.Requests = slices.DeleteFunc(c.Requests, func(p Packet) bool { return p.Session == id })
+	return len(c.Requests) < before
+}
+
+// forget drops messages that never left, requests aside.
+func (c *channel) forget(which func(Packet) bool) (dropped int) {
+	before := len(c.Queue)
+	keep := slices.DeleteFunc(c.Queue[c.Sent:], which)
+	c.Queue = c.Queue[:c.Sent+len(keep)]
+	return before - len(c.Queue)
 }
 
 // supersede forgets a message of this type and session that never left: a newer one replaces it.
 func (c *channel) supersede(t wire.MessageType, id SessionID) (forgotten int) {
-	before := len(c.Queue)
-	keep := slices.DeleteFunc(c.Queue[c.Sent:], func(p Packet) bool { return p.Type == t && p.Session == id })
-	c.Queue = c.Queue[:c.Sent+len(keep)]
-	return before - len(c.Queue)
+	return c.forget(func(p Packet) bool { return p.Type == t && p.Session == id })
 }
 
 // abandon forgets the messages that never left, and all if everything is true. The peer must still get the sent ones,
@@ -115,8 +126,8 @@ func (c *channel) abandon(everything bool) {
 	if everything {
 		c.Sent, c.Flying, c.Retries = 0, 0, 0
 	}
-	clear(c.Queue[c.Sent:])
-	c.Queue = c.Queue[:c.Sent]
+	c.forget(func(Packet) bool { return true })
+	c.Requests = nil
 }
 
 // acknowledge takes an Nr from the peer. One that acknowledges nothing new is ignored, and so is one for a message
@@ -184,12 +195,6 @@ func (c *channel) hold(ns uint16, session SessionID, payload []byte) (fresh bool
 	return true
 }
 
-// delivered counts the message Nr as taken.
-func (c *channel) delivered() {
-	c.Nr++
-	c.Unacked++
-}
-
 // next takes the held message whose turn has come.
 func (c *channel) next() (a Arrival, ok bool) {
 	if len(c.Early) == 0 || c.Early[0].Ns != c.Nr {
@@ -239,7 +244,15 @@ func (c *channel) resend(now Time) {
 func (c *channel) flush(now Time, peer TunnelID, out *Output, left func(*Packet)) {
 	sent := false
 	room := c.Window.room(c.urgent)
-	for c.Flying < len(c.Queue) && c.Flying < room {
+	for c.Flying < room {
+		if c.Flying == len(c.Queue) {
+			if len(c.Requests) == 0 {
+				break
+			}
+			c.Queue = append(c.Queue, c.Requests[0])
+			c.Requests[0] = Packet{}
+			c.Requests = c.Requests[1:]
+		}
 		p := &c.Queue[c.Flying]
 		if c.Flying == c.Sent {
 			p.Ns = c.Ns

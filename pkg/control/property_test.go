@@ -50,6 +50,25 @@ func TestLossyLinkBringsEverySessionUpOnce(t *testing.T) {
 	}
 }
 
+// P109, P148: with the default timers no call is given up because messages are lost.
+func TestLossIsNoReasonToGiveUpACall(t *testing.T) {
+	t.Parallel()
+	for seed := range uint64(10) {
+		a, b := testConfig(seed), testConfig(seed+100)
+		a.MaxRetransmits, b.MaxRetransmits = 12, 12
+		w := newWorld(t, seed, a, b)
+		w.loss, w.duplication, w.jitter = 0.2, 0.1, 40*time.Millisecond
+		w.establish()
+		for range 200 {
+			w.openSession(0, LACIncoming, CallInfo{})
+		}
+		w.runUntil(time.Hour, func() bool { return len(w.n[0].up) == 200 && len(w.n[1].up) == 200 })
+		if n := len(w.n[0].down) + len(w.n[1].down); n > 0 {
+			t.Errorf("seed %d: %d sessions ended", seed, n)
+		}
+	}
+}
+
 // P132: the counters wrap in both directions, under load and loss.
 func TestCountersWrap(t *testing.T) {
 	t.Parallel()

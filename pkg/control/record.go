@@ -44,6 +44,7 @@ func (t *Tunnel) Record() Record {
 		Channel: t.ch.ChannelRecord, Freed: slices.Clone(t.sess.freed),
 	}
 	r.Channel.Queue = slices.Clone(r.Channel.Queue)
+	r.Channel.Requests = slices.Clone(r.Channel.Requests)
 	r.Channel.Early = slices.Clone(r.Channel.Early)
 	for _, s := range t.sess.ordered() {
 		r.Sessions = append(r.Sessions, s.SessionRecord)
@@ -67,6 +68,7 @@ func Restore(r Record, cfg TunnelConfig, now Time, out *Output) (*Tunnel, error)
 	t.peerStopped = r.PeerStopped
 	t.ch.ChannelRecord = r.Channel
 	t.ch.Queue = slices.Clone(r.Channel.Queue)
+	t.ch.Requests = slices.Clone(r.Channel.Requests)
 	t.ch.Early = slices.Clone(r.Channel.Early)
 	t.ch.urgent = t.state == TunnelClosing
 	for _, sr := range r.Sessions {
@@ -76,7 +78,7 @@ func Restore(r Record, cfg TunnelConfig, now Time, out *Output) (*Tunnel, error)
 			heap.Push(&t.sess.timers, timer{s.Deadline, s.ID})
 		}
 	}
-	for _, p := range t.ch.Queue[t.ch.Sent:] {
+	for _, p := range slices.Concat(t.ch.Queue[t.ch.Sent:], t.ch.Requests) {
 		if s := t.sess.byID[p.Session]; s != nil && p.Type != wire.MsgCDN {
 			s.unsent++
 		}
@@ -102,7 +104,7 @@ func (r *Record) check() error {
 	case c.Sent < 0, c.Sent > len(c.Queue), c.Flying < 0, c.Flying > c.Sent, c.Window.Peer == 0, c.Window.Congestion == 0:
 		return fmt.Errorf("send queue: %w", ErrRecord)
 	}
-	for _, p := range c.Queue {
+	for _, p := range slices.Concat(c.Queue, c.Requests) {
 		if len(p.Datagram) < 12 {
 			return fmt.Errorf("queued message of %d octets: %w", len(p.Datagram), ErrRecord)
 		}

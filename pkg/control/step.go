@@ -52,7 +52,7 @@ func (st *step) send(s *session, m wire.Message) {
 		p.Datagram = wire.AppendMessage(nil, uint16(t.peer.TunnelID), uint16(peer), 0, 0, withoutProxy(m), hide)
 		st.anomaly(p.Session, m.Type.String()+" too long for a pre-draft 13 peer: proxy AVPs left out")
 	}
-	t.ch.Queue = append(t.ch.Queue, p)
+	t.ch.push(p)
 }
 
 // take gives a message to the channel, and what the channel releases to the machines.
@@ -99,7 +99,8 @@ func (st *step) take(h wire.Header, payload []byte) error {
 // deliver gives one message, in order, to the machines.
 func deliver(st *step, id SessionID, payload []byte) {
 	t := st.t
-	t.ch.delivered()
+	t.ch.Nr++
+	t.ch.Unacked++
 	t.ch.ProgressAt = st.now
 	t.ch.Counters.InProcessed++
 	st.out.Persist = true
