@@ -42,9 +42,6 @@ type auth struct{ l *Link }
 func (a auth) begin() {
 	l := a.l
 	l.s.Phase = PhaseAuthenticate
-	l.s.Authenticator = AuthenticatorRecord{ID: l.s.Authenticator.ID}
-	l.s.Claimant = ClaimantRecord{ID: l.s.Claimant.ID}
-	l.s.PeerName = nil
 	if l.s.LCP.Auth != AuthNone || l.s.LCP.Answer != AuthNone {
 		l.s.AuthDeadline = l.now + l.cfg.AuthTimeout
 	}
@@ -67,10 +64,10 @@ func (a auth) begin() {
 	a.check()
 }
 
-// stop forgets the phase: LCP has left Opened.
+// stop forgets everything but the identifiers used: LCP has left Opened.
 func (a auth) stop() {
 	s := &a.l.s
-	s.AuthDeadline = 0
+	s.AuthDeadline, s.PeerName = 0, nil
 	s.Authenticator = AuthenticatorRecord{ID: s.Authenticator.ID}
 	s.Claimant = ClaimantRecord{ID: s.Claimant.ID}
 }

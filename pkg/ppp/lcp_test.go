@@ -246,7 +246,7 @@ func TestEarlyNetworkFramesAreDropped(t *testing.T) {
 	p.take()
 	early := func() {
 		t.Helper()
-		for _, f := range []string{"8021 0101 0004", "8057 0101 0004", "80fd 0101 0004", "0021 45", "8021 0501 0004", "8021 ff"} {
+		for _, f := range []string{"8021 0101 0004", "8057 0101 0004", "80fd 0101 0004", "0021 45", "002d 45", "8053 0101 0004", "8021 0501 0004", "8021 ff"} {
 			p.want(p.give(opts(f)))
 		}
 	}

@@ -99,9 +99,9 @@ func TestIPCPRequestsItsAddress(t *testing.T) {
 		"> IPCP Configure-Request id=4 addr=10.0.0.5 dns1=192.0.2.1")
 	p.want(p.give(p.ack(ProtoIPCP)), "! IPv4 up local=10.0.0.5 peer=10.0.0.1 dns=[192.0.2.1]")
 	// The peer may not take our address later on.
-	p.give(ipcpRequest(9, "0306 0a000005"))
-	if v := p.link.View(); v.IPCP == "Opened" {
-		t.Error("an address conflict was acknowledged")
+	got = p.give(ipcpRequest(9, "0306 0a000005"))
+	if !strings.Contains(strings.Join(got, "\n"), "> IPCP Configure-Reject id=9 addr=10.0.0.5") {
+		t.Errorf("an address conflict gets %q", got)
 	}
 }
 
@@ -231,4 +231,13 @@ func TestRestingProtocolAnswersTerminateAck(t *testing.T) {
 	p.want(p.give(newFrame(ProtoIPV6CP, codeConfigureAck, 9)), "> IPV6CP Terminate-Ack id=2")
 	p.want(p.give(newFrame(ProtoIPV6CP, codeTerminateRequest, 10)), "> IPV6CP Terminate-Ack id=10")
 	p.want(p.give(newFrame(ProtoIPV6CP, codeTerminateAck, 10)))
+}
+
+// P262: the address that an unnumbered end borrows is not the peer's.
+func TestUnnumberedRejectsItsOwnAddress(t *testing.T) {
+	t.Parallel()
+	p := newProbe(t, Config{IPv4: IPv4Unnumbered, Local: addr("192.168.1.1")})
+	p.openLCP()
+	p.want(p.give(ipcpRequest(1, "0306 c0a80101")), "> IPCP Configure-Reject id=1 addr=192.168.1.1")
+	p.want(p.give(ipcpRequest(2, "0306 c0a80102")), "> IPCP Configure-Ack id=2 addr=192.168.1.2")
 }

@@ -63,7 +63,7 @@ type Config struct {
 	IPv6ID     uint64 // our interface identifier; 0: chosen from Random (P264)
 	PeerIPv6ID uint64 // what the peer must take; 0: anything
 
-	Passive bool // LCP waits for the peer's Configure-Request before it sends its own
+	Passive bool // LCP waits for the peer's Configure-Request before it sends its own, for MaxConfigure restart periods
 
 	Restart      time.Duration // 0 means 3 s (P252)
 	MaxConfigure int           // 0 means 10
@@ -160,9 +160,11 @@ type (
 		Challenge []byte // CHAP
 		Response  []byte // CHAP
 	}
-	// EvAuthenticated: both directions of authentication that were agreed on succeeded.
+	// EvAuthenticated: both directions of authentication that were agreed on succeeded. It comes in any case, with an empty
+	// name if the peer had to show nothing; the network phase begins with it.
 	EvAuthenticated struct{ PeerName string }
-	// EvAddressWanted: IPCP needs to know what the peer shall have; answer with CmdAddress. Wanted is what it asked for, if anything.
+	// EvAddressWanted: IPCP needs to know what the peer shall have; answer with CmdAddress. Wanted is what it asked for, if
+	// anything. Sent once a link: always with IPv4Own, with IPv4Unnumbered only when the peer asks for an address.
 	EvAddressWanted struct{ Wanted netip.Addr }
 	// EvNetworkUp: one NCP opened. Called once for IPv4 and once for IPv6.
 	EvNetworkUp struct {
@@ -205,7 +207,8 @@ type (
 		OK      bool
 		Message string
 	}
-	// CmdAddress answers EvAddressWanted. An invalid Peer means there is none: IPCP is closed (cause 18, P265).
+	// CmdAddress answers EvAddressWanted. An invalid Peer means there is none: IPCP is closed (cause 18, P265), or with
+	// IPv4Unnumbered the peer's question is rejected.
 	CmdAddress struct{ Peer netip.Addr }
 	// CmdIdle says for how long no user data has moved, from the kernel's counters.
 	CmdIdle struct{ Idle time.Duration }
