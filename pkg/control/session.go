@@ -255,14 +255,15 @@ func (x *sessionTable) deadline() Time {
 const patience = 30
 
 // expireSessions ends the sessions whose set-up took too long (P109). Where the channel loses messages and still delivers
-// others, the answer may be on its way: the time begins again, but not without end.
+// others, the answer may be on its way: the time begins again, but not without end. Both are looked at over a whole retransmission
+// cycle, since that is how far apart two deliveries may be.
 func expireSessions(st *step) {
 	x := &st.t.sess
 	for due(x.deadline(), st.now) {
 		s := x.byID[x.timers[0].id]
-		limit := st.t.cfg.SessionTimeout
+		limit, recent := st.t.cfg.SessionTimeout, st.now-cycle(st.t.cfg)
 		c := &st.t.ch
-		if st.now-c.TroubleAt < limit && st.now-c.ProgressAt < limit && c.TroubleAt != 0 && st.now-s.Since < patience*limit {
+		if c.TroubleAt != 0 && c.TroubleAt > recent && c.ProgressAt > recent && st.now-s.Since < patience*limit {
 			s.setDeadline(st, st.now+limit)
 			continue
 		}
