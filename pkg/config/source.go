@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"regexp"
+	"sort"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -71,15 +72,16 @@ func decodeNode(dec *yaml.Decoder) (n *yaml.Node, err error) {
 	return n, err
 }
 
-func parses(text string) bool {
+// firstError is the first error in a text of any number of documents.
+func firstError(text string) error {
 	dec := yaml.NewDecoder(strings.NewReader(text))
 	for {
 		_, err := decodeNode(dec)
 		if errors.Is(err, io.EOF) {
-			return true
+			return nil
 		}
 		if err != nil {
-			return false
+			return err
 		}
 	}
 }
@@ -87,9 +89,9 @@ func parses(text string) bool {
 var libraryLine = regexp.MustCompile(`^(?:yaml: )?(?:line (\d+): )?(.*)$`)
 
 // syntax makes a diagnostic of a parser's error. The library names the line where the enclosing block begins, or none, so
-// the place is searched: it follows the longest beginning of the text that still parses.
-func (s *source) syntax(err error) *Diagnostic {
-	line, message := 1, strings.ReplaceAll(err.Error(), "\n", " ")
+// the place is searched.
+func (s *source) syntax(fault error) *Diagnostic {
+	line, message := 1, strings.ReplaceAll(fault.Error(), "\n", " ")
 	if m := libraryLine.FindStringSubmatch(message); m != nil {
 		message = m[2]
 		if _, err := fmt.Sscanf(m[1], "%d", &line); err != nil {
@@ -98,7 +100,7 @@ func (s *source) syntax(err error) *Diagnostic {
 	}
 	line = min(max(line, 1), len(s.lines))
 	column := 1 + len(s.lines[line-1]) - len(strings.TrimLeft(s.lines[line-1], " "))
-	if l, c, ok := s.longest(); ok {
+	if l, c, ok := s.longest(fault); ok {
 		line, column = l, c
 	}
 	line, column = s.refine(message, line, column)
@@ -141,36 +143,43 @@ func (s *source) refine(message string, line, column int) (int, int) {
 	return line, column
 }
 
-// longest finds the place after the longest beginning that parses, by whole lines and then by characters of the next
-// line. It gives up, !ok, on texts so large that the search would take long.
-func (s *source) longest() (line, column int, ok bool) {
-	const budget = 8 << 20 // octets parsed in all
-	text := strings.Join(s.lines, "\n")
-	if len(text)*len(s.lines)/2 > budget {
-		return 0, 0, false
-	}
-	good := 0
-	for n := len(s.lines) - 1; n > 0; n-- {
-		if parses(strings.Join(s.lines[:n], "\n") + "\n") {
-			good = n
+// longest finds the place after the longest beginning that parses, by whole lines and then by characters of the next line.
+// Every beginning that holds the error ends in the same one, so the search starts at the shortest of those. It gives up,
+// !ok, when that takes long.
+func (s *source) longest(fault error) (line, column int, ok bool) {
+	const budget = 1 << 20 // octets parsed in either search
+	end := sort.Search(len(s.lines)-1, func(n int) bool { return sameError(firstError(s.beginning(n+1)), fault) }) + 1
+	good, parsed := end-1, 0
+	for ; good > 0; good-- {
+		text := s.beginning(good)
+		if parsed += len(text); parsed > budget {
+			return 0, 0, false
+		}
+		if firstError(text) == nil {
 			break
 		}
 	}
-	before := strings.Join(s.lines[:good], "\n")
-	if good > 0 {
-		before += "\n"
-	}
-	next := []rune(s.lines[good])
-	if len(text)*len(next) > budget {
+	before, next := s.beginning(good), []rune(s.lines[good])
+	if (len(before)+len(next))*len(next) > budget {
 		return good + 1, 1, true
 	}
 	for n := len(next); n > 0; n-- {
-		if parses(before + string(next[:n])) {
+		if firstError(before+string(next[:n])) == nil {
 			return good + 1, min(n+1, len(next)), true
 		}
 	}
 	return good + 1, 1, true
 }
+
+// beginning is the text of the first n lines.
+func (s *source) beginning(n int) string {
+	if n == 0 {
+		return ""
+	}
+	return strings.Join(s.lines[:n], "\n") + "\n"
+}
+
+func sameError(a, b error) bool { return a != nil && a.Error() == b.Error() }
 
 func syntaxAdvice(message string) string {
 	for _, a := range []struct{ part, advice string }{

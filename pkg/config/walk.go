@@ -106,7 +106,7 @@ func (w *walker) section(s *node, y *yaml.Node, path string, object any) {
 				w.list(child, value, at)
 			}
 		case kindRefused:
-			if value != nil && !(child.field.offOK && isOff(value)) {
+			if value != nil && (!child.field.offOK || !isOff(value)) {
 				w.fault(w.keys[at], quotePath(key)+" is refused: "+child.field.doc, child.field.advice)
 			}
 		case kindValue:
@@ -232,8 +232,10 @@ func (w *walker) named(s *node, y *yaml.Node, path string) {
 	}
 }
 
-var nameChars = regexp.MustCompile(`^[A-Za-z0-9_.-]+$`)
-var strictNameChars = regexp.MustCompile(`^[A-Za-z0-9_]+$`)
+var (
+	nameChars       = regexp.MustCompile(`^[A-Za-z0-9_.-]+$`)
+	strictNameChars = regexp.MustCompile(`^[A-Za-z0-9_]+$`)
+)
 
 // goodName checks the name of a kindNamed entry (S27).
 func (w *walker) goodName(rule nameRule, key *yaml.Node) bool {

@@ -50,9 +50,9 @@ func TestSecretNeverPrints(t *testing.T) {
 		texts = append(texts, string(out))
 	}
 	texts = append(texts, s.String(), s.GoString(), key.Secret.String(), key.Secret.GoString())
-	hex, decimal := fmt.Sprintf("%x", "topsecret"), strings.Trim(fmt.Sprint([]byte("topsecret")), "[]")
+	hex, decimal := fmt.Sprintf("%x", "topsecret"), strings.Trim(fmt.Sprintf("%d", []byte("topsecret")), "[]")
 	digest := fmt.Sprintf("%x", key.Secret.sum)
-	digestDecimal := strings.Trim(fmt.Sprint(key.Secret.sum[:4]), "[]")
+	digestDecimal := strings.Trim(fmt.Sprintf("%d", key.Secret.sum[:4]), "[]")
 	for _, text := range texts {
 		for _, bad := range []string{"topsecret", hex, strings.ToUpper(hex), decimal, digest, digestDecimal} {
 			if strings.Contains(text, bad) {
