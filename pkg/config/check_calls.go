@@ -17,7 +17,7 @@ func (w *walker) checkCalls(p *policy.Policy) {
 	for _, name := range names {
 		c, at := p.Calls[name], "calls."+nameKey(name)
 		w.checkCallType(c, at)
-		w.checkPassive(c, at)
+		w.checkPassive(p, c, at)
 		w.checkRole(p, c, at)
 		w.checkPeer(p, c, at)
 		w.checkDialling(c, at)
@@ -64,7 +64,7 @@ func (w *walker) checkCallType(c *policy.Call, at string) {
 }
 
 // checkPassive checks calls whose peer is any (S61, S13, S19).
-func (w *walker) checkPassive(c *policy.Call, at string) {
+func (w *walker) checkPassive(p *policy.Policy, c *policy.Call, at string) {
 	if !c.Passive {
 		return
 	}
@@ -76,6 +76,10 @@ func (w *walker) checkPassive(c *policy.Call, at string) {
 	}
 	if c.OnDemand {
 		w.faultAt(at+".on_demand", "on_demand with peer: any: there is no address to call", "remove on_demand, or write the peer's address")
+	}
+	if !slices.ContainsFunc(p.Secrets, func(r policy.SecretRule) bool { return r.From.IsWhole() && r.HostName == "" }) && !w.bad["secret"] && !w.bad["secrets"] {
+		w.warnAt(at, fmt.Sprintf("call %s waits for any peer, and tunnels from anywhere are not authenticated", c.Name),
+			"add an entry of secrets from any; secret: none says that this is meant, under IPsec for example")
 	}
 	for key, why := range map[string]string{
 		"secret":        "we never connect, and the peer is authenticated by secrets",
