@@ -11,6 +11,7 @@ import (
 	"net/netip"
 	"os"
 	"os/signal"
+	"strings"
 	"sync"
 	"time"
 
@@ -214,7 +215,10 @@ func (d *daemon) reload(by string) (*api.Result, error) {
 	defer d.notify.Ready("running")
 	conf, err := config.Load(d.path)
 	if err != nil {
-		return nil, &api.Error{Code: api.CodeInvalid, Message: report(err), Hint: "the running configuration stays"}
+		return nil, &api.Error{
+			Code: api.CodeConflict, Message: "the configuration has mistakes; the running one stays",
+			Details: strings.Split(strings.TrimSpace(report(err)), "\n"), Hint: "mend " + d.path + " and reload again",
+		}
 	}
 	d.warn(conf)
 	res := &api.Result{APIVersion: api.APIVersion, Message: "nothing has changed"}
