@@ -14,14 +14,19 @@ type LimiterConfig struct {
 	Burst    int           // lines at once for a new key; 0 means 5
 	Interval time.Duration // of summaries, and the silence after which a key is new again; 0 means 1 minute
 	MaxKeys  int           // keys remembered; beyond it sources share one key for each event; 0 means 1024
+	// MaxSources is how many sources of one event have a key of their own: a flood from forged addresses must not fill the log
+	// with first lines. Beyond it sources share one key; 0 means 32.
+	MaxSources int
 }
 
 // Limiter keeps one source from filling the log. Of each key (event and source) the first lines pass, then one line for each
 // interval says how many were held back. It is safe for concurrent use. Its clock is the time that callers pass in.
 type Limiter struct {
-	cfg  LimiterConfig
-	mu   sync.Mutex
-	keys map[limiterKey]*limiterEntry
+	cfg     LimiterConfig
+	mu      sync.Mutex
+	keys    map[limiterKey]*limiterEntry
+	sources map[string]int // keys of each event
+	swept   time.Time      // when silent keys were last looked for
 }
 
 type limiterKey struct{ event, source string }
@@ -43,7 +48,8 @@ func NewLimiter(cfg LimiterConfig) *Limiter {
 	cfg.Burst = cmp.Or(cfg.Burst, 5)
 	cfg.Interval = cmp.Or(cfg.Interval, time.Minute)
 	cfg.MaxKeys = cmp.Or(cfg.MaxKeys, 1024)
-	return &Limiter{cfg: cfg, keys: make(map[limiterKey]*limiterEntry)}
+	cfg.MaxSources = cmp.Or(cfg.MaxSources, 32)
+	return &Limiter{cfg: cfg, keys: make(map[limiterKey]*limiterEntry), sources: make(map[string]int)}
 }
 
 // Line is one event that may be logged.
@@ -87,9 +93,9 @@ func (l *Limiter) take(now time.Time, line Line) (suppressed uint64, ok bool) {
 	defer l.mu.Unlock()
 	key := limiterKey{event: line.Event, source: line.Source}
 	e := l.keys[key]
-	if e == nil && len(l.keys) >= l.cfg.MaxKeys {
-		l.forget(now)
-		if len(l.keys) >= l.cfg.MaxKeys {
+	if e == nil && l.full(key.event) {
+		l.sweep(now)
+		if l.full(key.event) {
 			key.source = others
 			e = l.keys[key]
 		}
@@ -97,6 +103,7 @@ func (l *Limiter) take(now time.Time, line Line) (suppressed uint64, ok bool) {
 	if e == nil {
 		e = &limiterEntry{}
 		l.keys[key] = e
+		l.sources[key.event]++
 	}
 	if e.passed > 0 && now.Sub(e.last) >= l.cfg.Interval {
 		e.passed = 0
@@ -114,11 +121,27 @@ func (l *Limiter) take(now time.Time, line Line) (suppressed uint64, ok bool) {
 	return suppressed, true
 }
 
+// full says that a new source of event must share a key.
+func (l *Limiter) full(event string) bool {
+	return len(l.keys) >= l.cfg.MaxKeys || l.sources[event] >= l.cfg.MaxSources
+}
+
+// sweep is forget at most sixteen times an interval: in a flood every new source would ask for it.
+func (l *Limiter) sweep(now time.Time) {
+	if now.Sub(l.swept) >= l.cfg.Interval/16 {
+		l.swept = now
+		l.forget(now)
+	}
+}
+
 // forget drops keys that have been silent for an interval and owe no summary.
 func (l *Limiter) forget(now time.Time) {
 	for k, e := range l.keys {
 		if e.suppressed == 0 && now.Sub(e.last) >= l.cfg.Interval {
 			delete(l.keys, k)
+			if l.sources[k.event]--; l.sources[k.event] <= 0 {
+				delete(l.sources, k.event)
+			}
 		}
 	}
 }

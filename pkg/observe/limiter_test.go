@@ -111,6 +111,45 @@ func TestLimiterMemoryIsBounded(t *testing.T) {
 	}
 }
 
+// P280: a flood from forged addresses gives each of them a first line; the sum is bounded for each event, and an event that is
+// not flooded keeps its own lines.
+func TestLimiterSharesOneKeyAmongTheManySourcesOfOneEvent(t *testing.T) {
+	t.Parallel()
+	l := newLimited(t, LimiterConfig{Burst: 2, Interval: time.Hour, MaxSources: 3})
+	for i := range 1000 {
+		l.events(2, "filtered", fmt.Sprintf("192.0.2.%d", i))
+	}
+	if n := len(l.lines()); n != 3*2+2 {
+		t.Errorf("%d lines, want two for each of 3 sources and two for all others", n)
+	}
+	l.events(1, "malformed", "192.0.2.1")
+	l.want("another event", "INFO  malformed  source=192.0.2.1")
+	l.now = l.now.Add(2 * time.Hour)
+	l.Flush(t.Context(), l.now, l.log)
+	l.want("the others", "INFO  filtered  source=(others) suppressed=1992")
+	l.events(1, "filtered", "198.51.100.1")
+	l.want("after the flood", "INFO  filtered  source=198.51.100.1")
+}
+
+// A full limiter does not look through all its keys at every event of a flood.
+func TestLimiterSweepsSeldom(t *testing.T) {
+	t.Parallel()
+	l := newLimited(t, LimiterConfig{Interval: time.Minute, MaxSources: 2})
+	for i := range 100 {
+		l.events(1, "filtered", fmt.Sprint(i))
+	}
+	if l.now.Sub(l.swept) > 6*time.Second {
+		t.Errorf("not swept for %v", l.now.Sub(l.swept))
+	}
+	at := l.swept
+	for i := range 100 {
+		l.Log(t.Context(), l.now, l.log, Line{Message: "x", Event: "filtered", Source: fmt.Sprint("s", i)})
+	}
+	if !l.swept.Equal(at) && !l.swept.Equal(l.now) {
+		t.Errorf("swept at %v and %v", at, l.swept)
+	}
+}
+
 func TestLimiterSpendsNothingBelowTheLevel(t *testing.T) {
 	t.Parallel()
 	l := newLimited(t, LimiterConfig{Burst: 1})
