@@ -81,7 +81,7 @@ func (x *dialer) cross(ours, theirs *session) {
 		slog.String("precedence", own.String()), slog.Bool("keep_ours", keep))
 	if keep {
 		theirs.dialer = nil // so that its end is not taken for the call's
-		theirs.refuse(wire.Result{Code: wire.CDNAdmin, Text: "crossing call"}, "our own call has precedence")
+		theirs.dismiss(wire.Result{Code: wire.CDNAdmin, Text: "crossing call"}) // the line above tells of it
 		return
 	}
 	x.session = theirs

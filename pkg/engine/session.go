@@ -125,6 +125,11 @@ func (s *shard) sessionsOf(a *policy.Accept) int {
 func (s *session) refuse(r wire.Result, why string) {
 	s.log().Warn("call refused", slog.String("event", "call-refused"), slog.String("why", why),
 		slog.String("called", s.remote.CalledNumber), slog.String("answer", r.CDNString()))
+	s.dismiss(r)
+}
+
+// dismiss is refuse without a word in the log.
+func (s *session) dismiss(r wire.Result) {
 	delete(s.t.sessions, s.id)
 	s.t.do(control.CmdCloseSession{Session: s.id, Result: r})
 }
@@ -197,6 +202,7 @@ func (s *session) explain(ev control.EvSessionDown) call.EvDown {
 	case control.CauseTunnelClosed, control.CauseTieLost, control.CauseTieEqual, control.CauseAuth, control.CauseIdle:
 		_, _, why := s.t.explain(s.t.ending)
 		d.ByPeer = s.t.ending.Cause == control.CausePeer
+		d.Asked = s.t.ending.Cause == control.CauseLocal && s.t.pathErr == nil // an operator, or the end of the daemon
 		d.Stage, d.Cause = tunnelStage(s.t.ending), s.t.ending.Cause.String()
 		d.Text = "the tunnel is gone"
 		if why != "" {
@@ -204,7 +210,9 @@ func (s *session) explain(ev control.EvSessionDown) call.EvDown {
 		}
 	case control.CauseTimeout:
 		d.Text = "the peer does not answer the call"
-	case control.CauseNone, control.CauseLocal, control.CauseProtocol, control.CauseRefused:
+	case control.CauseLocal:
+		d.Asked = true
+	case control.CauseNone, control.CauseProtocol, control.CauseRefused:
 	}
 	if s.t.up && d.Stage < call.StageSession {
 		d.Stage = call.StageSession

@@ -414,8 +414,9 @@ func (t *tunnel) bury() {
 		})
 	case pathMaking, pathClosing:
 	case pathNone, pathClosed:
-		// A daemon that goes down does not wait for what only the peer could want to repeat.
-		if t.ctl.State() == control.TunnelDead || (t.s.drained != nil && t.ctl.View().Outstanding == 0) {
+		// A daemon that goes down does not wait for what only the peer could want to repeat, nor for a peer that has never been heard.
+		draining := t.s.drained != nil && (t.ctl.View().Outstanding == 0 || t.ctl.PeerID() == 0)
+		if draining || t.ctl.State() == control.TunnelDead {
 			t.forget()
 		}
 	}
