@@ -331,22 +331,27 @@ func (h *Host) Try(name string, args ...string) (string, error) {
 	return out.String(), cmp.Or(ctx.Err(), err)
 }
 
-// Reaches pings an address until it answers.
-func (h *Host) Reaches(addr string) {
+// Reaches pings an address until it answers. from is an address of the host to ping from; none: the kernel chooses.
+func (h *Host) Reaches(addr string, from ...string) {
 	h.l.t.Helper()
-	h.l.Eventually("host "+h.Name+" does not reach "+addr, func() error { return h.ping(addr, 2) })
+	h.l.Eventually("host "+h.Name+" does not reach "+addr, func() error { return h.Ping(addr, 2, from...) })
 }
 
-// ReachesNot pings an address that must not answer.
-func (h *Host) ReachesNot(addr string) {
+// ReachesNot pings an address that must not answer within a second.
+func (h *Host) ReachesNot(addr string, from ...string) {
 	h.l.t.Helper()
-	if h.ping(addr, 1) == nil {
+	if h.Ping(addr, 1, from...) == nil {
 		h.l.t.Fatalf("host %s reaches %s, which it should not", h.Name, addr)
 	}
 }
 
-func (h *Host) ping(addr string, wait int) error {
-	out, err := h.Try("ping", "-n", "-c1", fmt.Sprintf("-W%d", wait), addr)
+// Ping pings an address once and waits so many seconds for the answer.
+func (h *Host) Ping(addr string, wait int, from ...string) error {
+	args := []string{"-n", "-c1", fmt.Sprintf("-W%d", wait)}
+	for _, f := range from {
+		args = append(args, "-I", f)
+	}
+	out, err := h.Try("ping", append(args, addr)...)
 	if err != nil {
 		return errors.New(strings.TrimSpace(out))
 	}
