@@ -38,9 +38,9 @@ func (s source) String() string {
 const (
 	// maxFrame holds the largest frame an IP packet can carry: a shorter buffer would lose longer frames.
 	maxFrame = 64 << 10
-	// readBurst bounds what one descriptor may deliver before others have their turn.
+	// readBurst bounds what one descriptor may deliver before others have their turn. It is no less than what PPP queues: 32.
 	readBurst = 32
-	// drainBurst bounds a drain, so that a flood cannot hold it: PPP queues 32 frames, a socket some hundreds.
+	// drainBurst bounds the emptying of a socket, so that a flood cannot hold it.
 	drainBurst = 1024
 )
 

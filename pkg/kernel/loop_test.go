@@ -30,14 +30,22 @@ func rig(t *testing.T) *Kernel {
 	return &Kernel{log: log, loop: l, sleeping: make(chan struct{}, 4)}
 }
 
-// session gives a session and the far end of its socket.
-func session(t *testing.T, k *Kernel, sink func([]byte), onDead func(error)) (*Session, int) {
+// pipe gives a descriptor for a session, which closes it, and its far end.
+func pipe(t *testing.T) (near, far int) {
 	t.Helper()
 	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &Session{k: k, sink: sink, onDead: onDead, tunnel: 1, id: 2, pppox: fds[0], channel: -1, unit: -1}
+	t.Cleanup(func() { _ = unix.Close(fds[1]) })
+	return fds[0], fds[1]
+}
+
+// session gives a session and the far end of its socket.
+func session(t *testing.T, k *Kernel, sink func([]byte), onDead func(error)) (*Session, int) {
+	t.Helper()
+	near, far := pipe(t)
+	s := &Session{k: k, sink: sink, onDead: onDead, tunnel: 1, id: 2, pppox: near, channel: -1, unit: -1}
 	if err := k.loop.add(s); err != nil {
 		t.Fatal(err)
 	}
@@ -45,9 +53,8 @@ func session(t *testing.T, k *Kernel, sink func([]byte), onDead func(error)) (*S
 		if err := s.Close(); err != nil {
 			t.Error(err)
 		}
-		_ = unix.Close(fds[1])
 	})
-	return s, fds[1]
+	return s, far
 }
 
 func write(t *testing.T, fd int, frame []byte) {
@@ -200,13 +207,9 @@ func TestSendIsRoutedByProtocol(t *testing.T) {
 	s, pppox := session(t, rig(t), func([]byte) {}, nil)
 	far := map[string]int{"socket": pppox}
 	pipe := func(name string) int {
-		fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { _ = unix.Close(fds[1]) })
-		far[name] = fds[1]
-		return fds[0]
+		var near int
+		near, far[name] = pipe(t)
+		return near
 	}
 	tests := []struct {
 		protocol         uint16
@@ -268,6 +271,11 @@ func TestDeadDescriptorIsToldOnce(t *testing.T) {
 		got.Error() != "the interface of session 1/2 is gone: file does not exist" {
 		t.Errorf("told %v", got)
 	}
+	// A dead descriptor is ready for ever: it must not be watched any more.
+	ev := unix.EpollEvent{Events: unix.EPOLLIN}
+	if err := unix.EpollCtl(s.k.loop.epoll, unix.EPOLL_CTL_MOD, fds[0], &ev); !errors.Is(err, unix.ENOENT) {
+		t.Errorf("the dead descriptor is still watched: %v", err)
+	}
 	// The session's other descriptors are served as before, and frames that came before the end were delivered.
 	write(t, far, []byte{0xc0, 0x21})
 	if diff := cmp.Diff([]string{"8021", "c021"}, []string{receive(t, frames), receive(t, frames)}); diff != "" {
@@ -275,6 +283,37 @@ func TestDeadDescriptorIsToldOnce(t *testing.T) {
 	}
 	if len(told) != 0 {
 		t.Errorf("told again: %v", <-told)
+	}
+}
+
+// A peer's first IPCP request is on the channel when it came before the interface, its second on the unit.
+func TestChannelIsReadBeforeTheUnit(t *testing.T) {
+	t.Parallel()
+	frames := make(chan string, 8)
+	held, release := make(chan struct{}), make(chan struct{})
+	k := rig(t)
+	s, _ := session(t, k, func(f []byte) { frames <- fmt.Sprintf("%x", f) }, nil)
+	_, blocker := session(t, k, func([]byte) {
+		close(held)
+		<-release
+	}, nil)
+	channel, farChannel := pipe(t)
+	unit, farUnit := pipe(t)
+	s.setChannel(channel)
+	s.setUnit(unit)
+	if err := errors.Join(k.loop.watch(s.serial, sourceChannel, channel), k.loop.watch(s.serial, sourceUnit, unit)); err != nil {
+		t.Fatal(err)
+	}
+	write(t, blocker, []byte{0xc0, 0x21})
+	<-held
+	write(t, farUnit, []byte{0x80, 0x21, 2})
+	write(t, farChannel, []byte{0x80, 0x21, 0})
+	write(t, farChannel, []byte{0x80, 0x21, 1})
+	close(release)
+	for _, want := range []string{"802100", "802101", "802102"} {
+		if got := receive(t, frames); got != want {
+			t.Errorf("frame %s, want %s", got, want)
+		}
 	}
 }
 

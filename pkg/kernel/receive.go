@@ -19,7 +19,7 @@ func (s *Session) ready(from source, events uint32, buf []byte) {
 		return
 	}
 	if from == sourceUnit && channel >= 0 {
-		// Authentication ends on the channel before network protocols begin on the unit: keep that order.
+		// What the peer sent before the unit was connected, and the end of authentication, wait there: all of it comes first.
 		_ = s.read(sourceChannel, channel, buf, readBurst, s.sink)
 	}
 	err := s.read(from, fd, buf, readBurst, s.sink)

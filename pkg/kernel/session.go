@@ -192,8 +192,8 @@ func (s *Session) bind() (int32, error) {
 	return index, err
 }
 
-// openUnit makes the interface and connects the channel to it. NCP frames that came before are in the channel's queue: they
-// are read before the first one of the unit.
+// openUnit makes the interface and connects the channel to it. NCP frames that came before are in the channel's queue,
+// which ready reads before the unit's.
 func (s *Session) openUnit(spec UnitSpec) (Unit, error) {
 	fd, err := openPPP()
 	if err != nil {
@@ -201,13 +201,10 @@ func (s *Session) openUnit(spec UnitSpec) (Unit, error) {
 	}
 	u, err := s.configureUnit(fd, spec)
 	if err == nil {
-		s.k.loop.call(func() {
-			_ = s.read(sourceChannel, s.channel, s.k.loop.buf, drainBurst, s.sink)
-			s.setUnit(fd)
-			if err = s.k.loop.watch(s.serial, sourceUnit, fd); err != nil {
-				s.setUnit(-1)
-			}
-		})
+		s.setUnit(fd)
+		if err = s.k.loop.watch(s.serial, sourceUnit, fd); err != nil {
+			s.setUnit(-1)
+		}
 	}
 	if err != nil {
 		return Unit{}, errors.Join(err, unix.Close(fd))

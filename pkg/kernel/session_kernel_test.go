@@ -14,6 +14,7 @@ import (
 	"sync"
 	"testing"
 	"time"
+	"unsafe"
 
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
@@ -330,7 +331,7 @@ func TestKernelAttachReadsTheSocketFirst(t *testing.T) {
 	})
 	mustSend(t, a, frame(lcp, 0))
 	<-held
-	for i := range byte(60) { // more than a channel queues
+	for i := range byte(150) { // more than a burst and what a channel queues
 		mustSend(t, a, frame(ipcp, i+1))
 	}
 	attached := make(chan error)
@@ -338,13 +339,18 @@ func TestKernelAttachReadsTheSocketFirst(t *testing.T) {
 		_, err := h.attach(b, UnitSpec{})
 		attached <- err
 	}()
+	until(t, "Attach waits for the loop", func() bool {
+		h.k.loop.mu.Lock()
+		defer h.k.loop.mu.Unlock()
+		return len(h.k.loop.tasks) > 0
+	})
 	close(release)
 	if err := <-attached; err != nil {
 		t.Fatal(err)
 	}
-	mustSend(t, a, frame(ipcp, 61))
+	mustSend(t, a, frame(ipcp, 151))
 	atB.want(t, text(lcp, 0))
-	for i := range byte(61) {
+	for i := range byte(151) {
 		atB.want(t, text(ipcp, i+1))
 	}
 }
@@ -697,6 +703,47 @@ func TestKernelNothingIsLeftAfterManySessions(t *testing.T) {
 	if diff := cmp.Diff(links, h.links()); diff != "" {
 		t.Errorf("interfaces: %s", diff)
 	}
+}
+
+// The driver refuses a new interface by rtnetlink (EBUSY) whenever somebody else is inside it, as a pppd that makes a unit.
+func TestKernelAttachOutlastsRivals(t *testing.T) {
+	h := loopback(t, 3)
+	stop := make(chan struct{})
+	var rivals sync.WaitGroup
+	for range 2 {
+		rivals.Go(func() {
+			err := h.do(func() error {
+				for {
+					select {
+					case <-stop:
+						return nil
+					default:
+					}
+					fd, err := openPPP()
+					if err != nil {
+						return err
+					}
+					unit := int32(-1)
+					err = ioctl(fd, unix.PPPIOCNEWUNIT, unsafe.Pointer(&unit))
+					if err = errors.Join(err, unix.Close(fd)); err != nil {
+						return err
+					}
+				}
+			})
+			if err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	for id := range uint16(20) {
+		specA, _ := specs(id + 1)
+		a := h.session(specA, func([]byte) {})
+		if _, err := h.attach(a, UnitSpec{Name: fmt.Sprintf("lan%d", id)}); err != nil {
+			t.Error(err)
+		}
+	}
+	close(stop)
+	rivals.Wait()
 }
 
 func TestKernelCloseTakesSessionsAlong(t *testing.T) {
