@@ -218,9 +218,22 @@ func (s *session) viewCall(v *api.Session) {
 	v.SequencesSent, v.SequencesRequired = c.Sequencing.Send, c.Sequencing.Require
 	if c.PPP.LCP != "" {
 		v.MRU, v.PeerMRU = c.PPP.MRU, c.PPP.PeerMRU
-		v.Auth, v.PeerAuth = c.PPP.Auth.String(), c.PPP.Answer.String()
+		v.Auth, v.PeerAuth = authName(c.PPP.Auth), authName(c.PPP.Answer)
 		v.Phase, v.LCP, v.IPCP, v.IPV6CP = c.PPP.Phase.String(), c.PPP.LCP, c.PPP.IPCP, c.PPP.IPV6CP
 	}
+}
+
+// authName is a login method in the words of the API and of the configuration.
+func authName(m ppp.AuthMethod) string {
+	switch m {
+	case ppp.AuthNone:
+		return "none"
+	case ppp.AuthPAP:
+		return "pap"
+	case ppp.AuthCHAPMD5:
+		return "chap"
+	}
+	return m.String()
 }
 
 // view is the call as the API shows it.
