@@ -243,8 +243,8 @@ func TestSendIsRoutedByProtocol(t *testing.T) {
 	for _, tt := range tests {
 		check(tt.protocol, tt.before)
 	}
-	s.setChannel(pipe("channel"))
-	s.setUnit(pipe("unit"))
+	s.set(func() { s.channel = pipe("channel") })
+	s.set(func() { s.unit = pipe("unit") })
 	for _, tt := range tests {
 		check(tt.protocol, tt.attached)
 	}
@@ -259,7 +259,7 @@ func TestDeadDescriptorIsToldOnce(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.setUnit(fds[0])
+	s.set(func() { s.unit = fds[0] })
 	if err := s.k.loop.watch(s.serial, sourceUnit, fds[0]); err != nil {
 		t.Fatal(err)
 	}
@@ -299,8 +299,8 @@ func TestChannelIsReadBeforeTheUnit(t *testing.T) {
 	}, nil)
 	channel, farChannel := pipe(t)
 	unit, farUnit := pipe(t)
-	s.setChannel(channel)
-	s.setUnit(unit)
+	s.set(func() { s.channel = channel })
+	s.set(func() { s.unit = unit })
 	if err := errors.Join(k.loop.watch(s.serial, sourceChannel, channel), k.loop.watch(s.serial, sourceUnit, unit)); err != nil {
 		t.Fatal(err)
 	}

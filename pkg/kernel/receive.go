@@ -3,7 +3,6 @@ package kernel
 import (
 	"errors"
 	"fmt"
-	"log/slog"
 	"os"
 
 	"golang.org/x/sys/unix"
@@ -20,9 +19,9 @@ func (s *Session) ready(from source, events uint32, buf []byte) {
 	}
 	if from == sourceUnit && channel >= 0 {
 		// What the peer sent before the unit was connected, and the end of authentication, wait there: all of it comes first.
-		_ = s.read(sourceChannel, channel, buf, readBurst, s.sink)
+		_ = read(sourceChannel, channel, buf, readBurst, s.sink)
 	}
-	err := s.read(from, fd, buf, readBurst, s.sink)
+	err := read(from, fd, buf, readBurst, s.sink)
 	if err == nil && events&(unix.EPOLLHUP|unix.EPOLLERR) != 0 {
 		err = os.ErrNotExist
 	}
@@ -49,9 +48,9 @@ func (s *Session) descriptor(from source) int {
 	return -1
 }
 
-// read takes up to burst frames. An error means that the descriptor is of no more
+// read takes up to burst frames from a descriptor. An error means that the descriptor is of no more
 // use: os.ErrNotExist when its channel or unit is gone.
-func (s *Session) read(from source, fd int, buf []byte, burst int, take func([]byte)) error {
+func read(from source, fd int, buf []byte, burst int, take func([]byte)) error {
 	for range burst {
 		n, err := unix.Read(fd, buf)
 		switch {
@@ -59,13 +58,10 @@ func (s *Session) read(from source, fd int, buf []byte, burst int, take func([]b
 			take(buf[:n])
 		case err == nil && n == 0 && from != sourcePPPoX:
 			return os.ErrNotExist // end of file
-		case err == nil, errors.Is(err, unix.EINTR):
-			// Nothing, or less than a protocol.
+		case err == nil, errors.Is(err, unix.EINTR), errors.Is(err, unix.EOVERFLOW):
+			// Nothing, less than a protocol, or more than an IP packet holds.
 		case errors.Is(err, unix.EAGAIN):
 			return nil
-		case errors.Is(err, unix.EOVERFLOW):
-			s.k.log.Warn("frame too long",
-				slog.Int("tunnel", int(s.tunnel)), slog.Int("session", int(s.id)), slog.Int("octets", maxFrame))
 		default:
 			return edge(err)
 		}

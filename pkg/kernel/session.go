@@ -1,7 +1,6 @@
 package kernel
 
 import (
-	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -119,138 +118,18 @@ func (s *Session) send(frame []byte) error {
 // come meanwhile reach the sink, in order but for the microseconds in which the kernel changes over. After an error the session works as before, and Attach may be tried again, for example with
 // another name when the wanted one was taken (os.ErrExist).
 func (s *Session) Attach(spec UnitSpec) (Unit, error) {
-	u, err := s.attach(spec)
+	u, err := attach(s, spec)
 	if err != nil {
 		return Unit{}, fmt.Errorf("attach session %d/%d: %w", s.tunnel, s.id, err)
 	}
 	return u, nil
 }
 
-func (s *Session) attach(spec UnitSpec) (Unit, error) {
-	if err := spec.Validate(); err != nil {
-		return Unit{}, err
-	}
-	s.op.Lock()
-	defer s.op.Unlock()
-	if s.pppox < 0 {
-		return Unit{}, os.ErrClosed
-	}
-	if s.unit >= 0 {
-		return Unit{}, errAttached
-	}
-	defer s.k.sleep()()
-	if err := s.openChannel(); err != nil {
-		return Unit{}, err
-	}
-	return s.openUnit(spec)
-}
-
-// openChannel binds the socket and begins to read its channel, unless a former Attach did.
-func (s *Session) openChannel() error {
-	if s.channel >= 0 {
-		return nil
-	}
-	index, err := s.bind()
-	if err != nil {
-		return err
-	}
-	fd, err := attachChannel(index)
-	if err != nil {
-		return err
-	}
-	s.setChannel(fd)
-	if err := s.k.loop.watch(s.serial, sourceChannel, fd); err != nil {
-		s.setChannel(-1)
-		return errors.Join(err, unix.Close(fd))
-	}
-	return nil
-}
-
-// bind hands the socket to the PPP driver. What the socket has queued is read right before, with nothing in between, and
-// given to the sink afterwards: a frame that comes in between is re-injected by the driver behind those of the next 15 ms,
-// or stranded where Features.Reinjects is false.
-func (s *Session) bind() (int32, error) {
-	loop := s.k.loop
-	loop.call(func() {
-		loop.forget(s.pppox)
-		s.setBound(true)
-	})
-	buf := s.k.buffers.Get().(*[maxFrame]byte)
-	defer s.k.buffers.Put(buf)
-	var queued [][]byte
-	_ = s.read(sourcePPPoX, s.pppox, buf[:], drainBurst, func(f []byte) { queued = append(queued, bytes.Clone(f)) })
-	index, err := channelOf(s.pppox)
-	loop.call(func() {
-		for _, f := range queued {
-			s.sink(f)
-		}
-		if err != nil {
-			s.setBound(false)
-			err = errors.Join(err, loop.watch(s.serial, sourcePPPoX, s.pppox))
-		}
-	})
-	return index, err
-}
-
-// openUnit makes the interface and connects the channel to it. NCP frames that came before are in the channel's queue,
-// which ready reads before the unit's.
-func (s *Session) openUnit(spec UnitSpec) (Unit, error) {
-	fd, err := openPPP()
-	if err != nil {
-		return Unit{}, err
-	}
-	u, err := s.configureUnit(fd, spec)
-	if err == nil {
-		s.setUnit(fd)
-		if err = s.k.loop.watch(s.serial, sourceUnit, fd); err != nil {
-			s.setUnit(-1)
-		}
-	}
-	if err != nil {
-		return Unit{}, errors.Join(err, unix.Close(fd))
-	}
-	return u, nil
-}
-
-func (s *Session) configureUnit(fd int, spec UnitSpec) (Unit, error) {
-	if err := s.k.links.create(fd, spec); err != nil {
-		return Unit{}, fmt.Errorf("create interface %s: %w", spec.Name, err)
-	}
-	number, err := unitOf(fd)
-	if err != nil {
-		return Unit{}, err
-	}
-	u := Unit{Name: spec.Name, Unit: int(number)}
-	if u.Name == "" {
-		u.Name = fmt.Sprintf("ppp%d", number)
-	}
-	if u.Index, err = s.k.links.index(u.Name); err != nil {
-		return Unit{}, fmt.Errorf("find interface %s: %w", u.Name, err)
-	}
-	for _, p := range []NetworkProtocol{IPv4, IPv6} {
-		if err := setNPMode(fd, p, false); err != nil {
-			return Unit{}, err
-		}
-	}
-	return u, connectUnit(s.channel, number)
-}
-
-func (s *Session) setBound(bound bool) {
+// set changes the descriptors; op is held.
+func (s *Session) set(f func()) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.bound = bound
-}
-
-func (s *Session) setChannel(fd int) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.channel = fd
-}
-
-func (s *Session) setUnit(fd int) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.unit, s.attached = fd, time.Now()
+	f()
 }
 
 // Pass lets the interface pass a network protocol, or drop it silently. It needs Attach.

@@ -121,13 +121,13 @@ func New(cfg Config) *Kernel {
 
 // Connect lays a wire between two kernels. A kernel may be connected to several, and to itself.
 func Connect(a, b *Kernel) {
-	a.connect(b)
+	connect(a, b)
 	if a != b {
-		b.connect(a)
+		connect(b, a)
 	}
 }
 
-func (k *Kernel) connect(peer *Kernel) {
+func connect(k, peer *Kernel) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.peers = append(k.peers, peer)
@@ -180,7 +180,7 @@ func (k *Kernel) Session(tunnel, session uint16) *Session {
 
 // Inject lets a frame arrive for a session, as if a peer had sent it.
 func (k *Kernel) Inject(tunnel, session uint16, frame []byte) {
-	k.enqueue(arrival{to: key{tunnel, session}, frame: slices.Clone(frame)})
+	enqueue(k, arrival{to: key{tunnel, session}, frame: slices.Clone(frame)})
 }
 
 // SocketClosed tells that a tunnel's socket was closed: the tunnel goes with it. Sessions must have been closed before,
@@ -226,7 +226,7 @@ func (k *Kernel) violate(format string, args ...any) {
 }
 
 // begin waits where the test wants it, gives the error the test wants, and notes the call.
-func (k *Kernel) begin(op Op, what string) error {
+func begin(k *Kernel, op Op, what string) error {
 	k.mu.Lock()
 	if op != OpSend && op != OpStats && op != OpIdle {
 		k.calls = append(k.calls, fmt.Sprintf("%v %s", op, what))
@@ -274,9 +274,9 @@ func (k *Kernel) Features() kernel.Features { return k.cfg.Features }
 
 // CreateTunnel makes a tunnel.
 func (k *Kernel) CreateTunnel(spec kernel.TunnelSpec) error {
-	err := k.begin(OpCreateTunnel, fmt.Sprint(spec.ID))
+	err := begin(k, OpCreateTunnel, fmt.Sprint(spec.ID))
 	if err == nil {
-		err = k.createTunnel(spec)
+		err = createTunnel(k, spec)
 	}
 	if err != nil {
 		return fmt.Errorf("create tunnel %d: %w", spec.ID, err)
@@ -284,7 +284,7 @@ func (k *Kernel) CreateTunnel(spec kernel.TunnelSpec) error {
 	return nil
 }
 
-func (k *Kernel) createTunnel(spec kernel.TunnelSpec) error {
+func createTunnel(k *Kernel, spec kernel.TunnelSpec) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if err := spec.Validate(); err != nil {

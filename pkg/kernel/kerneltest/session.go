@@ -45,10 +45,10 @@ type Session struct {
 // CreateSession makes a session in an existing tunnel.
 func (k *Kernel) CreateSession(spec kernel.SessionSpec, sink func(frame []byte)) (*Session, error) {
 	at := key{spec.TunnelID, spec.SessionID}
-	err := k.begin(OpCreateSession, at.String())
+	err := begin(k, OpCreateSession, at.String())
 	var s *Session
 	if err == nil {
-		s, err = k.createSession(at, spec, sink)
+		s, err = createSession(k, at, spec, sink)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("create session %v: %w", at, err)
@@ -56,7 +56,7 @@ func (k *Kernel) CreateSession(spec kernel.SessionSpec, sink func(frame []byte))
 	return s, nil
 }
 
-func (k *Kernel) createSession(at key, spec kernel.SessionSpec, sink func([]byte)) (*Session, error) {
+func createSession(k *Kernel, at key, spec kernel.SessionSpec, sink func([]byte)) (*Session, error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if err := spec.Validate(); err != nil {
@@ -85,7 +85,7 @@ func (s *Session) at() key { return key{s.spec.TunnelID, s.spec.SessionID} }
 // do runs one call of a session that must be open, and attached for some.
 func (s *Session) do(op Op, needsUnit bool, f func() error) error {
 	k, at := s.k, s.at()
-	err := k.begin(op, at.String())
+	err := begin(k, op, at.String())
 	if err == nil {
 		k.mu.Lock()
 		switch {
@@ -113,11 +113,11 @@ func (s *Session) Send(frame []byte) error {
 			s.k.violate("short frame on session %v", s.at())
 			return errFrame
 		}
-		s.countSent(frame)
+		countSent(s, frame)
 		return nil
 	})
 	if err == nil {
-		s.transmit(slices.Clone(frame))
+		transmit(s, slices.Clone(frame))
 	}
 	return err
 }
@@ -129,11 +129,11 @@ func (s *Session) Network(p kernel.NetworkProtocol, packet []byte) bool {
 	leaves := !s.closed && s.attached && !s.dead && s.pass[p]
 	if leaves {
 		s.since = time.Now()
-		s.countSent(frame)
+		countSent(s, frame)
 	}
 	s.k.mu.Unlock()
 	if leaves {
-		s.transmit(frame)
+		transmit(s, frame)
 	}
 	return leaves
 }
@@ -223,7 +223,7 @@ func (s *Session) SetSequencing(q kernel.Sequencing) error {
 
 // Stats gives the counters, after Close the last ones.
 func (s *Session) Stats() (kernel.Stats, error) {
-	if err := s.k.begin(OpStats, s.at().String()); err != nil {
+	if err := begin(s.k, OpStats, s.at().String()); err != nil {
 		return kernel.Stats{}, fmt.Errorf("session %v: %w", s.at(), err)
 	}
 	s.k.mu.Lock()
@@ -251,7 +251,7 @@ func (s *Session) Close() error {
 	if closed {
 		return nil
 	}
-	err := k.begin(OpClose, s.at().String())
+	err := begin(k, OpClose, s.at().String())
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if !s.closed {
@@ -276,16 +276,16 @@ func (s *Session) Vanish() {
 		return
 	}
 	s.dead = true
-	k.push(arrival{to: s.at(), dead: true})
+	push(k, arrival{to: s.at(), dead: true})
 }
 
 // countSent needs the kernel's mu.
-func (s *Session) countSent(frame []byte) {
+func countSent(s *Session, frame []byte) {
 	s.stats.TxPackets++
-	s.stats.TxBytes += s.wireSize(frame)
+	s.stats.TxBytes += wireSize(s, frame)
 }
 
-func (s *Session) wireSize(frame []byte) uint64 {
+func wireSize(s *Session, frame []byte) uint64 {
 	if s.spec.Sequencing.Send {
 		return uint64(len(frame) + overheadSequenced)
 	}

@@ -11,7 +11,7 @@ import (
 )
 
 // transmit carries a frame to the kernel that has the other end of the session; if none has, to the first with the tunnel.
-func (s *Session) transmit(frame []byte) {
+func transmit(s *Session, frame []byte) {
 	k := s.k
 	k.mu.Lock()
 	spec, peers := s.spec, slices.Clone(k.peers)
@@ -22,9 +22,9 @@ func (s *Session) transmit(frame []byte) {
 	to := arrival{to: key{spec.PeerTunnelID, spec.PeerID}, frame: frame}
 	var fallback *Kernel
 	for _, peer := range peers {
-		switch peer.knows(spec) {
+		switch knows(peer, spec) {
 		case theSession:
-			peer.enqueue(to)
+			enqueue(peer, to)
 			return
 		case theTunnel:
 			if fallback == nil {
@@ -34,7 +34,7 @@ func (s *Session) transmit(frame []byte) {
 		}
 	}
 	if fallback != nil {
-		fallback.enqueue(to)
+		enqueue(fallback, to)
 		return
 	}
 	k.mu.Lock()
@@ -52,7 +52,7 @@ const (
 )
 
 // knows looks for the other end of a peer's session.
-func (k *Kernel) knows(peer kernel.SessionSpec) knowledge {
+func knows(k *Kernel, peer kernel.SessionSpec) knowledge {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if s := k.sessions[key{peer.PeerTunnelID, peer.PeerID}]; s != nil &&
@@ -65,30 +65,30 @@ func (k *Kernel) knows(peer kernel.SessionSpec) knowledge {
 	return nothing
 }
 
-func (k *Kernel) enqueue(a arrival) {
+func enqueue(k *Kernel, a arrival) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	k.push(a)
+	push(k, a)
 }
 
 // push needs mu.
-func (k *Kernel) push(a arrival) {
+func push(k *Kernel, a arrival) {
 	k.queue = append(k.queue, a)
 	if !k.running {
 		k.running = true
-		go k.deliver()
+		go deliver(k)
 	}
 }
 
 // deliver empties the queue and ends.
-func (k *Kernel) deliver() {
+func deliver(k *Kernel) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	for len(k.queue) > 0 {
 		a := k.queue[0]
 		k.queue = k.queue[1:]
 		s := k.sessions[a.to]
-		call := k.consume(a, s)
+		call := consume(k, a, s)
 		if call == nil {
 			continue
 		}
@@ -103,7 +103,7 @@ func (k *Kernel) deliver() {
 }
 
 // consume decides what an arrival causes; mu is held, and what it returns runs without.
-func (k *Kernel) consume(a arrival, s *Session) func() {
+func consume(k *Kernel, a arrival, s *Session) func() {
 	switch {
 	case s == nil && a.dead:
 		return nil
@@ -121,7 +121,7 @@ func (k *Kernel) consume(a arrival, s *Session) func() {
 		}
 	}
 	s.stats.RxPackets++
-	s.stats.RxBytes += s.wireSize(a.frame)
+	s.stats.RxBytes += wireSize(s, a.frame)
 	if len(a.frame) < 2 {
 		return nil
 	}

@@ -1,0 +1,121 @@
+package kernel
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// attach does what Session.Attach promises.
+func attach(s *Session, spec UnitSpec) (Unit, error) {
+	if err := spec.Validate(); err != nil {
+		return Unit{}, err
+	}
+	s.op.Lock()
+	defer s.op.Unlock()
+	if s.pppox < 0 {
+		return Unit{}, os.ErrClosed
+	}
+	if s.unit >= 0 {
+		return Unit{}, errAttached
+	}
+	defer s.k.sleep()()
+	if err := openChannel(s); err != nil {
+		return Unit{}, err
+	}
+	return openUnit(s, spec)
+}
+
+// openChannel binds the socket and begins to read its channel, unless a former Attach did.
+func openChannel(s *Session) error {
+	if s.channel >= 0 {
+		return nil
+	}
+	index, err := bind(s)
+	if err != nil {
+		return err
+	}
+	fd, err := attachChannel(index)
+	if err != nil {
+		return err
+	}
+	s.set(func() { s.channel = fd })
+	if err := s.k.loop.watch(s.serial, sourceChannel, fd); err != nil {
+		s.set(func() { s.channel = -1 })
+		return errors.Join(err, unix.Close(fd))
+	}
+	return nil
+}
+
+// bind hands the socket to the PPP driver. What the socket has queued is read right before, with nothing in between, and
+// given to the sink afterwards: a frame that comes in between is re-injected by the driver behind those of the next 15 ms,
+// or stranded where Features.Reinjects is false.
+func bind(s *Session) (int32, error) {
+	loop := s.k.loop
+	loop.call(func() {
+		loop.forget(s.pppox)
+		s.set(func() { s.bound = true })
+	})
+	buf := s.k.buffers.Get().(*[maxFrame]byte)
+	defer s.k.buffers.Put(buf)
+	var queued [][]byte
+	_ = read(sourcePPPoX, s.pppox, buf[:], drainBurst, func(f []byte) { queued = append(queued, bytes.Clone(f)) })
+	index, err := channelOf(s.pppox)
+	loop.call(func() {
+		for _, f := range queued {
+			s.sink(f)
+		}
+		if err != nil {
+			s.set(func() { s.bound = false })
+			err = errors.Join(err, loop.watch(s.serial, sourcePPPoX, s.pppox))
+		}
+	})
+	return index, err
+}
+
+// openUnit makes the interface and connects the channel to it. NCP frames that came before are in the channel's queue,
+// which ready reads before the unit's.
+func openUnit(s *Session, spec UnitSpec) (Unit, error) {
+	fd, err := openPPP()
+	if err != nil {
+		return Unit{}, err
+	}
+	u, err := configureUnit(s, fd, spec)
+	if err == nil {
+		s.set(func() { s.unit, s.attached = fd, time.Now() })
+		if err = s.k.loop.watch(s.serial, sourceUnit, fd); err != nil {
+			s.set(func() { s.unit = -1 })
+		}
+	}
+	if err != nil {
+		return Unit{}, errors.Join(err, unix.Close(fd))
+	}
+	return u, nil
+}
+
+func configureUnit(s *Session, fd int, spec UnitSpec) (Unit, error) {
+	if err := s.k.links.create(fd, spec); err != nil {
+		return Unit{}, fmt.Errorf("create interface %s: %w", spec.Name, err)
+	}
+	number, err := unitOf(fd)
+	if err != nil {
+		return Unit{}, err
+	}
+	u := Unit{Name: spec.Name, Unit: int(number)}
+	if u.Name == "" {
+		u.Name = fmt.Sprintf("ppp%d", number)
+	}
+	if u.Index, err = s.k.links.index(u.Name); err != nil {
+		return Unit{}, fmt.Errorf("find interface %s: %w", u.Name, err)
+	}
+	for _, p := range []NetworkProtocol{IPv4, IPv6} {
+		if err := setNPMode(fd, p, false); err != nil {
+			return Unit{}, err
+		}
+	}
+	return u, connectUnit(s.channel, number)
+}
