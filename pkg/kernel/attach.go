@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strconv"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -98,6 +100,10 @@ func openUnit(s *Session, spec UnitSpec) (Unit, error) {
 }
 
 func configureUnit(s *Session, fd int, spec UnitSpec) (Unit, error) {
+	pattern := ""
+	if strings.Contains(spec.Name, unitNumber) {
+		pattern, spec.Name = spec.Name, ""
+	}
 	if err := s.k.links.create(fd, spec); err != nil {
 		return Unit{}, fmt.Errorf("create interface %s: %w", spec.Name, err)
 	}
@@ -111,6 +117,12 @@ func configureUnit(s *Session, fd int, spec UnitSpec) (Unit, error) {
 	}
 	if u.Index, err = s.k.links.index(u.Name); err != nil {
 		return Unit{}, fmt.Errorf("find interface %s: %w", u.Name, err)
+	}
+	if pattern != "" {
+		u.Name = strings.Replace(pattern, unitNumber, strconv.Itoa(u.Unit), 1)
+		if err := s.k.links.rename(u.Index, u.Name); err != nil {
+			return Unit{}, fmt.Errorf("name interface %s: %w", u.Name, err)
+		}
 	}
 	for _, p := range []NetworkProtocol{IPv4, IPv6} {
 		if err := setNPMode(fd, p, false); err != nil {

@@ -200,6 +200,19 @@ func (c *linkClient) create(fd int, u UnitSpec) error {
 	}
 }
 
+// rename gives an interface that is down another name; os.ErrExist when it is taken.
+func (c *linkClient) rename(index int, name string) error {
+	body, err := renameRequest(index, name)
+	if err != nil {
+		return err
+	}
+	_, err = c.conn.Execute(netlink.Message{
+		Header: netlink.Header{Type: unix.RTM_NEWLINK, Flags: netlink.Request | netlink.Acknowledge},
+		Data:   body,
+	})
+	return edge(err)
+}
+
 // index asks for an interface by name. It does not dump: that is quadratic with thousands of interfaces.
 func (c *linkClient) index(name string) (int, error) {
 	ifr, err := unix.NewIfreq(name)

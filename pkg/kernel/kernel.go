@@ -35,8 +35,9 @@ type Sequencing struct {
 
 // UnitSpec describes the PPP interface wanted for a session.
 type UnitSpec struct {
-	Name string // interface name, 1..15 octets; empty: the kernel's pppN
-	MTU  int    // octets, 68..65535; 0: the kernel's 1500
+	// Name is the interface's name, 1..15 octets; a "%d" in it stands for the PPP unit number. Empty: the kernel's pppN.
+	Name string
+	MTU  int // octets, 68..65535; 0: the kernel's 1500
 }
 
 // Unit is the PPP interface that a session got.

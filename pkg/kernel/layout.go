@@ -92,6 +92,19 @@ func newLinkRequest(fd int, u UnitSpec) ([]byte, error) {
 	return append(make([]byte, unix.SizeofIfInfomsg), attrs...), nil
 }
 
+// renameRequest is the body of the RTM_NEWLINK that renames an interface.
+func renameRequest(index int, name string) ([]byte, error) {
+	ae := netlink.NewAttributeEncoder()
+	ae.String(unix.IFLA_IFNAME, name)
+	attrs, err := ae.Encode()
+	if err != nil {
+		return nil, fmt.Errorf("encode link name: %w", err)
+	}
+	head := make([]byte, unix.SizeofIfInfomsg)
+	hostOrder.PutUint32(head[4:], uint32(index))
+	return append(head, attrs...), nil
+}
+
 // parseIdle reads a ppp_idle64: the time since the last packet in either direction. A unit without traffic counts from boot,
 // hence the clamp to its age.
 func parseIdle(b *[16]byte, age time.Duration) time.Duration {

@@ -174,8 +174,18 @@ func TestKernelAttachMayBeTriedAgain(t *testing.T) {
 	if _, err := h.attach(a, UnitSpec{}); !errors.Is(err, os.ErrExist) {
 		t.Errorf("second attach: %v", err)
 	}
-	// Without a name the kernel gives one.
-	if u := h.mustAttach(b, UnitSpec{}); u.Name != fmt.Sprintf("ppp%d", u.Unit) || !slices.Contains(h.links(), u.Name) {
+	// A pattern takes the unit's number.
+	if u := h.mustAttach(b, UnitSpec{Name: "lns%d"}); u.Name != fmt.Sprintf("lns%d", u.Unit) || !slices.Contains(h.links(), u.Name) {
+		t.Errorf("unit %+v among %v", u, h.links())
+	}
+}
+
+// Without a name the kernel gives one.
+func TestKernelUnitWithoutName(t *testing.T) {
+	h := loopback(t, 1)
+	specA, _ := specs(1)
+	a := h.session(specA, newInbox().sink)
+	if u := h.mustAttach(a, UnitSpec{}); u.Name != fmt.Sprintf("ppp%d", u.Unit) || !slices.Contains(h.links(), u.Name) {
 		t.Errorf("unit %+v among %v", u, h.links())
 	}
 }

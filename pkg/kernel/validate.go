@@ -3,6 +3,7 @@ package kernel
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 )
 
@@ -61,6 +62,9 @@ func (q Sequencing) reorder() time.Duration {
 	return q.Reorder
 }
 
+// unitNumber stands for the PPP unit number in the name of an interface.
+const unitNumber = "%d"
+
 // Validate reports a name or an MTU that the kernel would refuse or read as a pattern.
 func (u UnitSpec) Validate() error {
 	if len(u.Name) > maxName {
@@ -69,7 +73,7 @@ func (u UnitSpec) Validate() error {
 	if u.Name == "." || u.Name == ".." {
 		return fmt.Errorf("interface name %q is reserved", u.Name)
 	}
-	for _, c := range []byte(u.Name) {
+	for _, c := range []byte(strings.Replace(u.Name, unitNumber, "", 1)) {
 		if c <= ' ' || c == 0x7f || c == '/' || c == ':' || c == '%' {
 			return fmt.Errorf("interface name %q has a forbidden character", u.Name)
 		}

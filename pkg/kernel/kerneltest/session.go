@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"strconv"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -184,6 +186,7 @@ func (s *Session) Attach(spec kernel.UnitSpec) (kernel.Unit, error) {
 		if u.Name == "" {
 			u.Name = fmt.Sprintf("ppp%d", u.Unit)
 		}
+		u.Name = strings.Replace(u.Name, "%d", strconv.Itoa(u.Unit), 1)
 		if names[u.Name] {
 			return unix.EEXIST
 		}
