@@ -66,7 +66,9 @@ func (e *Engine) Receive(p transport.Packet) {
 		return
 	}
 	s := e.shards[int(h.TunnelID)%len(e.shards)]
-	put(s.inbox, &s.inbox.packets, maxPackets, packet{local: local, remote: remote, data: append([]byte(nil), p.Data...)})
+	if !put(s.inbox, &s.inbox.packets, maxPackets, packet{local: local, remote: remote, data: append([]byte(nil), p.Data...)}) {
+		e.counts.overLimit.Add(1)
+	}
 }
 
 // newcomer queues a control message without tunnel id. Configured calls, and the tunnels that may concern them, live in

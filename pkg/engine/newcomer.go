@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"net/netip"
+	"slices"
 
 	"github.com/l2tpd/l2tpd/pkg/control"
 	"github.com/l2tpd/l2tpd/pkg/policy"
@@ -18,6 +19,7 @@ func (s *shard) newcomer(p packet) {
 		s.e.counts.malformed.Add(1)
 		return
 	}
+	s.strangers.earn(s.now(), len(p.data))
 	host, peer, _, ok := control.PeekSCCRQ(payload)
 	if !ok {
 		peer = stoppedTunnel(payload)
@@ -25,10 +27,10 @@ func (s *shard) newcomer(p packet) {
 	key := sourceKey{remote: p.remote, peer: peer}
 	if t := s.bySource[key]; t != nil && peer != 0 {
 		// A repeated SCCRQ gets the same SCCRP (P75); a StopCCN is matched by AVP 9 (P74).
-		if !errors.Is(t.receive(p), control.ErrRestarted) {
+		if !errors.Is(t.asked(p), control.ErrRestarted) || t.doubt() != peerGone {
 			return
 		}
-		t.do(control.CmdForget{}) // the peer chose the same id again: it knows nothing of this tunnel
+		t.restarted() // and chose the same id again
 	}
 	if !ok {
 		s.e.counts.malformed.Add(1)
@@ -63,6 +65,7 @@ func (s *shard) packet(p packet) {
 		return
 	}
 	if h.Control {
+		t.known()
 		_ = t.receive(p) // counted and logged there
 		return
 	}
@@ -108,6 +111,7 @@ func (s *shard) sccrq(p packet, payload []byte, host string, key sourceKey) {
 	t.ctl, err = control.Accept(s.e.tunnelConfig(pol, pol.Server.Tunnel, resp.Secret, resp.PRE13), id, m, h, s.now(), &t.out)
 	if err != nil {
 		delete(s.tunnels, id)
+		t.unlist()
 		var r *control.Refusal
 		if errors.As(err, &r) {
 			s.refuse(p, key.peer, r.Result, err.Error())
@@ -117,13 +121,11 @@ func (s *shard) sccrq(p packet, payload []byte, host string, key sourceKey) {
 	t.accept, t.secret, t.source = resp.Accept, !resp.Secret.Empty(), key
 	t.tie = m.Has(wire.AVPTieBreaker)
 	s.bySource[key] = t
-	t.half = true
-	s.nHalf++
-	s.e.counts.halfOpen.Add(1)
-	s.half[src]++
-	s.halfOpen = append(s.halfOpen, t)
+	s.enterHalfOpen(t)
+	t.stranger, t.answering = true, true
 	t.admit(false)
 	t.flush()
+	t.answering = false
 	if s.dialers != nil {
 		s.dialers.tunnelCame(t)
 	}
@@ -145,13 +147,17 @@ func (s *shard) refuse(p packet, peer control.TunnelID, r wire.Result, why strin
 	}
 	r.Text = ""
 	b := control.Refuse(id, &control.Refusal{Result: r, Peer: peer}, nil)
+	if !s.strangers.spend(s.now(), len(b), true) {
+		s.e.counts.overLimit.Add(1)
+		return
+	}
 	_ = s.e.cfg.Transport.Send(p.local, p.remote, b) // a stranger's loss
 }
 
 // collides settles an SCCRQ that crosses ours; true: it is to be dropped.
 func (s *shard) collides(remote netip.AddrPort, m wire.Message) bool {
-	for _, t := range s.tunnels {
-		if !t.initiator || t.remote != remote || t.ctl.State() != control.TunnelWaitCtlReply {
+	for _, t := range slices.Clone(s.byRemote[remote]) {
+		if !t.initiator || t.ctl.State() != control.TunnelWaitCtlReply {
 			continue
 		}
 		outcome := t.ctl.Collide(m, s.now(), &t.out)
@@ -170,11 +176,15 @@ func (s *shard) collides(remote netip.AddrPort, m wire.Message) bool {
 func (s *shard) roomFor(p packet, key sourceKey, accept *policy.Accept, pol *policy.Policy) bool {
 	src := p.remote.Addr()
 	srv := pol.Server
-	if s.half[src] >= cmp.Or(srv.MaxHalfOpenPerSource, 16) {
-		s.e.counts.overLimit.Add(1)
-		s.strange(slog.LevelWarn, "half-open-limit", src, "tunnel request dropped: too many unfinished ones of this source",
-			slog.Any("peer", p.remote))
-		return false
+	if s.pressed(src, srv) {
+		if !s.strangers.seen(s.now(), key) || !s.strangers.canAnswer(s.now()) {
+			s.e.counts.overLimit.Add(1)
+			s.strange(slog.LevelWarn, "pressure", src, "many unfinished tunnel requests: new ones are answered when they come again",
+				slog.Any("peer", p.remote))
+			return false
+		}
+	} else {
+		s.strangers.calm(s.now())
 	}
 	if int(s.e.counts.tunnelsUp.Load()) >= cmp.Or(srv.MaxTunnels, 65000) {
 		s.refuse(p, key.peer, noResources, "max_tunnels is reached")
@@ -188,9 +198,12 @@ func (s *shard) roomFor(p packet, key sourceKey, accept *policy.Accept, pol *pol
 	if !s.shareable(p, key) {
 		return false
 	}
-	// A flood from many sources pushes out the oldest unfinished set-up: an honest peer finishes within a round trip.
-	for s.nHalf > 0 && s.nHalf >= cmp.Or(srv.MaxHalfOpen, 1024) {
-		s.evict()
+	// A flood pushes out the oldest unfinished set-up, of its source or of all: an honest peer finishes within a round trip.
+	for s.half[src] > 0 && s.half[src] >= maxHalfOpenPerSource(srv) {
+		s.evict(func(t *tunnel) bool { return t.remote.Addr() == src })
+	}
+	for s.nHalf > 0 && int(s.e.counts.halfOpen.Load()) >= maxHalfOpen(srv) {
+		s.evict(func(*tunnel) bool { return true })
 	}
 	return true
 }
@@ -206,53 +219,28 @@ func (s *shard) acceptedBy(a *policy.Accept) int {
 	return n
 }
 
-// evict forgets the oldest half-open tunnel without a word: it owns no socket and no kernel object.
-func (s *shard) evict() {
-	for len(s.halfOpen) > 0 {
-		t := s.halfOpen[0]
-		s.halfOpen[0] = nil
-		s.halfOpen = s.halfOpen[1:]
-		if t.half {
-			t.leaveHalfOpen()
-			t.down, t.path = true, pathClosed
-			s.e.counts.evicted.Add(1)
-			t.forget()
-			return
-		}
-	}
-}
-
 // shareable decides about a second tunnel from the address and port of another. The kernel's L2TP core of 6.11 and later serves
-// both. An older one mixes their data up: there the other tunnel is asked for a sign of life first. If it gives one, the
-// second is refused; if the SCCRQ is repeated before it does, the peer has been restarted, and the new tunnel takes its place.
+// both. An older one mixes their data up: there the second is refused while the peer of the first is there.
 func (s *shard) shareable(p packet, key sourceKey) bool {
 	k := s.e.cfg.Kernel
 	newCore := k == nil || k.Features().NewCore
-	for _, t := range s.tunnels {
-		if t.remote != p.remote || t.local.Addr() != p.local.Addr() || t.down || t.ctl.State() == control.TunnelWaitCtlReply {
+	for _, t := range slices.Clone(s.byRemote[p.remote]) {
+		if t.local.Addr() != p.local.Addr() || t.down || t.ctl.State() == control.TunnelWaitCtlReply {
 			continue
 		}
-		asked := t.probing
-		if !asked {
-			t.probing, t.probeFrom = true, s.now()
-			if t.up {
-				t.do(control.CmdProbe{})
-			}
-		}
+		doubt := t.doubt()
 		if newCore {
 			continue // a restarted peer's old tunnel dies by its unanswered HELLO
 		}
-		switch {
-		case t.ctl.View().LastHeard > t.probeFrom:
-			t.probing = !t.up
+		switch doubt {
+		case peerAsked:
+			return false // the peer repeats its SCCRQ
+		case peerThere:
 			s.refuse(p, key.peer, noResources, "this kernel cannot serve a second tunnel from the same address and port"+
 				" (Linux 6.11 or later can)")
 			return false
-		case !asked:
-			return false // the peer repeats its SCCRQ
-		default:
-			s.e.log.Warn("the peer has been restarted: its new tunnel takes the old one's place", t.attrs()...)
-			t.do(control.CmdForget{})
+		case peerGone:
+			t.restarted()
 		}
 	}
 	return true

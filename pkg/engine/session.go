@@ -121,10 +121,11 @@ func (s *shard) sessionsOf(a *policy.Accept) int {
 	return n
 }
 
-// refuse answers an offered call with CDN and forgets it.
+// refuse answers an offered call with CDN and forgets it. The peer may offer many.
 func (s *session) refuse(r wire.Result, why string) {
-	s.log().Warn("call refused", slog.String("event", "call-refused"), slog.String("why", why),
-		slog.String("called", s.remote.CalledNumber), slog.String("answer", r.CDNString()))
+	s.t.s.strange(slog.LevelWarn, "call-refused", s.t.remote.Addr(), "call refused", s.t.names(slog.Int("session", int(s.id)),
+		slog.Int("peer_session", int(s.peer)), slog.String("why", why), slog.String("called", s.remote.CalledNumber),
+		slog.String("answer", r.CDNString()))...)
 	s.dismiss(r)
 }
 

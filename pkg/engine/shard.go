@@ -19,14 +19,16 @@ type shard struct {
 	inbox *inbox
 	due   deadlines
 
-	tunnels  map[control.TunnelID]*tunnel
-	bySource map[sourceKey]*tunnel // responder tunnels, by what a repeated SCCRQ shows
-	halfOpen []*tunnel             // responder tunnels before SCCCN, oldest first; may hold some that have moved on
-	half     map[netip.Addr]int    // half-open responder tunnels by source
-	nHalf    int
-	resting  map[control.TunnelID]Time // ids not to be used again before
-	dialers  *dialers                  // shard 0 only; nil elsewhere
-	pools    *pools                    // shard 0 only; nil elsewhere
+	tunnels   map[control.TunnelID]*tunnel
+	byRemote  map[netip.AddrPort][]*tunnel
+	bySource  map[sourceKey]*tunnel // responder tunnels, by what a repeated SCCRQ shows
+	halfOpen  []*tunnel             // responder tunnels before SCCCN, oldest first; may hold some that have moved on
+	half      map[netip.Addr]int    // half-open responder tunnels by source
+	nHalf     int
+	strangers strangers
+	resting   map[control.TunnelID]Time // ids not to be used again before
+	dialers   *dialers                  // shard 0 only; nil elsewhere
+	pools     *pools                    // shard 0 only; nil elsewhere
 
 	drained func() // set once the shard is draining: called when the last tunnel has gone
 }
@@ -40,10 +42,12 @@ type sourceKey struct {
 func newShard(e *Engine, index int) *shard {
 	s := &shard{
 		e: e, index: index, inbox: newInbox(),
-		tunnels:  map[control.TunnelID]*tunnel{},
-		bySource: map[sourceKey]*tunnel{},
-		half:     map[netip.Addr]int{},
-		resting:  map[control.TunnelID]Time{},
+		tunnels:   map[control.TunnelID]*tunnel{},
+		byRemote:  map[netip.AddrPort][]*tunnel{},
+		bySource:  map[sourceKey]*tunnel{},
+		half:      map[netip.Addr]int{},
+		resting:   map[control.TunnelID]Time{},
+		strangers: newStrangers(),
 	}
 	if index == 0 {
 		s.dialers = newDialers(s)

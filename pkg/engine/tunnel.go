@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/l2tpd/l2tpd/pkg/call"
@@ -59,7 +60,11 @@ type tunnel struct {
 	started, established time.Time
 	lastError            string
 	probing              bool // a HELLO asks whether the peer is still the one that it was
-	probeFrom            Time
+	probeFrom, heardAt   Time
+
+	stranger  bool // the peer has not shown yet that it is where its packets say
+	answering bool // what leaves now answers a packet of the peer
+	owed      int  // octets sent to a stranger
 }
 
 // newTunnel enters a tunnel into the shard's tables.
@@ -70,6 +75,7 @@ func (s *shard) newTunnel(id control.TunnelID, local, remote netip.AddrPort) *tu
 	}
 	t.timer = deadline{index: -1, fire: t.expire}
 	s.tunnels[id] = t
+	t.list()
 	return t
 }
 
@@ -87,6 +93,15 @@ func (t *tunnel) attrs(more ...any) []any {
 	return append(a, more...)
 }
 
+// names are attrs for a line that is limited.
+func (t *tunnel) names(more ...slog.Attr) []slog.Attr {
+	a := []slog.Attr{slog.Int("tunnel", int(t.id)), slog.Any("peer", t.remote)}
+	if t.ctl.PeerID() != 0 {
+		a = append(a, slog.Int("peer_tunnel", int(t.ctl.PeerID())))
+	}
+	return append(a, more...)
+}
+
 // receive takes a control message from the tunnel's peer. The error says why it was dropped.
 func (t *tunnel) receive(p packet) error {
 	was := t.ctl.State()
@@ -97,7 +112,7 @@ func (t *tunnel) receive(p packet) error {
 	}
 	if was == control.TunnelWaitCtlReply && t.ctl.State() == control.TunnelEstablished && p.remote != t.remote {
 		t.s.e.log.Info("the peer answers from another port, which is followed", t.attrs(slog.Any("now", p.remote))...)
-		t.remote = p.remote // P156
+		t.follow(p.remote)
 	}
 	t.flush()
 	return err
@@ -165,6 +180,9 @@ func (t *tunnel) flush() {
 }
 
 func (t *tunnel) send(datagram []byte) {
+	if !t.affords(len(datagram)) {
+		return
+	}
 	if err := t.s.e.cfg.Transport.Send(t.local, t.remote, datagram); err != nil {
 		t.lastError = err.Error()
 		t.s.strange(slog.LevelWarn, "send-failed", t.remote.Addr(), "cannot send to the peer",
@@ -238,8 +256,8 @@ func (t *tunnel) winTie() {
 	if !t.initiator || t.key.Own != "" {
 		return
 	}
-	for _, x := range t.s.tunnels {
-		if x.half && x.tie && x.remote == t.remote {
+	for _, x := range slices.Clone(t.s.byRemote[t.remote]) {
+		if x.half && x.tie {
 			x.tieLost = true
 			x.do(control.CmdForget{})
 		}
@@ -378,20 +396,6 @@ func (t *tunnel) shutdown() {
 	t.do(control.CmdClose{Result: wire.Result{Code: wire.StopShutdown}})
 }
 
-// leaveHalfOpen takes the tunnel out of the count of half-open ones.
-func (t *tunnel) leaveHalfOpen() {
-	if !t.half {
-		return
-	}
-	t.half = false
-	t.s.nHalf--
-	t.s.e.counts.halfOpen.Add(-1)
-	a := t.remote.Addr()
-	if t.s.half[a]--; t.s.half[a] <= 0 {
-		delete(t.s.half, a)
-	}
-}
-
 // bury gives back what a dead tunnel still holds: first the data path, once no session needs it, then the tunnel itself, once
 // it need not acknowledge any more.
 func (t *tunnel) bury() {
@@ -430,12 +434,15 @@ func (t *tunnel) forget() {
 	}
 	s.e.counts.addControl(t.ctl.View().Counters)
 	delete(s.tunnels, t.id)
+	t.unlist()
 	if s.bySource[t.source] == t {
 		delete(s.bySource, t.source)
 	}
 	s.e.routes[t.id].Store(nil)
 	s.due.arm(&t.timer, 0)
-	s.resting[t.id] = s.now() + rest
+	if t.path != pathNone || t.initiator { // else the kernel never knew it: a flood must not use the ids up
+		s.resting[t.id] = s.now() + rest
+	}
 	if s.dialers != nil {
 		s.dialers.tunnelGone(t)
 	}

@@ -1,0 +1,104 @@
+package engine
+
+import (
+	"log/slog"
+	"net/netip"
+	"slices"
+	"time"
+
+	"github.com/l2tpd/l2tpd/pkg/control"
+)
+
+// Times of a doubt whether a tunnel's peer is still the one that it was.
+const (
+	doubtWait   = 2 * time.Second  // how long it has to answer: one HELLO and its repetition
+	doubtMemory = 30 * time.Second // how long an answer holds
+)
+
+// doubt is what is known of a tunnel's peer whose address has sent an SCCRQ for another tunnel. Anybody may have sent it under a
+// forged address: only silence proves that the peer has been restarted.
+type doubt uint8
+
+const (
+	peerAsked doubt = iota // no answer yet
+	peerThere
+	peerGone
+)
+
+// doubt asks the peer for a sign of life, unless that has been done, and says what came of it.
+func (t *tunnel) doubt() doubt {
+	now := t.s.now()
+	past := now - t.probeFrom
+	switch {
+	case t.probeFrom == 0, t.heardAt > t.probeFrom && past >= doubtMemory:
+		t.probing, t.probeFrom = true, now
+		if t.up {
+			t.do(control.CmdProbe{})
+		}
+		return peerAsked
+	case t.heardAt > t.probeFrom:
+		return peerThere
+	case past < doubtWait:
+		return peerAsked
+	}
+	return peerGone
+}
+
+// restarted forgets a tunnel whose peer knows it no more.
+func (t *tunnel) restarted() {
+	t.s.strange(slog.LevelWarn, "restarted", t.remote.Addr(), "the peer has been restarted: its new tunnel takes the old one's place",
+		slog.Any("peer", t.remote), slog.Int("tunnel", int(t.id)))
+	t.do(control.CmdForget{})
+}
+
+// known notes a control message that named the tunnel by its id: its sender is no stranger, for only our answer told it the id,
+// and is alive.
+func (t *tunnel) known() {
+	t.heardAt, t.probing = t.s.now(), false
+	if t.stranger {
+		t.stranger = false
+		t.s.strangers.repay(t.owed)
+		t.owed = 0
+	}
+}
+
+// asked takes what a stranger repeats; the answer is none of the repetitions that wait for spare credit.
+func (t *tunnel) asked(p packet) error {
+	t.answering = true
+	defer func() { t.answering = false }()
+	return t.receive(p)
+}
+
+// affords says whether a datagram may leave: to a stranger only within the credit.
+func (t *tunnel) affords(octets int) bool {
+	if !t.stranger {
+		return true
+	}
+	if !t.s.strangers.spend(t.s.now(), octets, !t.answering) {
+		t.s.e.counts.overLimit.Add(1)
+		t.s.strange(slog.LevelInfo, "no-credit", t.remote.Addr(), "not answered: more would be sent to strangers than they send",
+			slog.Any("peer", t.remote))
+		return false
+	}
+	t.owed += octets
+	return true
+}
+
+// follow takes a new address of the peer (P156).
+func (t *tunnel) follow(remote netip.AddrPort) {
+	t.unlist()
+	t.remote = remote
+	t.list()
+}
+
+// list files the tunnel under its peer's address and port.
+func (t *tunnel) list() { t.s.byRemote[t.remote] = append(t.s.byRemote[t.remote], t) }
+
+func (t *tunnel) unlist() {
+	rest := slices.DeleteFunc(t.s.byRemote[t.remote], func(x *tunnel) bool { return x == t })
+	if len(rest) == 0 {
+		delete(t.s.byRemote, t.remote)
+		return
+	}
+	t.s.byRemote[t.remote] = rest
+}
