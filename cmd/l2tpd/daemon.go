@@ -159,7 +159,7 @@ func (d *daemon) build() (*engine.Engine, func(), error) {
 
 	var e *engine.Engine
 	started := make(chan struct{})
-	t, err := transport.Listen(p.Server.Listen, transport.Options{NoDataChecksum: !p.Server.Checksum},
+	t, err := transport.Listen(p.Server.Listen, transport.Options{NoDataChecksum: !p.Server.Checksum, Partial: true},
 		func(pkt transport.Packet) {
 			<-started
 			e.Receive(pkt)
@@ -170,6 +170,10 @@ func (d *daemon) build() (*engine.Engine, func(), error) {
 	}
 	closers = append(closers, t.Close)
 	cfg.Transport = transportFor{t}
+	for _, problem := range t.Problems() {
+		d.log.Error("not all addresses are listened on: mend this and restart l2tpd", slog.String("why", problem.Error()))
+		cfg.Problems = append(cfg.Problems, problem.Error())
+	}
 	e = engine.New(cfg)
 	close(started)
 	for _, a := range t.Addrs() {

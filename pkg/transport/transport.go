@@ -32,6 +32,8 @@ type Options struct {
 	// Mark is SO_MARK of every socket; 0: none. TOS is the DS field octet of every socket.
 	Mark uint32
 	TOS  int
+	// Partial lets Listen succeed when at least one address can be used; Problems then says what is wrong with the others.
+	Partial bool
 	// OnUnreachable is told that an ICMP error came back for a datagram to this address (P163). Anyone on the path can forge
 	// that: it is a hint. It is called from the reading goroutines and must not block; nil: nobody is told.
 	OnUnreachable func(remote netip.AddrPort)
@@ -44,6 +46,7 @@ var ErrClosed = errors.New("transport closed")
 type Transport struct {
 	*sink
 	listeners []*listener // fixed after Listen
+	problems  []error     // likewise
 	readers   sync.WaitGroup
 
 	mu     sync.Mutex
@@ -58,8 +61,8 @@ type listener struct {
 }
 
 // Listen opens a listener per address and starts to read. An address may be unspecified, of either family, and port 0 lets
-// the kernel choose. When an address cannot be used nothing is left open, and the error lists every such address with what to
-// do about it; it matches unix.EADDRINUSE and the like.
+// the kernel choose. When an address cannot be used nothing is left open (but see Options.Partial), and the error lists every
+// such address with what to do about it; it matches unix.EADDRINUSE and the like.
 //
 // Every socket allows its address to be shared (the tunnel sockets need that), so the kernel would let a second daemon bind
 // it too: Listen looks for one first. The check is made against what the kernel lists and is not atomic.
@@ -82,6 +85,9 @@ func Listen(addrs []netip.AddrPort, o Options, h Handler, log *slog.Logger) (*Tr
 			continue
 		}
 		t.listeners = append(t.listeners, l)
+	}
+	if o.Partial && len(t.listeners) > 0 {
+		t.problems, failures = failures, nil
 	}
 	if len(failures) > 0 {
 		for _, l := range t.listeners {
@@ -126,6 +132,9 @@ func (t *Transport) Addrs() []netip.AddrPort {
 	}
 	return addrs
 }
+
+// Problems says of every address that Listen went without, under Options.Partial, why, and what to do about it.
+func (t *Transport) Problems() []error { return t.problems }
 
 // serving returns the listener through which local is reached: the one bound to it, else the unspecified one of its family
 // and port. An unspecified local address, or port 0, matches any.

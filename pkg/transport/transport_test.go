@@ -380,6 +380,28 @@ listen on 0.0.0.0:%[3]d: overlaps %[4]v, which is given as well`,
 	runtime.KeepAlive(plain)
 }
 
+// With Options.Partial a transport serves the addresses that it can have, and tells of the others; with none it is an error still.
+func TestPartialListenGoesOnWithTheAddressesThatWork(t *testing.T) {
+	t.Parallel()
+	plain, taken := peer(t, netip.AddrPortFrom(loopback(4), 0))
+	good := netip.AddrPortFrom(loopback(5), 0)
+	tr, err := Listen([]netip.AddrPort{taken, good}, Options{Partial: true}, func(Packet) {}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = tr.Close() }()
+	if a := tr.Addrs(); len(a) != 1 || a[0].Addr() != good.Addr() {
+		t.Errorf("listens on %v, want %v", a, good.Addr())
+	}
+	if p := tr.Problems(); len(p) != 1 || !errors.Is(p[0], unix.EADDRINUSE) || !strings.Contains(p[0].Error(), taken.String()) {
+		t.Errorf("problems %v", p)
+	}
+	if _, err := Listen([]netip.AddrPort{taken}, Options{Partial: true}, func(Packet) {}, nil); !errors.Is(err, unix.EADDRINUSE) {
+		t.Errorf("no address is left: error %v", err)
+	}
+	runtime.KeepAlive(plain)
+}
+
 // Tunnel sockets held over a restart are no other daemon.
 func TestListenBesideTunnelSocketsOfAnEarlierProcess(t *testing.T) {
 	t.Parallel()
