@@ -125,6 +125,31 @@ const (
 	StageUp // the call had been up
 )
 
+// String names the stage in the operator's words.
+func (s Stage) String() string {
+	switch s {
+	case StageTransport:
+		return "transport"
+	case StageTunnelAuth:
+		return "tunnel authentication"
+	case StageTunnel:
+		return "tunnel"
+	case StageSession:
+		return "session"
+	case StageKernel:
+		return "kernel"
+	case StageLCP:
+		return "LCP"
+	case StageUserAuth:
+		return "user authentication"
+	case StageAddress:
+		return "address"
+	case StageUp:
+		return "up"
+	}
+	return "unknown"
+}
+
 // Event is something the owner must know. The concrete types are the Ev… structs.
 type Event interface{ event() }
 
@@ -178,16 +203,20 @@ func (o *Output) Reset() {
 type Call struct {
 	p Params
 
-	peer      control.SessionID
-	state     state
-	createdOK bool // the kernel session exists
-	sessionUp bool // ICCN or OCCN has passed
-	control   bool // the tunnel still knows the session
-	attach    step
-	iface     string
-	applied   bool // a Network has been applied
-	wasUp     bool
-	numbering Sequencing
+	peer        control.SessionID
+	state       state
+	createdOK   bool // the kernel session exists
+	sessionUp   bool // ICCN or OCCN has passed
+	renumbering bool // the numbering that ICCN or OCCN asked for is being set
+	noAddress   bool // there was none for the peer
+	control     bool // the tunnel still knows the session
+	attach      step
+	iface       string
+	applied     bool // a Network has been applied
+	wasUp       bool
+	numbering   Sequencing
+	// numberingAtFirst is what numbering was when PPP began.
+	numberingAtFirst Sequencing
 
 	link     *ppp.Link
 	reached  Stage // of PPP: LCP, user authentication, address
@@ -267,6 +296,8 @@ func (c *Call) Established(now Time, required bool, out *Output) {
 	}
 	c.sessionUp = true
 	if required && !c.numbering.Require {
+		// PPP waits for it: the peer drops frames without numbers from now on.
+		c.renumbering = true
 		c.numbering.Send, c.numbering.Require = true, true
 		out.Ops = append(out.Ops, OpSequencing{Sequencing: c.numbering})
 	}
@@ -275,10 +306,10 @@ func (c *Call) Established(now Time, required bool, out *Output) {
 
 // startLink opens PPP once both the session and its kernel object are there.
 func (c *Call) startLink(now Time, out *Output) {
-	if c.link != nil || !c.sessionUp || !c.createdOK {
+	if c.link != nil || !c.sessionUp || !c.createdOK || c.renumbering {
 		return
 	}
-	c.state, c.reached = stateLink, StageLCP
+	c.state, c.reached, c.numberingAtFirst = stateLink, StageLCP, c.numbering
 	c.link = ppp.Open(c.p.PPP, now, &c.linkOut)
 	c.collect(now, out)
 	early := c.early
@@ -316,9 +347,8 @@ func (c *Call) Deadline() Time {
 
 // Expire lets time pass. Calls before the deadline do nothing.
 func (c *Call) Expire(now Time, out *Output) {
-	if c.closeAt != 0 && c.closeAt <= now {
-		c.closeAt = 0
-		c.release(out)
+	if c.closeAt != 0 && c.closeAt <= now { // Terminate-Request was never answered
+		c.end(c.closing, wire.Result{Code: wire.CDNAdmin}, disconnectAdmin, out)
 		return
 	}
 	if c.state == stateLink || c.state == stateClosing {
@@ -371,8 +401,11 @@ func (c *Call) stage() Stage {
 
 // end is the one way down: CDN while the tunnel knows the session, then everything back.
 func (c *Call) end(down EvDown, r wire.Result, d disconnect, out *Output) {
-	if c.state == stateReleasing || c.state == stateGone {
+	if c.ended() {
 		return
+	}
+	if c.state == stateClosing { // the reason why the end began counts, for the peer too
+		down, r = c.closing, wire.Result{Code: wire.CDNAdmin, Text: c.closing.Text}
 	}
 	if c.control {
 		c.control = false
@@ -380,31 +413,13 @@ func (c *Call) end(down EvDown, r wire.Result, d disconnect, out *Output) {
 			Session: c.p.Session, Result: r, DisconnectCause: d.append(nil),
 		})
 	}
-	if c.state == stateClosing {
-		down = c.closing
-	}
 	out.Events = append(out.Events, down)
-	c.release(out)
-}
-
-// release begins the last operation; it also serves the time-out of an ordered end.
-func (c *Call) release(out *Output) {
-	if c.state == stateReleasing || c.state == stateGone {
-		return
-	}
-	if c.control { // Terminate-Request was never answered
-		c.control = false
-		out.Commands = append(out.Commands, control.CmdCloseSession{
-			Session: c.p.Session, Result: wire.Result{Code: wire.CDNAdmin, Text: c.closing.Text},
-			DisconnectCause: disconnectAdmin.append(nil),
-		})
-		out.Events = append(out.Events, c.closing)
-	}
-	c.state = stateReleasing
-	c.closeAt = 0
-	c.early = nil
+	c.state, c.closeAt, c.early = stateReleasing, 0, nil
 	out.Ops = append(out.Ops, OpRelease{})
 }
+
+// ended says that EvDown is out.
+func (c *Call) ended() bool { return c.state == stateReleasing || c.state == stateGone }
 
 // View is a consistent look at a call for show output.
 type View struct {

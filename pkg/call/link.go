@@ -18,6 +18,9 @@ func (c *Call) collect(now Time, out *Output) {
 	events := slices.Clone(c.linkOut.Events)
 	c.linkOut.Reset()
 	for _, ev := range events {
+		if c.ended() {
+			return // by an event before this one: OpRelease is the last operation
+		}
 		c.linkEvent(now, ev, out)
 	}
 }
@@ -40,15 +43,7 @@ func (c *Call) linkEvent(now Time, ev ppp.Event, out *Output) {
 	case ppp.EvNetworkUp:
 		c.networkUp(ev, out)
 	case ppp.EvNetworkDown:
-		switch ev.Proto {
-		case ppp.ProtoIPv6:
-			c.ipv6 = false
-		default:
-			c.ipv4 = false
-		}
-		if c.applied && c.state == stateLink {
-			out.Ops = append(out.Ops, OpNetwork{Network: c.network()})
-		}
+		c.networkDown(ev, out)
 	case ppp.EvIdleCheck:
 		if c.attach != stepDone { // nothing could have moved yet
 			c.link.Do(now, ppp.CmdIdle{}, &c.linkOut)
@@ -101,6 +96,26 @@ func (c *Call) networkUp(ev ppp.EvNetworkUp, out *Output) {
 	c.apply(out)
 }
 
+// networkDown stops the packets of a protocol whose NCP has left Opened.
+func (c *Call) networkDown(ev ppp.EvNetworkDown, out *Output) {
+	switch ev.Proto {
+	case ppp.ProtoIPv6:
+		c.ipv6, c.local6, c.remote6 = false, netip.Addr{}, netip.Addr{}
+	default:
+		c.ipv4, c.local, c.remote = false, netip.Addr{}, netip.Addr{}
+	}
+	if c.state != stateLink {
+		return // all of it is about to go
+	}
+	if !c.ipv4 && !c.ipv6 && c.numbering != c.numberingAtFirst {
+		c.numbering = c.numberingAtFirst // P179: the negotiation that follows is numbered again
+		out.Ops = append(out.Ops, OpSequencing{Sequencing: c.numbering})
+	}
+	if c.applied {
+		out.Ops = append(out.Ops, OpNetwork{Network: c.network()})
+	}
+}
+
 // apply asks for the desired network state once the unit exists.
 func (c *Call) apply(out *Output) {
 	if c.attach != stepDone || (!c.ipv4 && !c.ipv6) || c.state != stateLink {
@@ -125,32 +140,35 @@ func (c *Call) Done(now Time, op Op, r Result, out *Output) {
 		out.Events = append(out.Events, EvGone{})
 		return
 	}
-	if c.state == stateReleasing || c.state == stateGone {
+	if c.ended() {
 		return // what it made is taken back by OpRelease, which comes after it
 	}
 	switch op := op.(type) {
 	case OpCreate:
 		c.created(now, r, out)
 	case OpAttach:
-		if c.failed(r, "attach a PPP unit", out) {
+		if c.failed(r, out) {
 			return
 		}
 		c.attach, c.iface = stepDone, r.Interface
 		c.apply(out)
 	case OpSequencing:
 		if r.Err != nil {
-			out.Events = append(out.Events, EvAnomaly{Text: "set data sequencing: " + r.Err.Error()})
+			out.Events = append(out.Events, EvAnomaly{Text: r.Err.Error()})
+		}
+		c.renumbering = false
+		if c.state == stateSetup {
+			c.startLink(now, out)
 		}
 	case OpNetwork:
 		c.networkApplied(op, r, out)
 	case OpAuthorize:
 		c.authorized(now, r, out)
 	case OpAddress:
-		if r.Err == nil && c.state == stateLink {
+		if !c.failed(r, out) && c.state == stateLink {
+			c.noAddress = !r.Address.IsValid()
 			c.link.Do(now, ppp.CmdAddress{Peer: r.Address}, &c.linkOut)
 			c.collect(now, out)
-		} else {
-			c.failed(r, "allocate an address", out)
 		}
 	case OpIdle:
 		if c.state == stateLink {
@@ -163,7 +181,7 @@ func (c *Call) Done(now Time, op Op, r Result, out *Output) {
 
 // created lets the peer know that it may use the session, now that it can.
 func (c *Call) created(now Time, r Result, out *Output) {
-	if c.failed(r, "create session", out) {
+	if c.failed(r, out) {
 		return
 	}
 	c.createdOK = true
@@ -182,11 +200,11 @@ func (c *Call) created(now Time, r Result, out *Output) {
 }
 
 // failed ends the call if the kernel refused something it cannot live without.
-func (c *Call) failed(r Result, what string, out *Output) bool {
+func (c *Call) failed(r Result, out *Output) bool {
 	if r.Err == nil {
 		return false
 	}
-	c.end(EvDown{Stage: StageKernel, Cause: "kernel", Text: what + ": " + r.Err.Error()},
+	c.end(EvDown{Stage: StageKernel, Cause: "kernel", Text: r.Err.Error()},
 		wire.Result{Code: wire.CDNError, Error: wire.ErrCodeResources, HasError: true}, disconnectAdmin, out)
 	return true
 }
@@ -213,15 +231,15 @@ func (c *Call) authorized(now Time, r Result, out *Output) {
 
 func (c *Call) networkApplied(op OpNetwork, r Result, out *Output) {
 	if r.Err != nil && !c.wasUp {
-		c.end(EvDown{Stage: StageAddress, Cause: "network", Text: "configure " + op.Network.Interface + ": " + r.Err.Error()},
+		c.end(EvDown{Stage: StageAddress, Cause: "network", Text: r.Err.Error()},
 			wire.Result{Code: wire.CDNNoFacilitiesTemp}, disconnectAdmin, out)
 		return
 	}
 	if r.Err != nil {
-		out.Events = append(out.Events, EvAnomaly{Text: "configure " + op.Network.Interface + ": " + r.Err.Error()})
+		out.Events = append(out.Events, EvAnomaly{Text: r.Err.Error()})
 		return
 	}
-	if !c.wasUp {
+	if !c.wasUp && (op.Network.IPv4 || op.Network.IPv6) {
 		c.wasUp = true
 		out.Events = append(out.Events, EvUp{Interface: c.iface, User: c.user, Local: c.local, Peer: c.remote})
 	}
@@ -243,6 +261,10 @@ func (c *Call) linkDown(ev ppp.EvLinkDown, out *Output) {
 	}
 	if c.wasUp {
 		down.Stage = StageUp
+	}
+	if ev.Reason == ppp.ReasonNoNetwork && c.noAddress {
+		how.text = "there is no address for the peer"
+		down.Text = how.text
 	}
 	if ev.Text != "" {
 		down.Text += ": " + ev.Text
@@ -305,6 +327,3 @@ func (d disconnect) append(b []byte) []byte {
 	b = binary.BigEndian.AppendUint16(b, uint16(d.protocol))
 	return append(b, byte(d.direction))
 }
-
-// AddressInUse says whether the call has given a to its peer; the owner keeps such an address out of its pools.
-func (c *Call) AddressInUse(a netip.Addr) bool { return c.remote == a && a.IsValid() }

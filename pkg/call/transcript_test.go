@@ -1,0 +1,220 @@
+package call
+
+import (
+	"encoding/hex"
+	"errors"
+	"flag"
+	"fmt"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/l2tpd/l2tpd/pkg/control"
+	"github.com/l2tpd/l2tpd/pkg/policy"
+	"github.com/l2tpd/l2tpd/pkg/ppp"
+)
+
+var update = flag.Bool("update", false, "write the transcripts anew")
+
+// Each transcript is a script in lines that begin with "> ", followed by what the call did. "#" begins a comment.
+func TestTranscripts(t *testing.T) {
+	t.Parallel()
+	files, err := filepath.Glob("testdata/*.txt")
+	if err != nil || len(files) < 12 {
+		t.Fatalf("transcripts: %d, %v", len(files), err)
+	}
+	for _, file := range files {
+		t.Run(strings.TrimSuffix(filepath.Base(file), ".txt"), func(t *testing.T) {
+			t.Parallel()
+			want, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var b strings.Builder
+			s := newScript(t)
+			for line := range strings.Lines(string(want)) {
+				text, isInput := strings.CutPrefix(line, "> ")
+				switch {
+				case isInput:
+					b.WriteString(line)
+					for _, out := range s.line(strings.TrimSpace(text)) {
+						b.WriteString("  " + out + "\n")
+					}
+				case strings.HasPrefix(line, "#"), strings.TrimSpace(line) == "":
+					b.WriteString(line)
+				}
+			}
+			for _, rule := range s.w.broken {
+				t.Errorf("rule broken: %s", rule)
+			}
+			if *update {
+				if err := os.WriteFile(file, []byte(b.String()), 0o644); err != nil {
+					t.Fatal(err)
+				}
+				return
+			}
+			if diff := cmp.Diff(strings.Split(string(want), "\n"), strings.Split(b.String(), "\n")); diff != "" {
+				t.Errorf("transcript differs (-file +run):\n%s", diff)
+			}
+		})
+	}
+}
+
+// script carries out the input lines of a transcript.
+type script struct {
+	t   *testing.T
+	w   *world
+	p   Params
+	far ppp.Config
+	req bool
+}
+
+func newScript(t *testing.T) *script {
+	t.Helper()
+	return &script{t: t, w: newWorld(t), p: params(control.LNSIncoming), far: farConfig()}
+}
+
+// line carries out one line and gives what came of it.
+func (s *script) line(text string) []string {
+	s.t.Helper()
+	verb, rest, _ := strings.Cut(text, " ")
+	w := s.w
+	w.lines = nil
+	switch verb {
+	case "call", "far", "owner":
+		for _, setting := range strings.Fields(rest) {
+			s.set(verb, setting)
+		}
+	case "begin":
+		w.begin(s.p, s.far, s.req)
+	case "run": // for a time, with an owner who answers at once
+		w.run(s.duration(rest))
+	case "done": // the oldest operation ends well
+		w.done(nil)
+	case "fail": // the oldest operation fails
+		w.done(errors.New(rest))
+	case "established":
+		w.establish(rest == "required")
+	case "close":
+		cause, why, _ := strings.Cut(rest, " ")
+		w.call.Close(w.now, cause, why, &w.out)
+		w.collect()
+	case "lost":
+		w.call.Lost(lostDown(), &w.out)
+		w.collect()
+	case "vanished":
+		w.call.Vanished(errors.New(rest), &w.out)
+		w.collect()
+	case "hangup": // the far end closes its link
+		w.far.Do(w.now, ppp.CmdClose{Text: rest}, &w.farOut)
+		w.collectFar()
+	case "dead": // the line carries nothing any more
+		w.farDead = true
+	case "frame":
+		b, err := hex.DecodeString(strings.ReplaceAll(rest, " ", ""))
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		w.call.Receive(w.now, b, &w.out)
+		w.collect()
+	case "view":
+		v := w.call.View()
+		w.say("%s user=%q up=%v closing=%v mtu=%d %v>%v%s phase=%v",
+			v.Interface, v.User, v.Up, v.Closing, v.MTU, v.Local, v.Peer, sequencingText(v.Sequencing), v.PPP.Phase)
+	default:
+		s.t.Fatalf("unknown line %q", text)
+	}
+	return w.lines
+}
+
+func (s *script) duration(text string) time.Duration {
+	s.t.Helper()
+	d, err := time.ParseDuration(text)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return d
+}
+
+// set takes one setting of the call, of the far end of its link, or of its owner.
+func (s *script) set(whose, setting string) {
+	s.t.Helper()
+	key, value, _ := strings.Cut(setting, "=")
+	cfg := &s.p.PPP
+	if whose == "far" {
+		cfg = &s.far
+	}
+	switch whose + " " + key {
+	case "call role":
+		s.p.Role = map[string]control.Role{
+			"lns-incoming": control.LNSIncoming, "lac-incoming": control.LACIncoming,
+			"lns-outgoing": control.LNSOutgoing, "lac-outgoing": control.LACOutgoing,
+		}[value]
+	case "call sequencing":
+		s.p = sequenced(s.p, map[string]policy.Sequencing{
+			"always": policy.SequencingAlways, "startup": policy.SequencingStartup, "on-request": policy.SequencingOnRequest,
+		}[value])
+	case "call required":
+		s.req = true
+	case "call peer":
+		s.p.Peer = addr(value)
+	case "call route":
+		s.p.Routes = append(s.p.Routes, netip.MustParsePrefix(value))
+	case "owner password":
+		s.w.users = value
+	case "owner give":
+		s.w.give, _ = netip.ParseAddr(value)
+	case "owner fixed":
+		s.w.fixed = addr(value)
+	case "owner idle":
+		s.w.idle = s.duration(value)
+	default:
+		s.setPPP(cfg, key, value)
+	}
+}
+
+// setPPP takes one setting of a link.
+func (s *script) setPPP(cfg *ppp.Config, key, value string) {
+	s.t.Helper()
+	methods := map[string][]ppp.AuthMethod{"none": nil, "pap": {ppp.AuthPAP}, "chap": {ppp.AuthCHAPMD5}}
+	var err error
+	var n int
+	switch key {
+	case "auth":
+		cfg.Auth = methods[value]
+	case "answer":
+		cfg.Answer = methods[value]
+	case "user":
+		cfg.User = value
+	case "password":
+		cfg.Password = []byte(value)
+	case "ipv4":
+		cfg.IPv4 = map[string]ppp.IPv4Mode{
+			"off": ppp.IPv4Off, "own": ppp.IPv4Own, "request": ppp.IPv4Request, "unnumbered": ppp.IPv4Unnumbered,
+		}[value]
+	case "local":
+		cfg.Local, err = netip.ParseAddr(value)
+	case "ipv6":
+		cfg.IPv6 = value == "on"
+	case "mru":
+		n, err = strconv.Atoi(value)
+		cfg.MRU = uint16(n)
+	case "idle":
+		cfg.IdleTimeout = s.duration(value)
+	case "echo":
+		cfg.EchoInterval = s.duration(value)
+	case "session":
+		cfg.SessionTimeout = s.duration(value)
+	default:
+		err = fmt.Errorf("unknown setting %q", key)
+	}
+	if err != nil {
+		s.t.Fatal(err)
+	}
+}

@@ -1,0 +1,386 @@
+package call
+
+import (
+	"fmt"
+	"math/rand"
+	"net/netip"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/l2tpd/l2tpd/pkg/control"
+	"github.com/l2tpd/l2tpd/pkg/policy"
+	"github.com/l2tpd/l2tpd/pkg/ppp"
+)
+
+// world is what stands around one call: its owner, who carries out operations when the test says so, and the far end of its
+// PPP link. Everything that comes out of the call is written to the transcript.
+type world struct {
+	t    *testing.T
+	now  Time
+	call *Call
+	out  Output
+
+	far     *ppp.Link
+	farOut  ppp.Output
+	farUp   bool // the far end's session exists: its link is open
+	farDead bool // no frame gets through, either way
+	loop    bool // the line is looped back
+	onFar   func(ppp.Event)
+	toFar   [][]byte
+	toCall  [][]byte
+
+	ops         []Op   // begun by the call and not answered
+	users       string // the password that authorizes anybody
+	fixed       netip.Addr
+	userRoutes  []netip.Prefix
+	give        netip.Addr // answer to OpAddress
+	idle        time.Duration
+	established int // times that the control connection has said so
+
+	lines    []string
+	commands []control.Command
+	events   []Event
+	released int // OpRelease begun
+	broken   []string
+}
+
+func addr(s string) netip.Addr { return netip.MustParseAddr(s) }
+
+// keyed makes repeatable entropy.
+func keyed(seed int64) *rand.Rand { return rand.New(rand.NewSource(seed)) }
+
+// params are those of a dial-in call that we terminate.
+func params(role control.Role) Params {
+	return Params{
+		Name: "branch", Role: role, Tunnel: 10, PeerTunnel: 20, Session: 1,
+		PPP: ppp.Config{
+			Random: keyed(1), Name: "us", Auth: []ppp.AuthMethod{ppp.AuthCHAPMD5}, IPv4: ppp.IPv4Own, Local: addr("10.0.0.1"),
+		},
+		Interface: "branch", MTU: 1460, Endpoint: addr("192.0.2.1"),
+	}
+}
+
+// farConfig is that of a caller who has a name and wants an address.
+func farConfig() ppp.Config {
+	return ppp.Config{
+		Random: keyed(2), User: "bob", Password: []byte("secret"), Answer: []ppp.AuthMethod{ppp.AuthCHAPMD5, ppp.AuthPAP},
+		IPv4: ppp.IPv4Request,
+	}
+}
+
+func newWorld(t *testing.T) *world {
+	t.Helper()
+	return &world{t: t, now: time.Hour, users: "secret", give: addr("10.0.0.2")}
+}
+
+// begin makes the call and the far end, whose link waits for the session.
+func (w *world) begin(p Params, far ppp.Config, required bool) {
+	w.call = New(p, 7, required, &w.out)
+	w.collect()
+	w.far = ppp.Open(far, w.now, &w.farOut)
+	w.collectFar()
+}
+
+func (w *world) say(format string, args ...any) {
+	w.lines = append(w.lines, fmt.Sprintf(format, args...))
+}
+
+// wrong notes a broken rule.
+func (w *world) wrong(format string, args ...any) {
+	w.broken = append(w.broken, fmt.Sprintf(format, args...))
+}
+
+// downs counts the EvDown so far, gone the EvGone.
+func (w *world) downs() (downs, gone int) {
+	for _, ev := range w.events {
+		switch ev.(type) {
+		case EvDown:
+			downs++
+		case EvGone:
+			gone++
+		case EvUp, EvAnomaly:
+		}
+	}
+	return downs, gone
+}
+
+// collect takes what the call put out, in the order that Output promises, and holds it against the rules.
+func (w *world) collect() {
+	for _, c := range w.out.Commands {
+		if w.released > 0 {
+			w.wrong("command after OpRelease: %s", commandText(c))
+		}
+		w.commands = append(w.commands, c)
+		w.say("command %s", commandText(c))
+	}
+	for _, f := range w.out.Frames {
+		if w.released > 0 {
+			w.wrong("frame after OpRelease: %s", ppp.Summary(f))
+		}
+		w.say("send %s", ppp.Summary(f))
+		if w.loop {
+			w.toCall = append(w.toCall, slices.Clone(f))
+		} else if !w.farDead {
+			w.toFar = append(w.toFar, slices.Clone(f))
+		}
+	}
+	for _, op := range w.out.Ops {
+		if w.released > 0 {
+			w.wrong("operation after OpRelease: %s", opText(op))
+		}
+		if _, ok := op.(OpRelease); ok {
+			w.released++
+		}
+		w.ops = append(w.ops, op)
+		w.say("op %s", opText(op))
+	}
+	for _, ev := range w.out.Events {
+		if _, gone := w.downs(); gone > 0 {
+			w.wrong("event after EvGone: %s", eventText(ev))
+		}
+		w.events = append(w.events, ev)
+		w.say("event %s", eventText(ev))
+	}
+	w.out.Reset()
+}
+
+func (w *world) collectFar() {
+	for _, f := range w.farOut.Frames {
+		if !w.farDead && !w.loop {
+			w.toCall = append(w.toCall, slices.Clone(f))
+		}
+	}
+	for _, ev := range w.farOut.Events {
+		switch ev := ev.(type) {
+		case ppp.EvAuthRequest:
+			w.farOut.Reset()
+			w.far.Do(w.now, ppp.CmdAuthResult{OK: true}, &w.farOut)
+			w.collectFar()
+			return
+		case ppp.EvAddressWanted:
+			w.farOut.Reset()
+			w.far.Do(w.now, ppp.CmdAddress{Peer: addr("10.0.0.9")}, &w.farOut)
+			w.collectFar()
+			return
+		case ppp.EvLinkUp, ppp.EvAuthenticated, ppp.EvNetworkUp, ppp.EvNetworkDown, ppp.EvLinkDown, ppp.EvIdleCheck, ppp.EvAnomaly:
+			if w.onFar != nil {
+				w.onFar(ev)
+			}
+		}
+	}
+	w.farOut.Reset()
+}
+
+// done answers the oldest operation as a healthy owner does, or with err.
+func (w *world) done(err error) {
+	op := w.ops[0]
+	w.ops = w.ops[1:]
+	r := Result{Err: err}
+	if err == nil {
+		r = w.result(op)
+	}
+	w.call.Done(w.now, op, r, &w.out)
+	w.collect()
+}
+
+func (w *world) result(op Op) Result {
+	switch op := op.(type) {
+	case OpAttach:
+		return Result{Interface: op.Interface}
+	case OpAuthorize:
+		r := op.Request
+		ok := r.Method == ppp.AuthPAP && string(r.Password) == w.users ||
+			r.Method == ppp.AuthCHAPMD5 && ppp.CHAPMD5(r.ID, []byte(w.users), r.Challenge) == [16]byte(r.Response)
+		if !ok {
+			return Result{Message: "login incorrect"}
+		}
+		return Result{OK: true, User: r.Name, UserIPv4: w.fixed, Routes: w.userRoutes}
+	case OpAddress:
+		return Result{Address: w.give}
+	case OpIdle:
+		return Result{Idle: w.idle}
+	case OpCreate, OpSequencing, OpNetwork, OpRelease:
+	}
+	return Result{}
+}
+
+// connected says whether the session is established as far as the control connection goes: our answer is out.
+func (w *world) connected() bool {
+	role := w.call.p.Role
+	return slices.ContainsFunc(w.commands, func(c control.Command) bool {
+		switch c.(type) {
+		case control.CmdAcceptSession:
+			return role == control.LNSIncoming
+		case control.CmdConnectSession:
+			return true
+		}
+		return false
+	}) || role == control.LNSOutgoing && w.call.createdOK
+}
+
+func (w *world) establish(required bool) {
+	w.established++
+	w.call.Established(w.now, required, &w.out)
+	w.collect()
+}
+
+// step does the one thing that comes next: an operation ends, the control connection goes on, a frame arrives, or the next
+// deadline comes if it is not later than limit. It reports false when there is nothing left to do.
+func (w *world) step(limit Time, fail error) bool {
+	switch {
+	case len(w.ops) > 0:
+		w.done(fail)
+	case w.established == 0 && w.released == 0 && w.connected():
+		w.establish(false)
+	case len(w.toFar) > 0:
+		f := w.toFar[0]
+		w.toFar = w.toFar[1:]
+		w.far.Receive(w.now, f, &w.farOut)
+		w.collectFar()
+	case len(w.toCall) > 0:
+		f := w.toCall[0]
+		w.toCall = w.toCall[1:]
+		w.call.Receive(w.now, f, &w.out)
+		w.collect()
+	default:
+		return w.pass(limit)
+	}
+	return true
+}
+
+// pass lets time pass up to the next deadline of either end.
+func (w *world) pass(limit Time) bool {
+	mine, theirs := w.call.Deadline(), w.far.Deadline()
+	at := mine
+	if at == 0 || theirs != 0 && theirs < at {
+		at = theirs
+	}
+	if at == 0 || at > limit {
+		return false
+	}
+	w.now = max(w.now, at)
+	if mine != 0 && mine <= w.now {
+		w.call.Expire(w.now, &w.out)
+		w.collect()
+	}
+	if theirs != 0 && theirs <= w.now {
+		w.far.Expire(w.now, &w.farOut)
+		w.collectFar()
+	}
+	return true
+}
+
+// run goes on for a time.
+func (w *world) run(d time.Duration) {
+	limit := w.now + d
+	for w.step(limit, nil) {
+	}
+	w.now = limit
+}
+
+func commandText(c control.Command) string {
+	switch c := c.(type) {
+	case control.CmdAcceptSession:
+		return "accept" + callText(c.Call)
+	case control.CmdConnectSession:
+		return "connect" + callText(c.Call)
+	case control.CmdCloseSession:
+		s := "close " + c.Result.CDNString()
+		if len(c.DisconnectCause) > 0 {
+			s += fmt.Sprintf(" disconnect=%x", c.DisconnectCause)
+		}
+		return s
+	}
+	return fmt.Sprintf("%T", c)
+}
+
+func callText(c control.CallInfo) string {
+	if c.SequencingRequired {
+		return " sequencing-required"
+	}
+	return ""
+}
+
+func opText(op Op) string {
+	switch op := op.(type) {
+	case OpCreate:
+		return fmt.Sprintf("create %d/%d%s", op.Session, op.Peer, sequencingText(op.Sequencing))
+	case OpAttach:
+		return fmt.Sprintf("attach %s mtu=%d", op.Interface, op.MTU)
+	case OpSequencing:
+		return "sequencing" + sequencingText(op.Sequencing)
+	case OpNetwork:
+		n := op.Network
+		var b strings.Builder
+		fmt.Fprintf(&b, "network %s mtu=%d", n.Interface, n.MTU)
+		if n.IPv4 {
+			fmt.Fprintf(&b, " ipv4=%v>%v", n.Local, n.Peer)
+		}
+		if n.IPv6 {
+			fmt.Fprintf(&b, " ipv6=%v>%v", n.LocalIPv6, n.PeerIPv6)
+		}
+		for _, r := range n.Routes {
+			fmt.Fprintf(&b, " route=%v", r)
+		}
+		return b.String()
+	case OpAuthorize:
+		return fmt.Sprintf("authorize %v %q", op.Request.Method, op.Request.Name)
+	case OpAddress:
+		return fmt.Sprintf("address user=%q wanted=%v", op.User, op.Wanted)
+	case OpIdle:
+		return "idle"
+	case OpRelease:
+		return "release"
+	}
+	return fmt.Sprintf("%T", op)
+}
+
+func sequencingText(q Sequencing) string {
+	s := ""
+	for _, x := range []struct {
+		name string
+		on   bool
+	}{{" send", q.Send}, {" require", q.Require}, {" lns", q.LNS}} {
+		if x.on {
+			s += x.name
+		}
+	}
+	return s
+}
+
+func eventText(ev Event) string {
+	switch ev := ev.(type) {
+	case EvUp:
+		return fmt.Sprintf("up %s user=%q %v>%v", ev.Interface, ev.User, ev.Local, ev.Peer)
+	case EvDown:
+		s := fmt.Sprintf("down stage=%q cause=%s text=%q", ev.Stage, ev.Cause, ev.Text)
+		for _, x := range []struct {
+			name string
+			on   bool
+		}{{" asked", ev.Asked}, {" by-peer", ev.ByPeer}, {" idle", ev.Idle}} {
+			if x.on {
+				s += x.name
+			}
+		}
+		return s
+	case EvGone:
+		return "gone"
+	case EvAnomaly:
+		return fmt.Sprintf("anomaly %q", ev.Text)
+	}
+	return fmt.Sprintf("%T", ev)
+}
+
+// lostDown is what an owner says of a session that the peer has ended.
+func lostDown() EvDown {
+	return EvDown{Stage: StageSession, Cause: "peer", Text: "the peer says: administrative", ByPeer: true}
+}
+
+// sequenced are params with a mode of data sequencing.
+func sequenced(p Params, s policy.Sequencing) Params {
+	p.Sequencing = s
+	p.Reply.SequencingRequired = s == policy.SequencingAlways && (p.Role == control.LACIncoming || p.Role == control.LACOutgoing)
+	return p
+}
