@@ -55,8 +55,8 @@ func (r Role) String() string {
 	return unknown("role", uint8(r))
 }
 
-// lac reports whether the local side is the LAC of the session: it then times out with CDN 10, not 2/4 (P109).
-func (r Role) lac() bool { return r == LACIncoming || r == LACOutgoing }
+// IsLAC reports whether the local side is the LAC of the session: it then times out with CDN 10, not 2/4 (P109).
+func (r Role) IsLAC() bool { return r == LACIncoming || r == LACOutgoing }
 
 // String names the cause for a log line or a counter label.
 func (c Cause) String() string {

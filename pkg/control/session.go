@@ -90,7 +90,7 @@ func (s *session) start(st *step) {
 func (s *session) up(st *step) {
 	s.become(st, SessionEstablished)
 	s.Established = st.now
-	if !s.Role.lac() { // else when our message leaves
+	if !s.Role.IsLAC() { // else when our message leaves
 		st.emit(EvSessionUp{Session: s.ID, Peer: s.Peer, Role: s.Role, Call: s.Remote})
 	}
 	s.Local.ProxyAuth.Response, s.Remote.ProxyAuth.Response = nil, nil
@@ -255,13 +255,13 @@ func (x *sessionTable) deadline() Time {
 const patience = 30
 
 // expireSessions ends the sessions whose set-up took too long (P109). Where the channel loses messages and still delivers
-// others, the answer may be on its way: the time begins again, but not without end. Both are looked at over a whole retransmission
-// cycle, since that is how far apart two deliveries may be.
+// others, the answer may be on its way: the time begins again, but not without end. Both are looked at over two retransmission
+// cycles, since that is how far apart two deliveries may be before the tunnel is given up.
 func expireSessions(st *step) {
 	x := &st.t.sess
 	for due(x.deadline(), st.now) {
 		s := x.byID[x.timers[0].id]
-		limit, recent := st.t.cfg.SessionTimeout, st.now-cycle(st.t.cfg)
+		limit, recent := st.t.cfg.SessionTimeout, st.now-lossyPatience*st.t.ch.cycle
 		c := &st.t.ch
 		if c.TroubleAt != 0 && c.TroubleAt > recent && c.ProgressAt > recent && st.now-s.Since < patience*limit {
 			s.setDeadline(st, st.now+limit)
@@ -274,7 +274,7 @@ func expireSessions(st *step) {
 func (s *session) timeOut(st *step) {
 	text := "set-up time over in state " + s.State.String()
 	result := wire.Result{Code: wire.CDNTimeout, Text: text}
-	if !s.Role.lac() {
+	if !s.Role.IsLAC() {
 		result = wire.Result{Code: wire.CDNError, Error: wire.ErrCodeResources, HasError: true, Text: text}
 	}
 	s.hangUp(st, CauseTimeout, result, nil)

@@ -63,7 +63,8 @@ func (s *session) params() call.Params {
 	}
 	outer := cmp.Or(s.t.outerMTU, 1500)
 	seq := s.sequencing()
-	mtu := outer - overhead(s.t.remote.Addr(), seq != policy.SequencingOnRequest)
+	// A LAC numbers its data as soon as its LNS does (P174): it must have room for that.
+	mtu := outer - overhead(s.t.remote.Addr(), seq != policy.SequencingOnRequest || s.role.IsLAC() || numbered(s.remote))
 	if t.MTU != 0 {
 		mtu = min(mtu, t.MTU)
 	}
@@ -94,10 +95,9 @@ func (s *session) sequencing() policy.Sequencing {
 
 // reply is what our answer says of the call: ICRP, ICCN, OCRP or OCCN.
 func (s *session) reply(seq policy.Sequencing) control.CallInfo {
-	lac := s.role == control.LACIncoming || s.role == control.LACOutgoing
 	return control.CallInfo{
 		FramingType: wire.FramingSync, TxSpeed: virtualSpeed,
-		SequencingRequired: lac && seq == policy.SequencingAlways, // S66: ON as LAC
+		SequencingRequired: s.role.IsLAC() && seq == policy.SequencingAlways, // S66: ON as LAC
 	}
 }
 
@@ -117,7 +117,7 @@ func (s *session) pppConfig(t *policy.Template, mtu int) ppp.Config {
 	}
 	if x := s.conf; x != nil {
 		c.IPv4, c.Local = x.PPP.IPv4, x.PPP.Local
-		c.IPv6 = c.IPv6 || x.PPP.IPv6
+		c.IPv6 = x.PPP.IPv6
 		c.User, c.Password = x.PPP.User, x.PPP.Password.Reveal()
 		if c.User != "" {
 			c.Answer = []ppp.AuthMethod{ppp.AuthCHAPMD5, ppp.AuthPAP}

@@ -108,7 +108,9 @@ func (s *shard) sccrq(p packet, payload []byte, host string, key sourceKey) {
 		return
 	}
 	t := s.newTunnel(id, p.local, p.remote)
-	t.ctl, err = control.Accept(s.e.tunnelConfig(pol, pol.Server.Tunnel, resp.Secret, resp.PRE13), id, m, h, s.now(), &t.out)
+	cfg := s.e.tunnelConfig(pol, pol.Server.Tunnel, resp.Secret, resp.PRE13)
+	cfg.IgnoreWindow13 = resp.IgnoreWindow13
+	t.ctl, err = control.Accept(cfg, id, m, h, s.now(), &t.out)
 	if err != nil {
 		delete(s.tunnels, id)
 		t.unlist()

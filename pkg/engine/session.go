@@ -2,6 +2,8 @@ package engine
 
 import (
 	"context"
+	"encoding/binary"
+	"fmt"
 	"log/slog"
 	"net/netip"
 	"time"
@@ -148,8 +150,7 @@ func (s *session) begin() {
 	if s.waiting {
 		return // pathMade begins it
 	}
-	required := s.remote.SequencingRequired
-	s.call = call.New(s.params(), s.peer, required, &s.out)
+	s.call = call.New(s.params(), s.peer, numbered(s.remote), &s.out)
 	s.flush()
 }
 
@@ -163,7 +164,7 @@ func (s *session) established(ev control.EvSessionUp) {
 		return
 	}
 	s.log().Info("session established", slog.String("event", "session-up"), slog.String("role", s.role.String()))
-	s.call.Established(s.t.s.now(), s.remote.SequencingRequired, &s.out)
+	s.call.Established(s.t.s.now(), numbered(s.remote), &s.out)
 	s.flush()
 }
 
@@ -172,7 +173,16 @@ func merge(a, b control.CallInfo) control.CallInfo {
 	a.FramingType, a.TxSpeed, a.RxSpeed = b.FramingType, b.TxSpeed, b.RxSpeed
 	a.ProxyLCP, a.ProxyAuth, a.PrivateGroup = b.ProxyLCP, b.ProxyAuth, b.PrivateGroup
 	a.SequencingRequired = a.SequencingRequired || b.SequencingRequired
+	if b.HasSessionWindow {
+		a.SessionWindow, a.HasSessionWindow = b.SessionWindow, true
+	}
 	return a
+}
+
+// numbered says whether the peer wants every data frame numbered: by Sequencing Required (P176), or, from before draft 13, by
+// a session window of 0, which is numbers without flow control (P283).
+func numbered(c control.CallInfo) bool {
+	return c.SequencingRequired || c.HasSessionWindow && c.SessionWindow == 0
 }
 
 // lost: the tunnel has no such session any more.
@@ -200,14 +210,24 @@ func (s *session) explain(ev control.EvSessionDown) call.EvDown {
 		if ev.Result.Code == wire.CDNLostCarrier {
 			d.Text = "the peer hung up: " + ev.Result.CDNString()
 		}
+		if words := call.DisconnectText(ev.DisconnectCause); words != "" {
+			d.Text += "; " + words
+		}
+		if len(ev.Q931Cause) >= 2 {
+			d.Text += fmt.Sprintf("; Q.931 cause %d", binary.BigEndian.Uint16(ev.Q931Cause)) // P207
+		}
 	case control.CauseTunnelClosed, control.CauseTieLost, control.CauseTieEqual, control.CauseAuth, control.CauseIdle:
 		_, _, why := s.t.explain(s.t.ending)
 		d.ByPeer = s.t.ending.Cause == control.CausePeer
 		d.Asked = s.t.ending.Cause == control.CauseLocal && s.t.pathErr == nil // an operator, or the end of the daemon
 		d.Stage, d.Cause = tunnelStage(s.t.ending), s.t.ending.Cause.String()
-		d.Text = "the tunnel is gone"
-		if why != "" {
-			d.Text += ": " + why
+		switch {
+		case why == "":
+			d.Text = "the tunnel is gone"
+		case s.t.up:
+			d.Text = "the tunnel is gone: " + why
+		default:
+			d.Text = why
 		}
 	case control.CauseTimeout:
 		d.Text = "the peer does not answer the call"

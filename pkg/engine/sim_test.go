@@ -27,7 +27,8 @@ type internet struct {
 	mu    sync.Mutex
 	boxes map[netip.Addr]*box
 	drop  func(from, to netip.AddrPort, datagram []byte) bool
-	sent  map[netip.Addr][][]byte // by sender
+	alter func(datagram []byte) []byte // on its way, if set
+	sent  map[netip.Addr][][]byte      // by sender
 }
 
 // box is one simulated machine: an engine on a simulated kernel, network and transport.
@@ -44,6 +45,7 @@ type box struct {
 	applied  map[string]network.Interface
 	demands  map[string]func()
 	released int
+	closed   int // tunnel sockets
 }
 
 // logBuffer keeps what an engine logs.
@@ -131,6 +133,9 @@ func (b *box) Send(local, remote netip.AddrPort, datagram []byte) error {
 	if to == nil || b.net.boxes[b.addr] != b || (b.net.drop != nil && b.net.drop(local, remote, d)) {
 		return nil
 	}
+	if b.net.alter != nil {
+		d = b.net.alter(d)
+	}
 	time.AfterFunc(time.Millisecond, func() {
 		to.e.Receive(transport.Packet{Local: remote, Remote: local, Data: d})
 	})
@@ -159,6 +164,9 @@ func (c simConn) FD() int      { return c.fd }
 func (c simConn) PathMTU() int { return 1500 }
 func (c simConn) Close() error {
 	c.b.k.SocketClosed(c.fd)
+	c.b.mu.Lock()
+	defer c.b.mu.Unlock()
+	c.b.closed++
 	return nil
 }
 

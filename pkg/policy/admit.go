@@ -40,8 +40,8 @@ func (p *Policy) Roles() (incoming, outgoing bool) {
 // tunnel authentication.
 func (p *Policy) ForSCCRQ(src netip.Addr, hostName string, peers Peers) Responder {
 	r := Responder{Accept: p.accept(src, hostName)}
-	var pre13 bool
-	r.Calls, pre13 = p.callsFor(src, peers)
+	var calls compat
+	r.Calls, calls = p.callsFor(src, peers)
 	incoming, outgoing := p.Roles()
 	switch {
 	case !incoming && !outgoing:
@@ -49,7 +49,10 @@ func (p *Policy) ForSCCRQ(src netip.Addr, hostName string, peers Peers) Responde
 	case r.Accept == nil && !r.Calls:
 		return refuseSCCRQ(fmt.Sprintf("no accept entry and no call for %v", src))
 	}
-	r.PRE13 = pre13 || r.Accept != nil && r.Accept.PRE13
+	if r.Accept != nil {
+		calls.add(r.Accept.PRE13, r.Accept.IgnoreWindow13)
+	}
+	r.PRE13, r.IgnoreWindow13 = calls.pre13, calls.ignoreWindow
 	if rule := p.secret(src, hostName); rule != nil && !rule.None {
 		r.Secret = rule.Secret
 	}
@@ -73,23 +76,34 @@ func (p *Policy) accept(src netip.Addr, hostName string) *Accept {
 	return best
 }
 
-// callsFor says whether a virtual call has src for its peer or any peer, and whether PRE13 holds for those that fit best:
-// the calls that name the peer, else the passive ones.
-func (p *Policy) callsFor(src netip.Addr, peers Peers) (fits, pre13 bool) {
-	var passive, named, pre13Passive, pre13Named bool
+// compat is the tolerance for peers of the drafts before 13 that the calls or entries of one source ask for.
+type compat struct{ pre13, ignoreWindow bool }
+
+func (c *compat) add(pre13, ignoreWindow bool) {
+	c.pre13 = c.pre13 || pre13
+	c.ignoreWindow = c.ignoreWindow || pre13 && ignoreWindow
+}
+
+// callsFor says whether a virtual call has src for its peer or any peer, and what PRE13 is for those that fit best: the
+// calls that name the peer, else the passive ones.
+func (p *Policy) callsFor(src netip.Addr, peers Peers) (fits bool, pre13 compat) {
+	var passive, named bool
+	var ofPassive, ofNamed compat
 	for key, c := range p.Calls {
 		switch {
 		case c.Type != CallVirtual:
 		case c.Passive:
-			passive, pre13Passive = true, pre13Passive || c.PRE13
+			passive = true
+			ofPassive.add(c.PRE13, c.IgnoreWindow13)
 		case hasPeer(key, c, src, peers):
-			named, pre13Named = true, pre13Named || c.PRE13
+			named = true
+			ofNamed.add(c.PRE13, c.IgnoreWindow13)
 		}
 	}
 	if named {
-		return true, pre13Named
+		return true, ofNamed
 	}
-	return passive, pre13Passive
+	return passive, ofPassive
 }
 
 // hasPeer says that src is the address, or one of the addresses, of the call's peer.

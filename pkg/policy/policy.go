@@ -202,6 +202,8 @@ type Responder struct {
 	Accept *Accept // most specific accept entry, if any (S84)
 	Calls  bool    // a configured call may concern this source: its shard must own the tunnel
 	PRE13  bool
+	// IgnoreWindow13 goes with PRE13: a session window is accepted and ignored (P284).
+	IgnoreWindow13 bool
 }
 
 // Offer describes an incoming call of an established tunnel.

@@ -1,0 +1,58 @@
+package call
+
+import (
+	"encoding/binary"
+	"fmt"
+	"strings"
+)
+
+// causeNames are the PPP disconnect causes of RFC 3145, section 3.
+var causeNames = [...]string{
+	1:  "administrative disconnect",
+	2:  "proxy LCP needed but not sent",
+	3:  "LCP Terminate-Request",
+	4:  "encryption refused",
+	5:  "LCP time-out",
+	6:  "no LCP packets",
+	7:  "loop",
+	8:  "LCP echo time-out",
+	9:  "unexpected endpoint discriminator",
+	10: "unexpected MRRU",
+	11: "unexpected short sequence number option",
+	12: "call-back refused",
+	13: "authentication time-out",
+	14: "unexpected authentication protocol",
+	15: "authentication protocol refused",
+	16: "authentication failed",
+	17: "NCP time-out",
+	18: "no NCP available",
+	19: "addresses could not be agreed on",
+	20: "no address allowed",
+}
+
+// DisconnectText puts the value of a PPP Disconnect Cause AVP into words (P208): cause, which end asked, and the peer's own text
+// as it came, so that whoever writes it must escape it. Nothing for a value that is too short or gives no information.
+func DisconnectText(value []byte) string {
+	if len(value) < 5 {
+		return ""
+	}
+	code := binary.BigEndian.Uint16(value)
+	if code == 0 {
+		return ""
+	}
+	words := fmt.Sprintf("PPP disconnect cause %d", code)
+	if int(code) < len(causeNames) {
+		words = fmt.Sprintf("%s (%d)", causeNames[code], code)
+	}
+	switch direction(value[4]) {
+	case byPeer:
+		words += ", asked by the user's end"
+	case byUs:
+		words += ", asked by the LNS's end"
+	case global:
+	}
+	if text := strings.ToValidUTF8(string(value[5:]), "?"); text != "" {
+		words += fmt.Sprintf(": %q", text)
+	}
+	return words
+}
