@@ -191,7 +191,7 @@ func linkFields() []field {
 		},
 		{
 			path: "calls.*.ppp.peer_ipv4", typ: "IPv4 address", example: "192.168.99.2", aside: true,
-			doc: "With an address in ipv4: the address that the peer gets.",
+			doc: "With an address in ipv4: the address that the peer gets. Default: its own.",
 			at:  call(func(c *policy.Call) *netip.Addr { return &c.PPP.Peer }),
 		},
 		{

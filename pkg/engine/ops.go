@@ -178,7 +178,11 @@ func (s *session) address(op call.OpAddress) {
 	}
 	p := s.pol.Pools[name]
 	if p == nil {
-		s.finished(op, call.Result{})
+		var r call.Result
+		if c := s.conf; c != nil && op.Wanted.Is4() && op.Wanted.IsGlobalUnicast() && op.Wanted != c.PPP.Local {
+			r.Address = op.Wanted // the box at the other end of a configured call has an address of its own
+		}
+		s.finished(op, r)
 		return
 	}
 	zero := s.t.s.e.shards[0]

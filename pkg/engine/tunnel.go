@@ -54,6 +54,7 @@ type tunnel struct {
 	timer    deadline
 	up       bool
 	down     bool // EvTunnelDown has come
+	downAt   Time
 	ending   control.EvTunnelDown
 	rx       uint64 // packets received by all sessions at the last look
 
@@ -305,7 +306,7 @@ func (t *tunnel) pathMade(conn Conn, mtu int, err error) {
 
 // isDown logs why, in one line. The sessions have been told before.
 func (t *tunnel) isDown(ev control.EvTunnelDown) {
-	t.down = true
+	t.down, t.downAt = true, t.s.now()
 	t.leaveHalfOpen()
 	if t.up {
 		t.s.e.counts.tunnelsUp.Add(-1)
@@ -325,6 +326,9 @@ func (t *tunnel) isDown(ev control.EvTunnelDown) {
 	}
 	if text != "" {
 		attrs = append(attrs, slog.String("why", text))
+	}
+	if t.initiator && !t.up {
+		level = slog.LevelDebug // each call that waited for the tunnel has said it
 	}
 	if t.up || t.initiator {
 		t.s.e.log.LogAttrs(background, level, msg, append(attrs, slog.String("event", "tunnel-down"))...)
@@ -351,6 +355,9 @@ func (t *tunnel) explain(ev control.EvTunnelDown) (level slog.Level, msg, text s
 	case control.CauseTimeout:
 		return slog.LevelWarn, msg, t.silence()
 	case control.CauseAuth:
+		if !t.secret {
+			return slog.LevelWarn, msg, "the peer asks for a secret, and none is configured here"
+		}
 		return slog.LevelWarn, msg, "the shared secret is not the same at both ends"
 	case control.CauseProtocol, control.CauseRefused, control.CauseTunnelClosed, control.CauseNone:
 		return slog.LevelWarn, msg, ev.Result.StopString()
@@ -396,6 +403,9 @@ func (t *tunnel) shutdown() {
 	t.do(control.CmdClose{Result: wire.Result{Code: wire.StopShutdown}})
 }
 
+// ackPatience is how long the data path of a tunnel that we have closed waits for the peer's acknowledgement.
+const ackPatience = time.Second
+
 // bury gives back what a dead tunnel still holds: first the data path, once no session needs it, then the tunnel itself, once
 // it need not acknowledge any more.
 func (t *tunnel) bury() {
@@ -404,6 +414,9 @@ func (t *tunnel) bury() {
 	}
 	switch t.path {
 	case pathReady:
+		if t.ctl.View().Outstanding > 0 && t.s.now() < t.downAt+ackPatience {
+			return // what arrives while a socket is being closed is lost: the acknowledgement of our StopCCN must not be
+		}
 		t.path = pathClosing
 		conn := t.conn
 		t.s.ask(func() func() {
