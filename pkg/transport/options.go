@@ -44,7 +44,6 @@ func routingOptions(fd int, v6 bool, o Options) error {
 // commonOptions are set on every socket before it is bound.
 func commonOptions(fd int, v6 bool, o Options) error {
 	options := []option{
-		{"SO_REUSEADDR", unix.SOL_SOCKET, unix.SO_REUSEADDR, 1},
 		{"SO_RXQ_OVFL", unix.SOL_SOCKET, unix.SO_RXQ_OVFL, 1},
 	}
 	if v6 {

@@ -34,7 +34,7 @@ func (t *Transport) send(local, remote netip.AddrPort, datagram []byte) error {
 	if local, err = Normalize(local); err != nil {
 		return err
 	}
-	l := t.serving(local)
+	l := t.through(local)
 	if l == nil || l.addr.Addr().Is6() != remote.Addr().Is6() {
 		return noListener(remote)
 	}

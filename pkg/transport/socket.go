@@ -50,13 +50,28 @@ func (k *sink) open(what kind, local netip.AddrPort, more func(fd int) error) (*
 	}
 	err = errors.Join(commonOptions(fd, v6, k.options), more(fd))
 	if err == nil {
-		err = os.NewSyscallError("bind", unix.Bind(fd, sockaddr(local)))
+		err = bind(fd, local)
 	}
 	if err != nil {
 		_ = unix.Close(fd)
 		return nil, err
 	}
 	return k.adopt(what, fd)
+}
+
+// bind binds a socket that shares its port. Where the kernel chooses the port, sharing begins afterwards: else it would choose
+// among the ports of others that share theirs.
+func bind(fd int, local netip.AddrPort) error {
+	share := option{"SO_REUSEADDR", unix.SOL_SOCKET, unix.SO_REUSEADDR, 1}
+	if local.Port() != 0 {
+		if err := set(fd, share); err != nil {
+			return err
+		}
+	}
+	if err := unix.Bind(fd, sockaddr(local)); err != nil {
+		return os.NewSyscallError("bind", err)
+	}
+	return set(fd, share)
 }
 
 // adopt takes over a bound descriptor; it is closed when that fails.

@@ -49,9 +49,10 @@ type Transport struct {
 	problems  []error     // likewise
 	readers   sync.WaitGroup
 
-	mu     sync.Mutex
+	mu     sync.RWMutex
 	closed bool
 	conns  map[*Conn]struct{}
+	ports  map[netip.AddrPort]*listener // opened at run time, by their address
 }
 
 // listener is one unconnected socket.
@@ -76,7 +77,7 @@ func Listen(addrs []netip.AddrPort, o Options, h Handler, log *slog.Logger) (*Tr
 	if o.ReceiveBuffer == 0 {
 		o.ReceiveBuffer = 4 << 20
 	}
-	t := &Transport{sink: newSink(o, h, log), conns: make(map[*Conn]struct{})}
+	t := &Transport{sink: newSink(o, h, log), conns: make(map[*Conn]struct{}), ports: make(map[netip.AddrPort]*listener)}
 	var failures []error
 	for _, addr := range addrs {
 		l, err := t.listen(addr)
@@ -205,12 +206,15 @@ func (t *Transport) Close() error {
 	}
 	t.closed = true
 	close(t.done)
-	conns := t.conns
-	t.conns = nil
+	conns, ports := t.conns, t.ports
+	t.conns, t.ports = nil, nil
 	t.mu.Unlock()
 
 	var failures []error
 	for _, l := range t.listeners {
+		failures = append(failures, l.file.Close())
+	}
+	for _, l := range ports {
 		failures = append(failures, l.file.Close())
 	}
 	for c := range conns {
