@@ -159,7 +159,13 @@ func (d *daemon) build() (*engine.Engine, func(), error) {
 
 	var e *engine.Engine
 	started := make(chan struct{})
-	t, err := transport.Listen(p.Server.Listen, transport.Options{NoDataChecksum: !p.Server.Checksum, Partial: true},
+	t, err := transport.Listen(p.Server.Listen, transport.Options{
+		NoDataChecksum: !p.Server.Checksum, Partial: true,
+		OnUnreachable: func(remote netip.AddrPort) {
+			<-started
+			e.Unreachable(remote)
+		},
+	},
 		func(pkt transport.Packet) {
 			<-started
 			e.Receive(pkt)

@@ -46,6 +46,11 @@ func serverFields() []field {
 			at:  server(func(s *policy.Server) any { return &s.HideAVPs }),
 		},
 		{
+			path: "server.pin_port", reload: ReloadLive, def: "off", rows: "P156",
+			doc: "Take the answer to a call of ours only from the port that was called; off: a peer may answer from another and is followed.",
+			at:  server(func(s *policy.Server) any { return &s.PinPort }),
+		},
+		{
 			path: "server.max_tunnels", reload: ReloadLive, def: "65535", min: 1, max: 65535, doc: "Most tunnels at a time, half-open ones included.",
 			at: server(func(s *policy.Server) any { return &s.MaxTunnels }),
 		},

@@ -226,7 +226,7 @@ func (x *dialer) dialTo(a netip.Addr) {
 	}
 	t := s.newTunnel(id, local, remote)
 	t.initiator, t.key, t.secret = true, key, !x.conf.Secret.Empty()
-	t.admit(true)
+	t.admit(!s.e.policy.Load().Server.PinPort)
 	cfg := s.e.tunnelConfig(s.e.policy.Load(), x.conf.Tunnel, x.conf.Secret, x.conf.PRE13)
 	cfg.IgnoreWindow13 = x.conf.IgnoreWindow13
 	cfg.TieBreaker = !x.conf.OwnTunnel // P119: where one tunnel is wanted

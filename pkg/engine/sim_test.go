@@ -27,8 +27,9 @@ type internet struct {
 	mu    sync.Mutex
 	boxes map[netip.Addr]*box
 	drop  func(from, to netip.AddrPort, datagram []byte) bool
-	alter func(datagram []byte) []byte // on its way, if set
-	sent  map[netip.Addr][][]byte      // by sender
+	alter func(datagram []byte) []byte        // on its way, if set
+	from  func(netip.AddrPort) netip.AddrPort // the source that the receiver sees, if set
+	sent  map[netip.Addr][][]byte             // by sender
 }
 
 // box is one simulated machine: an engine on a simulated kernel, network and transport.
@@ -135,6 +136,9 @@ func (b *box) Send(local, remote netip.AddrPort, datagram []byte) error {
 	}
 	if b.net.alter != nil {
 		d = b.net.alter(d)
+	}
+	if b.net.from != nil {
+		local = b.net.from(local)
 	}
 	time.AfterFunc(time.Millisecond, func() {
 		to.e.Receive(transport.Packet{Local: remote, Remote: local, Data: d})

@@ -41,10 +41,12 @@ type tunnel struct {
 	key       policy.ShareKey // initiator: what calls must have in common to share it
 	tie       bool            // responder: the peer's SCCRQ carries a Tie Breaker
 	tieLost   bool
-	flushing  bool
-	half      bool // counted among the half-open
-	source    sourceKey
-	peer      control.PeerInfo
+	// unreachable: an ICMP error came back for something that was sent to the peer.
+	unreachable bool
+	flushing    bool
+	half        bool // counted among the half-open
+	source      sourceKey
+	peer        control.PeerInfo
 
 	path     path
 	conn     Conn
@@ -371,6 +373,9 @@ func (t *tunnel) explain(ev control.EvTunnelDown) (level slog.Level, msg, text s
 func (t *tunnel) silence() string {
 	if t.up {
 		return "the peer does not answer any more"
+	}
+	if t.initiator && t.unreachable {
+		return fmt.Sprintf("%v is unreachable or nobody listens there (ICMP)", t.remote)
 	}
 	if t.initiator {
 		return fmt.Sprintf("no answer from %v: is it up, does a firewall drop UDP, does it know us?", t.remote)

@@ -64,6 +64,7 @@ type Server struct {
 	Checksum             bool             // UDP checksum on data (S51)
 	AllowFrom            []Range          // S52; empty: everyone
 	HideAVPs             bool             // hide AVPs towards peers with a secret (P44)
+	PinPort              bool             // refuse an answer to our SCCRQ from another port (P156)
 	Tunnel               Tunnel           // defaults for every tunnel
 	MaxTunnels           int              // established and half-open; 0: 65535
 	MaxHalfOpen          int              // half-open responder tunnels in all; 0 means 1024 (P277)
