@@ -379,6 +379,11 @@ func (c *Call) Lost(down EvDown, out *Output) {
 	if c.wasUp || c.link != nil {
 		down.Stage = c.stage() // how far PPP had got says more than that the session went
 	}
+	if c.link != nil {
+		if end := c.link.View().End; end.Reason != ppp.ReasonNone {
+			down = c.explain(end) // PPP had begun to end, and that is why
+		}
+	}
 	c.end(down, wire.Result{}, disconnect{}, out)
 }
 

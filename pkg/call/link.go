@@ -247,7 +247,26 @@ func (c *Call) networkApplied(op OpNetwork, r Result, out *Output) {
 
 // linkDown ends the call with the reason PPP gave (P57, P209).
 func (c *Call) linkDown(ev ppp.EvLinkDown, out *Output) {
+	how := c.reason(ev)
+	d := how.disconnect
+	if ev.Reason == ppp.ReasonPeer {
+		d.direction = byPeer
+	}
+	c.end(c.explain(ev), wire.Result{Code: how.code, Text: how.text}, d, out)
+}
+
+// reason is how the end of PPP is told.
+func (c *Call) reason(ev ppp.EvLinkDown) ending {
 	how := reasons[ev.Reason]
+	if ev.Reason == ppp.ReasonNoNetwork && c.noAddress {
+		how.text = "there is no address for the peer"
+	}
+	return how
+}
+
+// explain puts the end of PPP into words.
+func (c *Call) explain(ev ppp.EvLinkDown) EvDown {
+	how := c.reason(ev)
 	down := EvDown{Cause: how.cause, Text: how.text, ByPeer: ev.Peer, Idle: ev.Reason == ppp.ReasonIdle}
 	switch ev.Stage {
 	case ppp.StageLCP:
@@ -262,18 +281,10 @@ func (c *Call) linkDown(ev ppp.EvLinkDown, out *Output) {
 	if c.wasUp {
 		down.Stage = StageUp
 	}
-	if ev.Reason == ppp.ReasonNoNetwork && c.noAddress {
-		how.text = "there is no address for the peer"
-		down.Text = how.text
-	}
 	if ev.Text != "" {
 		down.Text += ": " + ev.Text
 	}
-	d := how.disconnect
-	if ev.Reason == ppp.ReasonPeer {
-		d.direction = byPeer
-	}
-	c.end(down, wire.Result{Code: how.code, Text: how.text}, d, out)
+	return down
 }
 
 // ending is how one reason of PPP is told: to the log, in the CDN, in the PPP Disconnect Cause AVP.

@@ -32,6 +32,7 @@ type LCPRecord struct {
 	Magic    uint32 // 0: rejected
 	Auth     AuthMethod
 	Tried    uint8  // set of AuthMethods that the peer has refused
+	NoLogin  bool   // the peer wants a login, and we have refused: none is configured
 	NakMagic uint32 // the value of our latest Nak of a magic number
 	Loops    int    // Configure-Requests in a row with our own magic number
 
@@ -46,7 +47,7 @@ type lcp struct{ l *Link }
 // reset forgets what an earlier negotiation taught: the next one may be with another box (P197).
 func (p lcp) reset() {
 	s := &p.l.s.LCP
-	s.MRU, s.Magic, s.Auth, s.Tried = 0, p.l.random32(), AuthNone, 0
+	s.MRU, s.Magic, s.Auth, s.Tried, s.NoLogin = 0, p.l.random32(), AuthNone, 0, false
 	if p.l.cfg.MRU != defaultMRU {
 		s.MRU = p.l.cfg.MRU
 	}
@@ -104,6 +105,7 @@ func (p lcp) judge(opts []option) verdict {
 // authenticate (RFC 1661, 6.2).
 func (p lcp) judgeAuth(o option, v *verdict) {
 	if p.l.cfg.User == "" || len(p.l.cfg.Answer) == 0 {
+		p.l.s.LCP.NoLogin = true
 		v.reject(o)
 		return
 	}

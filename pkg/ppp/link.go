@@ -192,7 +192,7 @@ func (l *Link) View() View {
 	v := View{
 		Phase: s.Phase, LCP: s.LCP.State.String(), IPCP: s.IPCP.State.String(), IPV6CP: s.IPV6CP.State.String(),
 		MRU: lcp{l}.mru(), PeerMRU: s.LCP.PeerMRU, Magic: s.LCP.Magic, PeerMagic: s.LCP.PeerMagic,
-		Auth: s.LCP.Auth, Answer: s.LCP.Answer, PeerName: string(s.PeerName), EchoMissed: s.EchoMissed,
+		Auth: s.LCP.Auth, Answer: s.LCP.Answer, PeerName: string(s.PeerName), EchoMissed: s.EchoMissed, End: s.End,
 	}
 	if s.IPCP.Up {
 		v.Local, v.Peer = s.IPCP.Local, s.IPCP.Peer
@@ -235,10 +235,15 @@ func (l *Link) note(r Reason, peer bool, text string) {
 	case PhaseNetwork:
 		stage = StageAddress
 	}
-	if l.s.BeenUp {
+	text = strings.ToValidUTF8(text, "?")
+	switch {
+	case l.s.BeenUp:
 		stage = StageUp
+	case peer && l.s.LCP.NoLogin:
+		stage = StageAuth
+		text = strings.TrimLeft(text+" (it wants a login, and none is configured for it)", " ")
 	}
-	l.s.End = EvLinkDown{Stage: stage, Reason: r, Peer: peer, Text: strings.ToValidUTF8(text, "?")}
+	l.s.End = EvLinkDown{Stage: stage, Reason: r, Peer: peer, Text: text}
 	l.s.PassiveUntil, l.s.EchoAt, l.s.IdleAt, l.s.SessionAt = 0, 0, 0, 0
 	l.out.Persist = true
 }

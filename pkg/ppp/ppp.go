@@ -232,4 +232,5 @@ type View struct {
 	Local, Peer             netip.Addr
 	LocalIPv6ID, PeerIPv6ID uint64
 	EchoMissed              int
+	End                     EvLinkDown // why the link is ending, ahead of the event; ReasonNone: it is not
 }
