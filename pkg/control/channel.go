@@ -25,13 +25,6 @@ type Packet struct {
 	Resent   bool      // its round trip proves nothing (P146)
 }
 
-// Arrival is a control message that came before its predecessor.
-type Arrival struct {
-	Ns      uint16
-	Session SessionID
-	Payload []byte
-}
-
 // ChannelRecord is the whole state of reliable delivery (RFC 2661, 5.8 and appendix A).
 type ChannelRecord struct {
 	Ns, Nr  uint16 // next to send, next expected
@@ -39,7 +32,11 @@ type ChannelRecord struct {
 	Queue   []Packet
 	Sent    int // leading packets of Queue that have an Ns
 	Flying  int // leading packets of Queue not to be sent (again) before the timer says so
-	Retries int // retransmissions of Queue[0]
+	Retries int // retransmissions of Queue[0] by the timer
+	Silent  int // those of them since anything came from the peer
+	Limit   int // as many of those end the tunnel; 0 before the first
+
+	Recovery Recovery
 
 	// Requests are ICRQ and OCRQ that never left. Everything else goes before them: a burst of new calls must not
 	// hold back the answers that the calls before it wait for.
@@ -53,21 +50,11 @@ type ChannelRecord struct {
 	Unacked int  // messages delivered since the last acknowledgement left
 	AckAt   Time // when a ZLB must leave; 0: nothing to acknowledge
 
-	ProgressAt Time // last message delivered in order
+	ProgressAt Time // last message delivered in order, or sent again for want of our acknowledgement
 	TroubleAt  Time // last sign of loss, in either direction
 
 	Counters Counters
 }
-
-// verdict is what the channel thinks of an arrived Ns.
-type verdict uint8
-
-const (
-	inOrder verdict = iota
-	early
-	duplicate
-	outside
-)
 
 // channel delivers messages in order, exactly once. It knows nothing of their meaning.
 type channel struct {
@@ -76,18 +63,21 @@ type channel struct {
 	first   time.Duration
 	cap     time.Duration
 	retries int
+	cycle   time.Duration
 	ackNow  bool // an acknowledgement leaves at the end of this step
+	gap     bool // a message came before its predecessor: a ZLB says so, whatever else leaves
+	repair  bool // Queue[0] leaves again at the end of this step
 	urgent  bool // ignore CWND: only StopCCN is left to send
 }
 
 func newChannel(cfg *TunnelConfig) channel {
-	c := channel{window: cfg.ReceiveWindow, first: cfg.RetransmitFirst, cap: cfg.RetransmitCap, retries: cfg.MaxRetransmits}
+	c := channel{window: cfg.ReceiveWindow, first: cfg.RetransmitFirst, cap: cfg.RetransmitCap, retries: cfg.MaxRetransmits, cycle: cycle(*cfg)}
 	c.Window = Window{Peer: cfg.DefaultWindow, Threshold: cfg.DefaultWindow, Congestion: 1}
 	return c
 }
 
 // backlog is how many messages wait for a first transmission.
-func (c *channel) backlog() int { return len(c.Queue) - c.Sent + len(c.Requests) }
+func (c *ChannelRecord) backlog() int { return len(c.Queue) - c.Sent + len(c.Requests) }
 
 // push takes a message to be sent.
 func (c *channel) push(p Packet) {
@@ -124,15 +114,16 @@ func (c *channel) supersede(t wire.MessageType, id SessionID) (forgotten int) {
 // or it would never accept what follows.
 func (c *channel) abandon(everything bool) {
 	if everything {
-		c.Sent, c.Flying, c.Retries = 0, 0, 0
+		c.Sent, c.Flying, c.Retries, c.Silent, c.Limit, c.Recovery = 0, 0, 0, 0, 0, Recovery{}
 	}
 	c.forget(func(Packet) bool { return true })
 	c.Requests = nil
 }
 
-// acknowledge takes an Nr from the peer. One that acknowledges nothing new is ignored, and so is one for a message
-// never sent (P136).
-func (c *channel) acknowledge(now Time, nr uint16) {
+// acknowledge takes an Nr from the peer. One for a message never sent is ignored (P136); one that acknowledges nothing new
+// may show that a message is lost.
+func (c *channel) acknowledge(now Time, nr uint16, zlb bool) {
+	c.Silent = 0
 	if int16(nr-c.Ns) > 0 {
 		c.Counters.InWrongNr++
 		return
@@ -145,20 +136,39 @@ func (c *channel) acknowledge(now Time, nr uint16) {
 		n++
 	}
 	if n == 0 {
+		if c.Flying > 0 && nr == c.Queue[0].Ns && c.Recovery.doubt(now, &c.Queue[0], zlb, c.Flying, c.answerTime()) {
+			c.lost()
+		}
 		return
 	}
-	if last := &c.Queue[n-1]; !last.Resent {
-		c.Trip.sample(now - last.SentAt)
+	// A message that had to wait for a lost one shows no round trip either (P146).
+	if !slices.ContainsFunc(c.Queue[:n], func(p Packet) bool { return p.Resent }) {
+		c.Trip.sample(now - c.Queue[n-1].SentAt)
 	}
 	clear(c.Queue[:n])
 	c.Queue = c.Queue[n:]
 	c.Sent -= n
 	c.Flying = max(0, c.Flying-n)
-	c.Retries = 0
+	c.Retries, c.Limit = 0, 0
 	for range n {
 		c.Window.grow()
 	}
+	c.Recovery.advance(n, nr)
+	if c.Recovery.Active && c.Flying > 0 && now-c.Queue[0].SentAt >= c.Trip.Smooth {
+		c.lost() // the next hole
+	}
 }
+
+// lost sends the oldest message again at the end of this step.
+func (c *channel) lost() {
+	if c.Recovery.begin(c.Ns) {
+		c.Window.halve()
+	}
+	c.repair = true
+}
+
+// answerTime is how long the answer to the newest copy of the oldest message may take.
+func (c *channel) answerTime() time.Duration { return c.Trip.answerTime(c.Recovery.Early, c.cap) }
 
 // timeout is the wait after the present number of retransmissions: from RetransmitFirst, or more on a slow path,
 // doubling up to the cap (P137, P138).
@@ -172,63 +182,61 @@ func (c *channel) timeout() time.Duration {
 	return min(d, c.cap)
 }
 
-// judge places an Ns (RFC 2661, 5.8: half of the number space is the past).
-func (c *channel) judge(ns uint16) verdict {
-	switch d := ns - c.Nr; {
-	case d == 0:
-		return inOrder
-	case d >= 0x8000:
-		return duplicate
-	case d < c.window:
-		return early
-	}
-	return outside
-}
-
-// hold keeps a message that came before its predecessor, once. It copies payload.
-func (c *channel) hold(ns uint16, session SessionID, payload []byte) (fresh bool) {
-	i, found := slices.BinarySearchFunc(c.Early, ns, func(a Arrival, ns uint16) int { return int(a.Ns-c.Nr) - int(ns-c.Nr) })
-	if found {
-		return false
-	}
-	c.Early = slices.Insert(c.Early, i, Arrival{Ns: ns, Session: session, Payload: slices.Clone(payload)})
-	return true
-}
-
-// next takes the held message whose turn has come.
-func (c *channel) next() (a Arrival, ok bool) {
-	if len(c.Early) == 0 || c.Early[0].Ns != c.Nr {
-		return a, false
-	}
-	a = c.Early[0]
-	c.Early = slices.Delete(c.Early, 0, 1)
-	return a, true
-}
-
 // retransmitAt is when the oldest unacknowledged message is due again; 0 if none.
 func (c *channel) retransmitAt() Time {
 	if c.Sent == 0 {
 		return 0
 	}
-	return c.Queue[0].SentAt + c.timeout()
+	d := c.timeout()
+	if c.Recovery.Gap {
+		d = min(d, c.answerTime())
+	}
+	return c.Queue[0].SentAt + d
 }
 
-// expire makes the oldest message due for retransmission, if its time has come, and starts slow start over. It reports
-// false when the peer has been silent for the whole cycle (P139).
+// expire makes the oldest message due for retransmission, if its time has come. If that is the retransmission timer's, slow
+// start starts over. It reports false when the peer must be given up.
 func (c *channel) expire(now Time) (alive bool) {
 	if c.AckAt != 0 && c.AckAt <= now {
 		c.ackNow = true
 	}
-	if at := c.retransmitAt(); at == 0 || at > now {
+	at := c.retransmitAt()
+	switch {
+	case at == 0 || at > now:
+		return true
+	case now-c.Queue[0].SentAt < c.timeout():
+		c.lost()
 		return true
 	}
-	if c.Retries >= c.retries {
+	if !c.worthwhile(now) {
 		return false
 	}
 	c.Retries++
+	c.Silent++
 	c.Window.collapse()
+	c.Recovery = Recovery{Early: c.Recovery.Early}
 	c.Flying = 0
 	return true
+}
+
+// Who answers nothing is gone after MaxRetransmits retransmissions. Each of them comes to nothing with probability 0.36 where a
+// fifth of all messages is lost, so that one message in 500 would end the tunnel: where messages have been lost within the last
+// cycle, silence must be lossyPatience times as long. Who is heard but acknowledges nothing is given up after deafPatience times
+// as many.
+const (
+	lossyPatience = 2
+	deafPatience  = 4
+)
+
+// worthwhile says whether the oldest message may be retransmitted once more (P139).
+func (c *channel) worthwhile(now Time) bool {
+	if c.Limit == 0 {
+		c.Limit = c.retries
+		if c.TroubleAt != 0 && now-c.TroubleAt < c.cycle {
+			c.Limit *= lossyPatience
+		}
+	}
+	return c.Silent < c.Limit && c.Retries < deafPatience*c.retries
 }
 
 // resend makes all unacknowledged messages due at once, unless a copy left a moment ago.
@@ -242,8 +250,12 @@ func (c *channel) resend(now Time) {
 // tunnel id in the header; 0 while unknown: a ZLB could then not be told apart and is not sent. left hears of every
 // message that leaves for the first time.
 func (c *channel) flush(now Time, peer TunnelID, out *Output, left func(*Packet)) {
-	sent := false
-	room := c.Window.room(c.urgent)
+	sent := c.repair && c.Flying > 0
+	if sent {
+		c.transmit(now, &c.Queue[0], peer, out)
+	}
+	c.repair = false
+	room := c.Window.room(c.urgent, c.Recovery.Held)
 	for c.Flying < room {
 		if c.Flying == len(c.Queue) {
 			if len(c.Requests) == 0 {
@@ -260,22 +272,15 @@ func (c *channel) flush(now Time, peer TunnelID, out *Output, left func(*Packet)
 			c.Sent++
 			out.Persist = true
 			left(p)
-		} else {
-			p.Resent = true
-			c.TroubleAt = now
-			c.Counters.OutRetransmits++
 		}
-		p.SentAt = now
+		c.transmit(now, p, peer, out)
 		c.Flying++
-		out.Datagrams = append(out.Datagrams, p.stamp(peer, c.Nr))
-		c.Counters.OutControl++
-		c.Counters.OutMessages++
 		sent = true
 	}
 	if c.Unacked*2 >= int(c.window) && c.Unacked > 0 {
 		c.ackNow = true
 	}
-	if c.ackNow && !sent && peer != 0 {
+	if (c.ackNow && !sent || c.gap) && peer != 0 {
 		out.Datagrams = append(out.Datagrams, wire.AppendZLB(nil, uint16(peer), c.Ns, c.Nr))
 		c.Counters.OutControl++
 		c.Counters.OutZLB++
@@ -286,7 +291,23 @@ func (c *channel) flush(now Time, peer TunnelID, out *Output, left func(*Packet)
 	case c.Unacked > 0 && c.AckAt == 0:
 		c.AckAt = now + ackDelay
 	}
-	c.ackNow = false
+	c.ackNow, c.gap = false, false
+}
+
+// transmit sends a copy of p.
+func (c *channel) transmit(now Time, p *Packet, peer TunnelID, out *Output) {
+	if p.SentAt != 0 {
+		p.Resent = true
+		c.TroubleAt = now
+		c.Counters.OutRetransmits++
+	}
+	if p == &c.Queue[0] {
+		c.Recovery.Doubts, c.Recovery.Gap = 0, false
+	}
+	p.SentAt = now
+	out.Datagrams = append(out.Datagrams, p.stamp(peer, c.Nr))
+	c.Counters.OutControl++
+	c.Counters.OutMessages++
 }
 
 // stamp makes the copy of p that leaves.

@@ -35,11 +35,11 @@ func (t *Tunnel) Do(now Time, c Command, out *Output) {
 			s.hangUp(st, CauseLocal, c.Result, c.DisconnectCause)
 		}
 	case CmdSendWEN:
-		if s := t.sess.byID[c.Session]; s != nil && s.Role.lac() {
+		if s := t.sess.byID[c.Session]; s != nil && s.Role.IsLAC() {
 			notify(st, s, wire.NewMessage(wire.MsgWEN, wire.CallErrorsAVP(c.Errors)))
 		}
 	case CmdSendSLI:
-		if s := t.sess.byID[c.Session]; s != nil && !s.Role.lac() {
+		if s := t.sess.byID[c.Session]; s != nil && !s.Role.IsLAC() {
 			notify(st, s, wire.NewMessage(wire.MsgSLI, wire.ACCMAVP(c.Send, c.Receive)))
 		}
 	}

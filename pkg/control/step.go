@@ -75,9 +75,7 @@ func (st *step) take(h wire.Header, payload []byte) error {
 		}
 		ch.Counters.InOutOfOrder++
 		ch.TroubleAt = st.now
-		if ch.AckAt == 0 {
-			ch.AckAt = st.now + ackDelay
-		}
+		ch.ackNow, ch.gap = true, true
 		return nil
 	case outside:
 		ch.Counters.InOutsideWindow++
@@ -87,7 +85,7 @@ func (st *step) take(h wire.Header, payload []byte) error {
 	case duplicate:
 	}
 	ch.Counters.InDuplicates++
-	ch.TroubleAt = st.now
+	ch.TroubleAt, ch.ProgressAt = st.now, st.now
 	ch.Counters.InDiscarded++
 	if st.again {
 		ch.resend(st.now)

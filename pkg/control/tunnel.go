@@ -162,7 +162,7 @@ func (t *Tunnel) Receive(now Time, datagram []byte, out *Output) error {
 	c.InControl++
 	st := &step{t: t, now: now, out: out, promptAck: t.state != TunnelEstablished, again: again}
 	t.lastHeard = max(t.lastHeard, now)
-	t.ch.acknowledge(now, h.Nr)
+	t.ch.acknowledge(now, h.Nr, len(payload) == 0)
 	if len(payload) == 0 {
 		c.InZLB++
 		c.InProcessed++

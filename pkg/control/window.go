@@ -44,12 +44,20 @@ func (w *Window) collapse() {
 	w.Congestion, w.Growth = 1, 0
 }
 
-// room is how many messages may be unacknowledged (P140, P142); urgent ones need not wait for slow start.
-func (w *Window) room(urgent bool) int {
+// halve answers a loss that the peer's acknowledgements showed: they keep coming, so that slow start need not start over
+// (RFC 5681, 3.2).
+func (w *Window) halve() {
+	w.Threshold = max(1, w.Congestion/2)
+	w.Congestion, w.Growth = w.Threshold, 0
+}
+
+// room is how many messages may be unacknowledged (P140, P142); urgent ones need not wait for slow start. Messages that the
+// peer holds, out of order, are in flight no more, but count for its window (RFC 3042, RFC 5681, 3.2).
+func (w *Window) room(urgent bool, held int) int {
 	if urgent {
 		return int(w.Peer)
 	}
-	return int(min(w.Congestion, w.Peer))
+	return min(int(w.Congestion)+held, int(w.Peer))
 }
 
 // RoundTrip is the estimate of RFC 6298, 2.
