@@ -74,6 +74,10 @@ func (s *shard) callUp(a api.Action, res *api.Result) *api.Error {
 	switch {
 	case x == nil:
 		return api.Errorf(api.CodeNotFound, "no call %q is configured", a.Call)
+	case x.conf.Passive && x.held:
+		x.held = false
+		res.Changed, res.Message = true, "call "+x.conf.Name+" waits for its peer again"
+		return nil
 	case x.conf.Passive:
 		return &api.Error{
 			Code: api.CodeConflict, Message: "call " + x.conf.Name + " is passive: its peer has no known address",
@@ -83,21 +87,21 @@ func (s *shard) callUp(a api.Action, res *api.Result) *api.Error {
 		res.Message = "call " + x.conf.Name + " is up already"
 		return nil
 	}
-	x.wanted = true
+	x.wanted, x.held = true, false
 	x.delay = 0
 	x.dial()
 	res.Changed, res.Message = true, "call "+x.conf.Name+" is being dialled"
 	return nil
 }
 
-// callDown hangs up and stays down until asked (S77).
+// callDown hangs up and stays down, for the peer's calls too, until asked (S77).
 func (s *shard) callDown(a api.Action, res *api.Result) *api.Error {
 	x := s.dialers.byName[nameKey(a.Call)]
 	if x == nil {
 		return api.Errorf(api.CodeNotFound, "no call %q is configured", a.Call)
 	}
-	res.Changed = x.wanted || x.session != nil
-	x.wanted = false
+	res.Changed = x.wanted || x.session != nil || !x.held
+	x.wanted, x.held = false, true
 	s.due.arm(&x.timer, 0)
 	res.Message = "call " + x.conf.Name + " was down already"
 	if x.session != nil {

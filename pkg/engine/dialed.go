@@ -3,6 +3,8 @@ package engine
 import (
 	"log/slog"
 	"math/rand/v2"
+	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/l2tpd/l2tpd/pkg/api"
@@ -16,8 +18,12 @@ import (
 // pair is decided by PRECEDENCE (S69), and a peer that calls again from a new tunnel has lost the old one.
 func (d *dialers) incoming(s *session, conf *policy.Call) {
 	x := d.byName[nameKey(conf.Name)]
-	if x == nil || d.stopped {
+	switch {
+	case x == nil || d.stopped:
 		s.refuse(wire.Result{Code: wire.CDNNoFacilitiesTemp}, "the call is not configured any more")
+		return
+	case x.held:
+		s.refuse(wire.Result{Code: wire.CDNAdmin, Text: "taken down by the operator"}, "the call has been taken down by the operator")
 		return
 	}
 	s.dialer, s.conf, s.tmpl = x, conf, s.pol.Templates[conf.PPP.Template]
@@ -80,7 +86,7 @@ func (x *dialer) cross(ours, theirs *session) {
 	x.d.s.e.log.Info("crossing calls", slog.String("event", "crossing"), slog.String("call", x.conf.Name),
 		slog.String("precedence", own.String()), slog.Bool("keep_ours", keep))
 	if keep {
-		theirs.dialer = nil // so that its end is not taken for the call's
+		theirs.dialer = nil                                                     // so that its end is not taken for the call's
 		theirs.dismiss(wire.Result{Code: wire.CDNAdmin, Text: "crossing call"}) // the line above tells of it
 		return
 	}
@@ -96,7 +102,7 @@ func (x *dialer) cameUp(s *session) {
 		return
 	}
 	x.attempts.Succeeded++
-	x.delay, x.lastErr = 0, nil
+	x.delay, x.notBefore, x.lastErr = 0, 0, nil
 	x.crossed, x.contested = false, false
 	if dm := x.demand; dm != nil {
 		x.d.s.e.exec.submit(dm.Release)
@@ -108,8 +114,8 @@ func (x *dialer) ended(s *session, ev call.EvDown) {
 	if s != x.session {
 		return
 	}
-	if ev.Idle && x.conf.OnDemand || ev.Asked && ev.Cause == "operator" {
-		x.wanted = x.conf.AutoStart && !ev.Asked
+	if ev.Idle && x.conf.OnDemand {
+		x.wanted = x.conf.AutoStart
 	}
 	if ev.Asked {
 		return
@@ -144,6 +150,8 @@ func (x *dialer) gone(s *session) {
 		return
 	}
 	x.session = nil
+	atOnce := x.atOnce
+	x.atOnce = false
 	if h := x.heir; h != nil {
 		x.heir = nil
 		x.accept(h)
@@ -151,6 +159,8 @@ func (x *dialer) gone(s *session) {
 	}
 	switch {
 	case x.removed || x.d.stopped:
+	case atOnce:
+		x.dial()
 	case s.t.tieLost:
 		x.riding = true
 		x.after(rand.N(2*time.Second) + time.Second) // if no winner shows up
@@ -166,56 +176,64 @@ func (x *dialer) gone(s *session) {
 	}
 }
 
-// arm makes the device that waits for the first packet.
-func (x *dialer) arm() {
-	if x.demand != nil || x.arming || x.d.stopped || x.removed {
-		return
+// watch brings the device that waits for the first packet one step nearer to what the configuration wants: none, or one of this
+// name with these routes. It goes on when that step has been done.
+func (x *dialer) watch() {
+	want := x.conf.OnDemand && !x.d.stopped && !x.removed
+	name, routes := demandName(x.conf), x.conf.PPP.Routes
+	switch {
+	case x.arming:
+	case x.demand != nil && !(want && x.device == name && slices.Equal(x.waitsFor, routes)):
+		x.disarm()
+	case x.demand == nil && want && x.unfit != x.conf && x.d.devices[name] == nil:
+		x.arm(name, routes)
 	}
-	x.arming = true
-	s, routes, name := x.d.s, x.conf.PPP.Routes, demandName(x.conf)
-	wake := func() {
-		s.post(func() {
-			if x.session == nil && !x.d.stopped && !x.removed {
-				x.wanted = true
-				x.dial()
-			}
-		})
-	}
+}
+
+// arm makes the device. Another call's may have the name until it has been removed.
+func (x *dialer) arm(name string, routes []netip.Prefix) {
+	s, conf := x.d.s, x.conf
+	x.arming, x.device, x.waitsFor = true, name, routes
+	x.d.devices[name] = x
+	wake := func() { s.post(x.packet) }
 	s.ask(func() func() {
 		dm, err := s.e.cfg.Network.Demand(name, routes, wake)
 		return func() {
-			x.arming = false
+			x.arming, x.demand = false, dm
 			if err != nil {
-				s.e.log.Error("dial on demand cannot watch for packets", slog.String("call", x.conf.Name), slog.String("why", err.Error()))
-				s.checkDrained()
-				return
+				x.demand, x.unfit = nil, conf
+				delete(x.d.devices, name)
+				s.e.log.Error("dial on demand cannot watch for packets", slog.String("call", conf.Name), slog.String("why", err.Error()))
 			}
-			x.demand = dm
-			if x.d.stopped || x.removed {
-				x.disarm()
-			}
+			x.d.watchAgain(x)
 		}
 	})
 }
 
 // disarm removes the device.
 func (x *dialer) disarm() {
-	dm := x.demand
-	if dm == nil || x.arming {
-		return
-	}
+	s, dm, name := x.d.s, x.demand, x.device
 	x.arming = true
-	s := x.d.s
 	s.ask(func() func() {
 		err := dm.Close()
 		return func() {
 			x.arming, x.demand = false, nil
+			delete(x.d.devices, name)
 			if err != nil {
 				s.e.log.Warn("dial on demand device", slog.String("call", x.conf.Name), slog.String("why", err.Error()))
 			}
-			s.checkDrained()
+			x.d.watchAgain(x)
 		}
 	})
+}
+
+// watchAgain goes on after a step of x, for those too that may have waited for the name of its device.
+func (d *dialers) watchAgain(x *dialer) {
+	x.watch()
+	for _, y := range d.byName {
+		y.watch()
+	}
+	d.s.checkDrained()
 }
 
 // demandName is the name of the waiting device: the interface's, marked and cut to what the kernel allows.

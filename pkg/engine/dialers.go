@@ -1,9 +1,11 @@
 package engine
 
 import (
+	"cmp"
 	"log/slog"
 	"math/rand/v2"
 	"net/netip"
+	"reflect"
 	"strings"
 	"time"
 
@@ -11,19 +13,19 @@ import (
 	"github.com/l2tpd/l2tpd/pkg/call"
 	"github.com/l2tpd/l2tpd/pkg/control"
 	"github.com/l2tpd/l2tpd/pkg/policy"
-	"github.com/l2tpd/l2tpd/pkg/wire"
 )
 
-// Redial delays where the configuration is silent.
+// How long the addresses of a peer's name are believed, and how long one waits after a failed question. Attempts ask anew.
 const (
-	redialMin = 2 * time.Second
-	redialMax = 60 * time.Second
+	namesHold  = 5 * time.Minute
+	namesAgain = 30 * time.Second
 )
 
 // dialers are the configured calls. They live in shard 0.
 type dialers struct {
 	s       *shard
 	byName  map[string]*dialer // by lower-case name
+	devices map[string]*dialer // who has, makes or removes the waiting device of that name
 	stopped bool
 }
 
@@ -33,14 +35,19 @@ type dialer struct {
 	name string // key in the policy
 	conf *policy.Call
 
-	wanted    bool     // is to be up: autostart, told so, or a packet waits for it
-	session   *session // the one there is, until it is gone
-	heir      *session // an offered one that waits for session to be gone
-	resolving bool
-	addrs     []netip.Addr // of the peer, as last resolved
+	wanted    bool         // is to be up: autostart, told so, or a packet waits for it
+	held      bool         // taken down by the operator: nothing brings it up but he
+	session   *session     // the one there is, until it is gone
+	heir      *session     // an offered one that waits for session to be gone
+	resolving bool         // an attempt waits for the peer's addresses
+	asking    bool         // the resolver has been asked
+	lookup    deadline     // when to ask it again
+	addrs     []netip.Addr // of the peer, as last resolved; never changed in place: other shards read it
 	turn      int          // index into addrs of the next try
 	timer     deadline     // next redial
 	delay     time.Duration
+	notBefore Time // packets bring nothing up before this time
+	atOnce    bool // the attempt under way is out of date: the next follows without delay
 	riding    bool // our tunnel lost a tie: the session rides on the winner
 	removed   bool
 
@@ -48,13 +55,18 @@ type dialer struct {
 	contested bool // both ends turned out to have the same precedence
 	ourWay    bool // how the lower id decided it
 
-	demand   Demand
-	arming   bool
+	demand   Demand         // the waiting device (S157); nil: there is none
+	arming   bool           // it is being made or removed
+	device   string         // its name
+	waitsFor []netip.Prefix // its routes
+	unfit    *policy.Call   // the configuration for which it could not be made
 	attempts api.CallAttempts
 	lastErr  *api.CallError
 }
 
-func newDialers(s *shard) *dialers { return &dialers{s: s, byName: map[string]*dialer{}} }
+func newDialers(s *shard) *dialers {
+	return &dialers{s: s, byName: map[string]*dialer{}, devices: map[string]*dialer{}}
+}
 
 // reconcile follows a new policy: calls come, change for their next session, or go.
 func (d *dialers) reconcile(p *policy.Policy) {
@@ -71,6 +83,7 @@ func (d *dialers) reconcile(p *policy.Policy) {
 		if x == nil {
 			x = &dialer{d: d, name: name}
 			x.timer = deadline{index: -1, fire: func(Time) { x.dial() }}
+			x.lookup = deadline{index: -1, fire: func(Time) { x.ask() }}
 			d.byName[name] = x
 		}
 		x.take(conf)
@@ -93,20 +106,13 @@ func (d *dialers) publish() {
 func (d *dialers) stop() {
 	d.stopped = true
 	for _, x := range d.byName {
-		d.s.due.arm(&x.timer, 0)
-		x.disarm()
+		x.rest()
+		x.watch()
 	}
 }
 
-// quiet says that no call has anything under way that needs the executor.
-func (d *dialers) quiet() bool {
-	for _, x := range d.byName {
-		if x.arming || x.demand != nil {
-			return false
-		}
-	}
-	return true
-}
+// quiet says that no waiting device is left.
+func (d *dialers) quiet() bool { return len(d.devices) == 0 }
 
 // tunnelCame lets the calls whose own tunnel lost the tie ride on the winner (P113).
 func (d *dialers) tunnelCame(t *tunnel) {
@@ -122,17 +128,29 @@ func (d *dialers) tunnelCame(t *tunnel) {
 // tunnelGone is the end of a tunnel; its sessions have been told one by one.
 func (d *dialers) tunnelGone(*tunnel) {}
 
-// take accepts a configuration. A live session keeps what it was made with (S72).
+// take accepts a configuration. A live session keeps what it was made with (S72); an attempt that calls another peer, or in
+// another way, than it should by now is given up.
 func (x *dialer) take(conf *policy.Call) {
-	first := x.conf == nil
+	old := x.conf
 	x.conf = conf
-	if first && conf.AutoStart && !conf.Passive {
-		x.wanted = true
+	if old == nil || old.Peer != conf.Peer || old.Passive != conf.Passive {
+		x.locate()
 	}
-	if conf.OnDemand {
-		x.arm()
+	if old == nil || old.AutoStart != conf.AutoStart || old.OnDemand != conf.OnDemand || old.Passive != conf.Passive {
+		x.wanted = conf.AutoStart && !conf.Passive
+		x.held = x.held && !x.wanted
+		x.d.s.due.arm(&x.timer, 0)
 	}
-	if x.wanted && x.session == nil && x.timer.index < 0 {
+	if old != nil && !reflect.DeepEqual(old, conf) {
+		x.delay, x.notBefore = 0, 0 // what failed may succeed now
+		x.d.s.due.arm(&x.timer, 0)
+		if s := x.session; s != nil && s.outgoing() && s.upSince.IsZero() && !s.releasing && (old.Peer != conf.Peer || old.ShareKey(netip.Addr{}) != conf.ShareKey(netip.Addr{})) {
+			x.atOnce = true
+			s.hangUp("changed", "the configuration of the call has changed")
+		}
+	}
+	x.watch()
+	if x.timer.index < 0 {
 		x.dial()
 	}
 }
@@ -140,11 +158,79 @@ func (x *dialer) take(conf *policy.Call) {
 // remove closes a call that is no longer configured (S78).
 func (x *dialer) remove() {
 	x.removed, x.wanted = true, false
-	x.d.s.due.arm(&x.timer, 0)
-	x.disarm()
 	delete(x.d.byName, x.name)
+	x.rest()
+	x.watch()
 	if x.session != nil {
 		x.session.hangUp("removed", "the call is no longer configured")
+	}
+}
+
+// rest stops the call's clocks.
+func (x *dialer) rest() {
+	x.d.s.due.arm(&x.timer, 0)
+	x.d.s.due.arm(&x.lookup, 0)
+}
+
+// locate finds out where the peer is, so that its calls are known when they come (S64).
+func (x *dialer) locate() {
+	x.addrs = nil
+	x.d.s.due.arm(&x.lookup, 0)
+	if x.conf.Passive {
+		return
+	}
+	if a, err := netip.ParseAddr(x.conf.Peer); err == nil {
+		x.addrs = []netip.Addr{a.Unmap()}
+		return
+	}
+	x.ask()
+}
+
+// ask asks the resolver for the peer's addresses, unless it has been asked.
+func (x *dialer) ask() {
+	if x.asking || x.d.stopped || x.removed {
+		return
+	}
+	x.asking = true
+	e, host := x.d.s.e, x.conf.Peer
+	x.d.s.ask(func() func() {
+		addrs, err := e.cfg.Resolver.LookupNetIP(background, "ip", host)
+		return func() { x.answered(host, addrs, err) }
+	})
+}
+
+// answered takes the resolver's answer, and goes on with the attempt that may wait for it: with another address each time.
+func (x *dialer) answered(host string, addrs []netip.Addr, err error) {
+	attempt := x.resolving && x.wanted
+	x.asking, x.resolving = false, false
+	switch {
+	case x.d.stopped || x.removed || x.conf.Passive:
+		return
+	case host != x.conf.Peer: // it has changed meanwhile
+		x.locate()
+		x.d.publish()
+		x.dial()
+		return
+	case err != nil || len(addrs) == 0:
+		x.d.s.due.arm(&x.lookup, x.d.s.now()+namesAgain)
+		text := "no address for " + host
+		if err != nil {
+			text = "resolve " + host + ": " + err.Error()
+		}
+		if attempt {
+			x.failed(call.StageTransport, text)
+		}
+		return
+	}
+	x.d.s.due.arm(&x.lookup, x.d.s.now()+namesHold)
+	x.addrs = make([]netip.Addr, len(addrs))
+	for i, a := range addrs {
+		x.addrs[i] = a.Unmap()
+	}
+	x.d.publish()
+	if attempt && x.session == nil {
+		x.turn++
+		x.dialTo(x.addrs[(x.turn-1)%len(x.addrs)])
 	}
 }
 
@@ -160,44 +246,16 @@ func (x *dialer) isPeer(a netip.Addr) bool {
 
 // dial starts an attempt, unless one is under way.
 func (x *dialer) dial() {
-	if x.session != nil || x.resolving || x.d.stopped || x.conf.Passive || !x.wanted {
+	if x.session != nil || x.resolving || x.d.stopped || x.removed || x.conf.Passive || !x.wanted {
 		return
 	}
 	x.d.s.due.arm(&x.timer, 0)
 	if a, err := netip.ParseAddr(x.conf.Peer); err == nil {
-		x.addrs = []netip.Addr{a.Unmap()}
-		x.d.publish()
 		x.dialTo(a.Unmap())
 		return
 	}
 	x.resolving = true
-	e, host := x.d.s.e, x.conf.Peer
-	x.d.s.ask(func() func() {
-		addrs, err := e.cfg.Resolver.LookupNetIP(background, "ip", host)
-		return func() { x.resolved(addrs, err) }
-	})
-}
-
-// resolved goes on with an address of the peer: another one at each try.
-func (x *dialer) resolved(addrs []netip.Addr, err error) {
-	x.resolving = false
-	if err != nil || len(addrs) == 0 {
-		text := "no address for " + x.conf.Peer
-		if err != nil {
-			text = "resolve " + x.conf.Peer + ": " + err.Error()
-		}
-		x.failed(call.StageTransport, text)
-		return
-	}
-	x.addrs = x.addrs[:0]
-	for _, a := range addrs {
-		x.addrs = append(x.addrs, a.Unmap())
-	}
-	x.d.publish()
-	if x.session == nil && x.wanted && !x.d.stopped {
-		x.turn++
-		x.dialTo(x.addrs[(x.turn-1)%len(x.addrs)])
-	}
+	x.ask()
 }
 
 // dialTo opens a session on a tunnel to a, the one there is or a new one (S76, S183).
@@ -270,15 +328,16 @@ func (x *dialer) open(t *tunnel) {
 	t.flush()
 }
 
-// offer is what ICRQ or OCRQ say of the call.
+// offer is what ICRQ or OCRQ say of the call. The number to dial travels as Called Number (S65), or else the name of the call
+// or line at the peer (S62); where both are given, the name travels as Sub-Address.
 func (x *dialer) offer() control.CallInfo {
 	c := x.conf
 	info := control.CallInfo{
-		BearerType: c.Bearer(), FramingType: wire.FramingSync, CalledNumber: c.Remote, SubAddress: c.SubAddress,
-		MinimumBPS: max(c.MinimumSpeed, 1), MaximumBPS: max(c.Speed, 64000),
+		BearerType: c.Bearer(), FramingType: c.Framing(), CalledNumber: c.Remote, SubAddress: c.SubAddress,
+		MinimumBPS: cmp.Or(c.MinimumSpeed, policy.DefaultMinimumSpeed), MaximumBPS: cmp.Or(c.Speed, policy.DefaultSpeed),
 	}
 	if c.Dial != "" {
-		info.CalledNumber = c.Dial
+		info.CalledNumber, info.SubAddress = c.Dial, cmp.Or(c.SubAddress, c.Remote)
 	}
 	return info
 }
@@ -292,25 +351,35 @@ func (x *dialer) failed(stage call.Stage, text string) {
 	x.again()
 }
 
-// again plans the next attempt: the delay doubles up to its limit, with jitter so that boxes that failed together do not
-// come back together.
+// again plans the next attempt. On demand, it is the first packet after the wait that makes it.
 func (x *dialer) again() {
 	if !x.wanted || x.d.stopped || x.conf.Passive || x.session != nil {
 		return
 	}
+	wait := x.backOff()
 	if x.conf.OnDemand && !x.conf.AutoStart {
-		x.wanted = false // the next packet asks again
+		x.wanted, x.notBefore = false, x.d.s.now()+wait
 		return
 	}
-	low, high := x.conf.RedialMin, x.conf.RedialMax
-	if low == 0 {
-		low = redialMin
+	x.after(wait)
+}
+
+// backOff is the wait after a failure: between redial.min and twice that after the first, doubling up to redial.max, and
+// random within a factor of two so that boxes that failed together do not come back together.
+func (x *dialer) backOff() time.Duration {
+	low := cmp.Or(x.conf.RedialMin, policy.DefaultRedialMin)
+	high := max(low, cmp.Or(x.conf.RedialMax, policy.DefaultRedialMax))
+	x.delay = min(2*max(x.delay, low), high)
+	return max(low, x.delay/2+rand.N(x.delay/2+1))
+}
+
+// packet is the first packet to networks behind a call that is down, or one of those that follow it (S157).
+func (x *dialer) packet() {
+	if x.session != nil || x.d.stopped || x.removed || x.held || !x.conf.OnDemand || x.d.s.now() < x.notBefore {
+		return
 	}
-	if high == 0 {
-		high = max(redialMax, low)
-	}
-	x.delay = min(max(2*x.delay, low), high)
-	x.after(x.delay/2 + rand.N(x.delay/2+1))
+	x.wanted = true
+	x.dial()
 }
 
 // after plans the next attempt at a given distance.

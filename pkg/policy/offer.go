@@ -100,3 +100,14 @@ func (c *Call) Bearer() uint32 {
 	}
 	return 0
 }
+
+// Framing is the Framing Type that c asks for (S60): asynchronous for async, synchronous else.
+func (c *Call) Framing() uint32 {
+	switch c.Type {
+	case CallVirtual, CallISDN:
+		return wire.FramingSync
+	case CallAsync:
+		return wire.FramingAsync
+	}
+	return wire.FramingSync
+}

@@ -91,6 +91,14 @@ type SecretRule struct {
 	None     bool
 }
 
+// What stands for a zero field of a Call.
+const (
+	DefaultRedialMin    = time.Second
+	DefaultRedialMax    = time.Minute
+	DefaultSpeed        = 64000 // bits per second (S70)
+	DefaultMinimumSpeed = 300
+)
+
 // Call is one configured call (S59-S78).
 type Call struct {
 	Name           string
