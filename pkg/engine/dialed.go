@@ -104,7 +104,12 @@ func (x *dialer) cameUp(s *session) {
 	x.attempts.Succeeded++
 	x.delay, x.notBefore, x.lastErr = 0, 0, nil
 	x.crossed, x.contested = false, false
-	if dm := x.demand; dm != nil {
+}
+
+// passes: the session's interface has been brought to a new state, and what waited for it may find its way now. Not cameUp: the
+// network protocol of a waiting packet may open after another.
+func (x *dialer) passes(s *session) {
+	if dm := x.demand; dm != nil && s == x.session {
 		x.d.s.e.exec.submit(dm.Release)
 	}
 }

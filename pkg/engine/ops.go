@@ -32,6 +32,9 @@ func (s *session) pump() {
 // finished hands the result of op to the call and goes on.
 func (s *session) finished(op call.Op, r call.Result) {
 	s.busy = false
+	if _, ok := op.(call.OpNetwork); ok && r.Err == nil && s.dialer != nil {
+		s.dialer.passes(s)
+	}
 	s.call.Done(s.t.s.now(), op, r, &s.out)
 	s.flush()
 }
