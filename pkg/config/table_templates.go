@@ -70,6 +70,18 @@ func templateFields() []field {
 			path: "ppp.templates.*.restart", rows: "S182", def: "3s", min: second, max: 60 * second, doc: "Wait before a PPP request is repeated.",
 			at: template(func(t *policy.Template) *time.Duration { return &t.Restart }),
 		},
+		{
+			path: "ppp.templates.*.max_configure", rows: "P252", def: "10", min: 1, max: 255, doc: "Configure-Requests without an answer before PPP gives up.",
+			at: template(func(t *policy.Template) *int { return &t.MaxConfigure }),
+		},
+		{
+			path: "ppp.templates.*.max_terminate", rows: "P252", def: "2", min: 1, max: 255, doc: "Terminate-Requests without an answer before PPP ends all the same.",
+			at: template(func(t *policy.Template) *int { return &t.MaxTerminate }),
+		},
+		{
+			path: "ppp.templates.*.max_failure", rows: "P252", def: "5", min: 1, max: 255, doc: "Configure-Naks before an option is rejected.",
+			at: template(func(t *policy.Template) *int { return &t.MaxFailure }),
+		},
 	}
 	rows = append(rows, templateNetworkFields()...)
 	for i := range rows {

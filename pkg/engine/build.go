@@ -105,6 +105,7 @@ func (s *session) reply(seq policy.Sequencing) control.CallInfo {
 func (s *session) pppConfig(t *policy.Template, mtu int) ppp.Config {
 	c := ppp.Config{
 		MRU: cmp.Or(t.MRU, 1500), Auth: t.Auth, Name: s.pol.Server.HostName, DNS: t.DNS, NBNS: t.NBNS,
+		MaxConfigure: t.MaxConfigure, MaxTerminate: t.MaxTerminate, MaxFailure: t.MaxFailure,
 		Restart: t.Restart, EchoInterval: t.Echo, EchoFailures: t.EchoFailures, IdleTimeout: t.IdleTimeout,
 		SessionTimeout: t.SessionTimeout, Rechallenge: t.Rechallenge, IPv6: t.IPv6, Random: s.t.s.e.cfg.Random,
 	}

@@ -169,6 +169,9 @@ type Template struct {
 	SessionTimeout time.Duration
 	Rechallenge    time.Duration
 	Restart        time.Duration
+	MaxConfigure   int // Configure-Requests without an answer (RFC 1661, 4.6); 0 means 10
+	MaxTerminate   int // 0 means 2
+	MaxFailure     int // Configure-Naks before rejecting; 0 means 5
 	IPv4           bool
 	IPv4Local      netip.Addr // our end's address for accepted users; invalid: unnumbered
 	IPv4Pool       string
