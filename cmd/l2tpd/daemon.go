@@ -290,6 +290,14 @@ func (n networkFor) Demand(name string, routes []netip.Prefix, wake func()) (eng
 
 type transportFor struct{ *transport.Transport }
 
+func (t transportFor) OpenPort(local netip.Addr, remote netip.AddrPort) (engine.Port, error) {
+	p, err := t.Transport.OpenPort(local, remote)
+	if err != nil {
+		return nil, err
+	}
+	return p, nil
+}
+
 func (t transportFor) Connect(local, remote netip.AddrPort) (engine.Conn, error) {
 	c, err := t.Transport.Connect(local, remote)
 	if err != nil {

@@ -49,6 +49,7 @@ func (s *shard) closeTunnel(a api.Action, res *api.Result) *api.Error {
 	}
 	res.Changed = true
 	res.Message = "tunnel " + t.remote.String() + " is being closed"
+	t.reason, t.ordered = stopReason.Text, true
 	t.do(control.CmdClose{Result: stopReason})
 	return nil
 }
@@ -72,7 +73,7 @@ func (s *shard) closeSession(a api.Action, res *api.Result) *api.Error {
 func (s *shard) callUp(a api.Action, res *api.Result) *api.Error {
 	x := s.dialers.byName[nameKey(a.Call)]
 	switch {
-	case x == nil:
+	case x == nil || x.removed:
 		return api.Errorf(api.CodeNotFound, "no call %q is configured", a.Call)
 	case x.conf.Passive && x.held:
 		x.held = false
@@ -97,7 +98,7 @@ func (s *shard) callUp(a api.Action, res *api.Result) *api.Error {
 // callDown hangs up and stays down, for the peer's calls too, until asked (S77).
 func (s *shard) callDown(a api.Action, res *api.Result) *api.Error {
 	x := s.dialers.byName[nameKey(a.Call)]
-	if x == nil {
+	if x == nil || x.removed {
 		return api.Errorf(api.CodeNotFound, "no call %q is configured", a.Call)
 	}
 	res.Changed = x.wanted || x.session != nil || !x.held

@@ -14,20 +14,21 @@ import (
 // virtualSpeed is what ICCN and OCCN say of a call without a line: 100 Mbit/s.
 const virtualSpeed = 100_000_000
 
-// tunnelConfig makes the configuration of one control connection; zero fields of own stand for the server's.
+// tunnelConfig makes the configuration of one control connection. own are the server's values, or those of a call, which the
+// configuration has completed with the server's.
 func (e *Engine) tunnelConfig(p *policy.Policy, own policy.Tunnel, secret policy.Secret, pre13 bool) control.TunnelConfig {
-	def := p.Server.Tunnel
-	incoming, outgoing := p.Roles()
+	_, outgoing := p.Roles()
 	c := control.TunnelConfig{
 		HostName: p.Server.HostName, VendorName: e.cfg.VendorName, FirmwareRevision: 1,
-		Framing: wire.FramingSync | wire.FramingAsync, PRE13: pre13, Incoming: incoming, Outgoing: outgoing,
-		ReceiveWindow:   cmp.Or(own.ReceiveWindow, def.ReceiveWindow),
-		HelloInterval:   cmp.Or(own.Hello, def.Hello),
-		RetransmitFirst: cmp.Or(own.Retransmit, def.Retransmit),
-		RetransmitCap:   cmp.Or(own.RetransmitCap, def.RetransmitCap),
-		MaxRetransmits:  cmp.Or(own.MaxRetransmits, def.MaxRetransmits),
-		SetupTimeout:    cmp.Or(own.SetupTimeout, def.SetupTimeout),
-		IdleTimeout:     cmp.Or(own.IdleTimeout, def.IdleTimeout),
+		Framing: wire.FramingSync | wire.FramingAsync, PRE13: pre13,
+		Incoming: true, Outgoing: true, // the policy of the time when a call comes decides about roles
+		ReceiveWindow:   own.ReceiveWindow,
+		HelloInterval:   own.Hello,
+		RetransmitFirst: own.Retransmit,
+		RetransmitCap:   own.RetransmitCap,
+		MaxRetransmits:  own.MaxRetransmits,
+		SetupTimeout:    own.SetupTimeout,
+		IdleTimeout:     own.IdleTimeout,
 		Random:          e.cfg.Random,
 	}
 	if outgoing {

@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"sync/atomic"
 
+	"github.com/l2tpd/l2tpd/pkg/policy"
 	"github.com/l2tpd/l2tpd/pkg/transport"
 	"github.com/l2tpd/l2tpd/pkg/wire"
 )
@@ -87,10 +88,37 @@ func (e *Engine) newcomer(local, remote netip.AddrPort, data, payload []byte) {
 	}
 }
 
+// peerBook says where the peers of configured calls are. It is immutable.
+type peerBook struct {
+	named map[string][]netip.Addr // what names resolved to, by call
+	all   map[netip.Addr]bool     // every address of a peer
+	any   bool                    // a passive call takes anybody
+}
+
+func newPeerBook(p *policy.Policy, named map[string][]netip.Addr) *peerBook {
+	b := &peerBook{named: named, all: map[netip.Addr]bool{}}
+	for _, c := range p.Calls {
+		if c.Type != policy.CallVirtual {
+			continue // the peer of a line does not call
+		}
+		b.any = b.any || c.Passive
+		if a, err := netip.ParseAddr(c.Peer); err == nil {
+			b.all[a.Unmap()] = true
+		}
+	}
+	for _, addrs := range named {
+		for _, a := range addrs {
+			b.all[a] = true
+		}
+	}
+	return b
+}
+
 // concernsCalls says whether a configured call may have its peer at a.
 func (e *Engine) concernsCalls(a netip.Addr) bool {
-	return e.policy.Load().ForSCCRQ(a, "", e.peersOf).Calls
+	b := e.peers.Load()
+	return b.any || b.all[a]
 }
 
 // peersOf are the addresses that a call's peer had when it was last resolved.
-func (e *Engine) peersOf(call string) []netip.Addr { return (*e.peers.Load())[call] }
+func (e *Engine) peersOf(call string) []netip.Addr { return e.peers.Load().named[call] }

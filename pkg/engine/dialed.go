@@ -19,7 +19,7 @@ import (
 func (d *dialers) incoming(s *session, conf *policy.Call) {
 	x := d.byName[nameKey(conf.Name)]
 	switch {
-	case x == nil || d.stopped:
+	case x == nil || x.removed || d.stopped:
 		s.refuse(wire.Result{Code: wire.CDNNoFacilitiesTemp}, "the call is not configured any more")
 		return
 	case x.held:
@@ -76,6 +76,9 @@ func (s *session) drop(cause, text string) {
 	s.flush()
 }
 
+// crossing is the cause with which the call ends that gives way to the peer's.
+const crossing = "crossing"
+
 // cross decides between our call and the peer's that met it.
 func (x *dialer) cross(ours, theirs *session) {
 	own := x.conf.Precedence
@@ -92,7 +95,7 @@ func (x *dialer) cross(ours, theirs *session) {
 	}
 	x.session = theirs
 	x.attempts.In++
-	ours.hangUp("crossing", "crossing call")
+	ours.hangUp(crossing, "crossing call")
 	theirs.begin()
 }
 
@@ -132,17 +135,18 @@ func (x *dialer) ended(s *session, ev call.EvDown) {
 	if ev.ByPeer {
 		peer = ev.Text
 	}
-	x.lastErr = &api.CallError{At: x.d.s.e.cfg.WallClock(), Stage: stageName(ev.Stage), Text: ev.Text, Peer: peer}
-	if s.call == nil && !s.t.tieLost && !(x.crossed && ev.ByPeer) {
-		s.log().Warn("call not established: stage "+stageName(ev.Stage), slog.String("event", "call-failed"),
-			slog.String("cause", ev.Cause), slog.String("why", ev.Text))
-	}
+	x.lastErr = &api.CallError{At: x.d.s.e.cfg.WallClock(), Stage: ev.Stage.String(), Text: ev.Text, Peer: peer}
 	if x.crossed && ev.ByPeer && s.upSince.IsZero() && !x.contested {
 		x.contested = true
 		x.d.s.e.log.Warn("both ends have the same precedence: the lower session id decides; set one end to in, the other to out",
 			slog.String("event", "precedence-conflict"), slog.String("call", x.conf.Name),
 			slog.String("precedence", x.conf.Precedence.String()))
 	}
+}
+
+// crossedBy says that s ends because calls crossed.
+func (x *dialer) crossedBy(s *session, ev call.EvDown) bool {
+	return ev.Cause == crossing || s == x.session && x.crossed && ev.ByPeer
 }
 
 // gone: the session has given everything back; the next may begin.
@@ -163,11 +167,13 @@ func (x *dialer) gone(s *session) {
 		return
 	}
 	switch {
-	case x.removed || x.d.stopped:
+	case x.removed:
+		delete(x.d.byName, x.name)
+	case x.d.stopped:
 	case atOnce:
 		x.dial()
 	case s.t.tieLost:
-		x.riding = true
+		x.d.riders[x] = true
 		x.after(rand.N(2*time.Second) + time.Second) // if no winner shows up
 	case x.contested && x.crossed:
 		x.crossed = false

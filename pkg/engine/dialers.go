@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"net/netip"
 	"reflect"
+	"slices"
 	"strings"
 	"time"
 
@@ -26,6 +27,7 @@ type dialers struct {
 	s       *shard
 	byName  map[string]*dialer // by lower-case name
 	devices map[string]*dialer // who has, makes or removes the waiting device of that name
+	riders  map[*dialer]bool   // whose own tunnel lost a tie: their sessions ride on the winner
 	stopped bool
 }
 
@@ -48,8 +50,7 @@ type dialer struct {
 	delay     time.Duration
 	notBefore Time // packets bring nothing up before this time
 	atOnce    bool // the attempt under way is out of date: the next follows without delay
-	riding    bool // our tunnel lost a tie: the session rides on the winner
-	removed   bool
+	removed   bool // no longer configured: here until its session is gone
 
 	crossed   bool // the present attempt met one of the peer's
 	contested bool // both ends turned out to have the same precedence
@@ -65,7 +66,7 @@ type dialer struct {
 }
 
 func newDialers(s *shard) *dialers {
-	return &dialers{s: s, byName: map[string]*dialer{}, devices: map[string]*dialer{}}
+	return &dialers{s: s, byName: map[string]*dialer{}, devices: map[string]*dialer{}, riders: map[*dialer]bool{}}
 }
 
 // reconcile follows a new policy: calls come, change for their next session, or go.
@@ -74,7 +75,7 @@ func (d *dialers) reconcile(p *policy.Policy) {
 		return
 	}
 	for name, x := range d.byName {
-		if p.Calls[name] == nil {
+		if p.Calls[name] == nil && !x.removed {
 			x.remove()
 		}
 	}
@@ -95,11 +96,11 @@ func (d *dialers) reconcile(p *policy.Policy) {
 func (d *dialers) publish() {
 	m := make(map[string][]netip.Addr, len(d.byName))
 	for name, x := range d.byName {
-		if len(x.addrs) > 0 {
+		if len(x.addrs) > 0 && !x.removed {
 			m[name] = x.addrs
 		}
 	}
-	d.s.e.peers.Store(&m)
+	d.s.e.peers.Store(newPeerBook(d.s.e.policy.Load(), m))
 }
 
 // stop ends dialling; sessions go with their tunnels.
@@ -116,22 +117,22 @@ func (d *dialers) quiet() bool { return len(d.devices) == 0 }
 
 // tunnelCame lets the calls whose own tunnel lost the tie ride on the winner (P113).
 func (d *dialers) tunnelCame(t *tunnel) {
-	for _, x := range d.byName {
-		if x.riding && x.session == nil && x.isPeer(t.remote.Addr()) {
-			x.riding = false
+	for x := range d.riders {
+		if x.session == nil && x.isPeer(t.remote.Addr()) {
+			delete(d.riders, x)
 			d.s.due.arm(&x.timer, 0)
 			x.open(t)
 		}
 	}
 }
 
-// tunnelGone is the end of a tunnel; its sessions have been told one by one.
-func (d *dialers) tunnelGone(*tunnel) {}
-
 // take accepts a configuration. A live session keeps what it was made with (S72); an attempt that calls another peer, or in
 // another way, than it should by now is given up.
 func (x *dialer) take(conf *policy.Call) {
 	old := x.conf
+	if x.removed {
+		x.removed, old = false, nil // it comes back while its last session goes
+	}
 	x.conf = conf
 	if old == nil || old.Peer != conf.Peer || old.Passive != conf.Passive {
 		x.locate()
@@ -157,13 +158,15 @@ func (x *dialer) take(conf *policy.Call) {
 
 // remove closes a call that is no longer configured (S78).
 func (x *dialer) remove() {
-	x.removed, x.wanted = true, false
-	delete(x.d.byName, x.name)
+	x.removed, x.wanted, x.held = true, false, false
+	delete(x.d.riders, x)
 	x.rest()
 	x.watch()
-	if x.session != nil {
-		x.session.hangUp("removed", "the call is no longer configured")
+	if x.session == nil {
+		delete(x.d.byName, x.name)
+		return
 	}
+	x.session.hangUp("removed", "the call is no longer configured")
 }
 
 // rest stops the call's clocks.
@@ -192,10 +195,11 @@ func (x *dialer) ask() {
 		return
 	}
 	x.asking = true
-	e, host := x.d.s.e, x.conf.Peer
-	x.d.s.ask(func() func() {
-		addrs, err := e.cfg.Resolver.LookupNetIP(background, "ip", host)
-		return func() { x.answered(host, addrs, err) }
+	s, host := x.d.s, x.conf.Peer
+	e := s.e
+	e.names.submit(func() {
+		addrs, err := e.cfg.Resolver.LookupNetIP(e.asking, "ip", host)
+		s.post(func() { x.answered(host, addrs, err) })
 	})
 }
 
@@ -250,6 +254,7 @@ func (x *dialer) dial() {
 		return
 	}
 	x.d.s.due.arm(&x.timer, 0)
+	delete(x.d.riders, x)
 	if a, err := netip.ParseAddr(x.conf.Peer); err == nil {
 		x.dialTo(a.Unmap())
 		return
@@ -261,7 +266,7 @@ func (x *dialer) dial() {
 // dialTo opens a session on a tunnel to a, the one there is or a new one (S76, S183).
 func (x *dialer) dialTo(a netip.Addr) {
 	key := x.conf.ShareKey(a)
-	for _, t := range x.d.s.tunnels {
+	for _, t := range x.d.s.byAddr[a] {
 		if x.mayShare(t, key) {
 			x.open(t)
 			return
@@ -269,20 +274,18 @@ func (x *dialer) dialTo(a netip.Addr) {
 	}
 	s := x.d.s
 	remote := key.Peer
-	local, err := s.e.cfg.Transport.LocalFor(remote)
-	if err != nil {
-		x.failed(call.StageTransport, err.Error())
-		return
-	}
-	if x.conf.LocalAddr.IsValid() {
-		local = netip.AddrPortFrom(x.conf.LocalAddr, local.Port())
-	}
 	id := s.newTunnelID()
 	if id == 0 {
 		x.failed(call.StageTunnel, "no tunnel id is free")
 		return
 	}
+	local, port, err := x.source(remote)
+	if err != nil {
+		x.failed(call.StageTransport, err.Error())
+		return
+	}
 	t := s.newTunnel(id, local, remote)
+	t.port, t.hello = port, x.conf.Tunnel.Hello
 	t.initiator, t.key, t.secret = true, key, !x.conf.Secret.Empty()
 	t.admit(!s.e.policy.Load().Server.PinPort)
 	cfg := s.e.tunnelConfig(s.e.policy.Load(), x.conf.Tunnel, x.conf.Secret, x.conf.PRE13)
@@ -291,6 +294,31 @@ func (x *dialer) dialTo(a netip.Addr) {
 	t.ctl = control.Open(cfg, id, s.now(), &t.out)
 	s.e.log.Info("dialling", t.attrs(slog.String("event", "dialling"), slog.String("call", x.conf.Name))...)
 	x.open(t)
+}
+
+// source finds the address that a new tunnel to remote leaves from: the listener's, or a port of its own where the call asks for
+// one (S14), or where the kernel could not tell it from another tunnel between the same addresses and ports.
+func (x *dialer) source(remote netip.AddrPort) (netip.AddrPort, Port, error) {
+	s := x.d.s
+	tr := s.e.cfg.Transport
+	if !x.conf.EphemeralPort {
+		local, err := tr.LocalFor(remote)
+		if err != nil {
+			return local, nil, err
+		}
+		if x.conf.LocalAddr.IsValid() {
+			local = netip.AddrPortFrom(x.conf.LocalAddr, local.Port())
+		}
+		taken := func(t *tunnel) bool { return t.local == local && t.path != pathClosed }
+		if s.e.newCore() || !slices.ContainsFunc(s.byRemote[remote], taken) {
+			return local, nil, nil
+		}
+	}
+	port, err := tr.OpenPort(x.conf.LocalAddr, remote)
+	if err != nil {
+		return netip.AddrPort{}, nil, err
+	}
+	return port.Local(), port, nil
 }
 
 // mayShare says whether the call may use a tunnel that is there. One that the peer made serves too if it has been
@@ -345,8 +373,8 @@ func (x *dialer) offer() control.CallInfo {
 // failed notes why an attempt ended, and plans the next.
 func (x *dialer) failed(stage call.Stage, text string) {
 	x.attempts.Failed++
-	x.lastErr = &api.CallError{At: x.d.s.e.cfg.WallClock(), Stage: stageName(stage), Text: text}
-	x.d.s.e.log.Warn("call not established: stage "+stageName(stage), slog.String("call", x.conf.Name),
+	x.lastErr = &api.CallError{At: x.d.s.e.cfg.WallClock(), Stage: stage.String(), Text: text}
+	x.d.s.e.log.Warn("call not established: stage "+stage.String(), slog.String("call", x.conf.Name),
 		slog.String("peer", x.conf.Peer), slog.String("event", "call-failed"), slog.String("why", text))
 	x.again()
 }

@@ -48,6 +48,7 @@ func (t *tunnel) doubt() doubt {
 func (t *tunnel) restarted() {
 	t.s.strange(slog.LevelWarn, "restarted", t.remote.Addr(), "the peer has been restarted: its new tunnel takes the old one's place",
 		slog.Any("peer", t.remote), slog.Int("tunnel", int(t.id)))
+	t.reason = "the peer has been restarted"
 	t.do(control.CmdForget{})
 }
 
@@ -91,14 +92,25 @@ func (t *tunnel) follow(remote netip.AddrPort) {
 	t.list()
 }
 
-// list files the tunnel under its peer's address and port.
-func (t *tunnel) list() { t.s.byRemote[t.remote] = append(t.s.byRemote[t.remote], t) }
+// list files the tunnel under its peer's address.
+func (t *tunnel) list() {
+	s, r := t.s, t.remote
+	s.byRemote[r] = append(s.byRemote[r], t)
+	s.byAddr[r.Addr()] = append(s.byAddr[r.Addr()], t)
+}
 
+// unlist undoes list.
 func (t *tunnel) unlist() {
-	rest := slices.DeleteFunc(t.s.byRemote[t.remote], func(x *tunnel) bool { return x == t })
-	if len(rest) == 0 {
-		delete(t.s.byRemote, t.remote)
+	strike(t.s.byRemote, t.remote, t)
+	strike(t.s.byAddr, t.remote.Addr(), t)
+}
+
+// strike takes a tunnel out of an index.
+func strike[K comparable](index map[K][]*tunnel, key K, t *tunnel) {
+	left := slices.DeleteFunc(index[key], func(x *tunnel) bool { return x == t })
+	if len(left) == 0 {
+		delete(index, key)
 		return
 	}
-	t.s.byRemote[t.remote] = rest
+	index[key] = left
 }

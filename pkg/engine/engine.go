@@ -25,7 +25,15 @@ type Transport interface {
 	Send(local, remote netip.AddrPort, datagram []byte) error
 	LocalFor(remote netip.AddrPort) (netip.AddrPort, error)
 	Connect(local, remote netip.AddrPort) (Conn, error)
+	// OpenPort opens a port for one tunnel; Send and Connect with its address use it. An invalid local is chosen by route.
+	OpenPort(local netip.Addr, remote netip.AddrPort) (Port, error)
 	Counters() transport.Counters
+}
+
+// Port is a UDP port of a single tunnel (S14).
+type Port interface {
+	Local() netip.AddrPort
+	Close() error
 }
 
 // Conn is a tunnel's connected socket. FD stays the Conn's.
@@ -108,15 +116,23 @@ type Engine struct {
 	cfg      Config
 	log      *slog.Logger
 	policy   atomic.Pointer[policy.Policy]
-	peers    atomic.Pointer[map[string][]netip.Addr] // resolved peers of calls, by lower-case name
+	peers    atomic.Pointer[peerBook]
 	routes   routes
 	shards   []*shard
-	exec     *executor
+	exec     *executor // of what the kernel and the network do
+	names    *executor // of name lookups: a dead name server must not hold up the kernel
 	counts   counters
+	tunnels  quota // of accept entries
+	sessions quota
 	started  time.Time
 	loaded   atomic.Pointer[time.Time]
 	stopping atomic.Bool
 	running  sync.WaitGroup
+
+	life      context.Context // of what the executor does: ends when Stop has waited long enough
+	endLife   context.CancelFunc
+	asking    context.Context // of name lookups: ends when Stop begins
+	endAsking context.CancelFunc
 }
 
 // ErrStopping refuses what begins while the daemon goes down.
@@ -138,14 +154,22 @@ func New(cfg Config) *Engine {
 	}
 	e := &Engine{cfg: cfg, log: cfg.Logger, started: cfg.WallClock()}
 	e.policy.Store(cfg.Policy)
-	e.peers.Store(&map[string][]netip.Addr{})
+	e.peers.Store(newPeerBook(cfg.Policy, nil))
 	e.loaded.Store(&e.started)
-	e.exec = newExecutor(cfg.Workers)
+	e.exec, e.names = newExecutor(cfg.Workers), newExecutor(lookups)
+	e.life, e.endLife = context.WithCancel(background)
+	e.asking, e.endAsking = context.WithCancel(e.life)
 	for i := range 1 + cfg.Shards {
 		e.shards = append(e.shards, newShard(e, i))
 	}
 	return e
 }
+
+// newCore says that the kernel tells tunnels between the same addresses and ports apart.
+func (e *Engine) newCore() bool { return e.cfg.Kernel == nil || e.cfg.Kernel.Features().NewCore }
+
+// lookups is how many names are looked up at once.
+const lookups = 8
 
 // Start runs the engine until Stop. Calls with autostart begin to dial.
 func (e *Engine) Start() {
@@ -157,9 +181,11 @@ func (e *Engine) Start() {
 }
 
 // Stop says StopCCN 6 to every peer, waits for the acknowledgements and the release of every kernel object (P153), at most
-// until ctx ends, and stops the goroutines.
+// until ctx ends, and stops the goroutines. It returns ctx's error when something was left behind; what still sleeps in the
+// kernel then ends with the call that it is in.
 func (e *Engine) Stop(ctx context.Context) error {
 	e.stopping.Store(true)
+	e.endAsking()
 	idle := make(chan struct{}, len(e.shards))
 	for _, s := range e.shards {
 		s.post(func() { s.drain(func() { idle <- struct{}{} }) })
@@ -171,16 +197,20 @@ func (e *Engine) Stop(ctx context.Context) error {
 		case <-ctx.Done():
 			err = ctx.Err()
 		}
-		if err != nil {
-			break
-		}
+	}
+	if err != nil {
+		e.endLife() // the executor may wait for what this ends
 	}
 	for _, s := range e.shards {
 		s.inbox.close()
 	}
 	e.running.Wait()
-	e.exec.close()
-	return err
+	err = errors.Join(err, e.exec.close(ctx), e.names.close(ctx))
+	e.endLife()
+	if err != nil {
+		return ctx.Err()
+	}
+	return nil
 }
 
 // Reload takes a new policy. Live sessions keep what they were made with; calls that are no longer configured are closed.

@@ -1,6 +1,9 @@
 package engine
 
-import "sync"
+import (
+	"context"
+	"sync"
+)
 
 // executor runs what may sleep on a bounded number of goroutines, first come first served. Submitting never blocks.
 type executor struct {
@@ -11,11 +14,11 @@ type executor struct {
 	idle   int // workers waiting for something to do
 	live   int
 	limit  int
-	wg     sync.WaitGroup
+	ended  chan struct{} // closed with the last worker of a closed executor
 }
 
 func newExecutor(limit int) *executor {
-	x := &executor{limit: limit}
+	x := &executor{limit: limit, ended: make(chan struct{})}
 	x.ready = sync.NewCond(&x.mu)
 	return x
 }
@@ -30,7 +33,7 @@ func (x *executor) submit(f func()) {
 	x.queue = append(x.queue, f)
 	if x.idle == 0 && x.live < x.limit {
 		x.live++
-		x.wg.Go(x.work)
+		go x.work() // close waits for it
 		return
 	}
 	x.ready.Signal()
@@ -42,6 +45,8 @@ func (x *executor) work() {
 	for {
 		for len(x.queue) == 0 {
 			if x.closed {
+				x.live--
+				x.checkEnded()
 				return
 			}
 			x.idle++
@@ -57,11 +62,34 @@ func (x *executor) work() {
 	}
 }
 
-// close lets the queue run empty and waits for the workers.
-func (x *executor) close() {
+func (x *executor) checkEnded() {
+	if x.live == 0 {
+		close(x.ended)
+	}
+}
+
+// close lets the queue run empty and waits for the workers. When ctx ends, what has not begun is dropped, and its error is
+// returned while workers are still at work; each of them ends with the call that it is in.
+func (x *executor) close(ctx context.Context) error {
 	x.mu.Lock()
 	x.closed = true
-	x.mu.Unlock()
+	if x.live == 0 {
+		x.mu.Unlock()
+		return nil
+	}
 	x.ready.Broadcast()
-	x.wg.Wait()
+	x.mu.Unlock()
+	select {
+	case <-x.ended:
+		return nil
+	case <-ctx.Done():
+	}
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	clear(x.queue)
+	x.queue = nil
+	if x.live == 0 {
+		return nil
+	}
+	return ctx.Err()
 }

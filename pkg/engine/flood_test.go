@@ -251,8 +251,8 @@ func TestSCCRQFlood(t *testing.T) {
 					t.Errorf("%d octets of memory are kept", grown)
 				}
 				for _, s := range v.e.shards {
-					if len(s.resting) > 10 {
-						t.Errorf("shard %d: %d tunnel ids rest", s.index, len(s.resting))
+					if len(s.resting.until) > 10 {
+						t.Errorf("shard %d: %d tunnel ids rest", s.index, len(s.resting.until))
 					}
 				}
 				t.Logf("%d SCCRQs, %d octets in, %d out, %d half-open at most, %d log lines in %v", v.received, v.octets, sent,

@@ -11,6 +11,7 @@ const (
 	maxPackets   = 8192 // of known tunnels
 	maxNewcomers = 512  // SCCRQ and the like, not yet of any tunnel
 	maxFrames    = 8192 // PPP frames from the kernel
+	maxHints     = 1024 // ICMP errors, among the completions
 )
 
 // inbox is the only way into a shard.

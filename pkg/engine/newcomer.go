@@ -99,7 +99,7 @@ func (s *shard) sccrq(p packet, payload []byte, host string, key sourceKey) {
 		s.refuse(p, key.peer, wire.Result{Code: wire.StopNotAuthorised}, resp.Reason)
 		return
 	}
-	if s.collides(p.remote, m) || !s.roomFor(p, key, resp.Accept, pol) {
+	if !s.roomFor(p, key, pol) || s.collides(p.remote, m) || !s.shareable(p, key) {
 		return
 	}
 	id := s.newTunnelID()
@@ -107,20 +107,26 @@ func (s *shard) sccrq(p packet, payload []byte, host string, key sourceKey) {
 		s.refuse(p, key.peer, noResources, "no tunnel id is free")
 		return
 	}
+	if a := resp.Accept; a != nil && !s.e.tunnels.take(a, a.MaxTunnels) {
+		s.refuse(p, key.peer, tryAnother, "max_tunnels of its accept entry is reached")
+		return
+	}
 	t := s.newTunnel(id, p.local, p.remote)
+	t.accept = resp.Accept
 	cfg := s.e.tunnelConfig(pol, pol.Server.Tunnel, resp.Secret, resp.PRE13)
 	cfg.IgnoreWindow13 = resp.IgnoreWindow13
 	t.ctl, err = control.Accept(cfg, id, m, h, s.now(), &t.out)
 	if err != nil {
 		delete(s.tunnels, id)
 		t.unlist()
-		var r *control.Refusal
-		if errors.As(err, &r) {
-			s.refuse(p, key.peer, r.Result, err.Error())
+		t.leaveAccepted()
+		if r, ok := errors.AsType[*control.Refusal](err); ok {
+			s.answer(p, r, err.Error())
 		}
 		return
 	}
-	t.accept, t.secret, t.source = resp.Accept, !resp.Secret.Empty(), key
+	s.makeRoom(src, pol.Server)
+	t.secret, t.source, t.hello = !resp.Secret.Empty(), key, cfg.HelloInterval
 	t.tie = m.Has(wire.AVPTieBreaker)
 	s.bySource[key] = t
 	s.enterHalfOpen(t)
@@ -133,22 +139,30 @@ func (s *shard) sccrq(p packet, payload []byte, host string, key sourceKey) {
 	}
 }
 
-var noResources = wire.Result{Code: wire.StopError, Error: wire.ErrCodeResources, HasError: true}
+// What a peer is told that we have no room for.
+var (
+	noResources = wire.Result{Code: wire.StopError, Error: wire.ErrCodeResources, HasError: true}
+	tryAnother  = wire.Result{Code: wire.StopError, Error: wire.ErrCodeTryAnother, HasError: true}
+)
 
-// refuse answers with a StopCCN that leaves no state behind.
+// refuse answers an SCCRQ that we do not want.
 func (s *shard) refuse(p packet, peer control.TunnelID, r wire.Result, why string) {
+	s.answer(p, &control.Refusal{Result: r, Peer: peer}, why)
+}
+
+// answer sends a StopCCN that leaves no state behind, if it may be sent at all.
+func (s *shard) answer(p packet, r *control.Refusal, why string) {
 	s.e.counts.refused.Add(1)
 	s.strange(slog.LevelWarn, "sccrq-refused", p.remote.Addr(), "tunnel refused: "+why,
-		slog.Any("peer", p.remote), slog.String("answer", r.StopString()))
-	if peer == 0 {
-		return
-	}
+		slog.Any("peer", p.remote), slog.String("answer", r.Result.StopString()))
 	id := s.newTunnelID()
 	if id == 0 {
 		return
 	}
-	r.Text = ""
-	b := control.Refuse(id, &control.Refusal{Result: r, Peer: peer}, nil)
+	b := control.Refuse(id, r, nil)
+	if len(b) == 0 {
+		return
+	}
 	if !s.strangers.spend(s.now(), len(b), true) {
 		s.e.counts.overLimit.Add(1)
 		return
@@ -174,8 +188,8 @@ func (s *shard) collides(remote netip.AddrPort, m wire.Message) bool {
 	return false
 }
 
-// roomFor applies the limits, and keeps a second tunnel off a 5-tuple that the kernel cannot share.
-func (s *shard) roomFor(p packet, key sourceKey, accept *policy.Accept, pol *policy.Policy) bool {
+// roomFor applies the limits.
+func (s *shard) roomFor(p packet, key sourceKey, pol *policy.Policy) bool {
 	src := p.remote.Addr()
 	srv := pol.Server
 	if s.pressed(src, srv) {
@@ -188,47 +202,45 @@ func (s *shard) roomFor(p packet, key sourceKey, accept *policy.Accept, pol *pol
 	} else {
 		s.strangers.calm(s.now())
 	}
-	if int(s.e.counts.tunnelsUp.Load()) >= cmp.Or(srv.MaxTunnels, 65000) {
-		s.refuse(p, key.peer, noResources, "max_tunnels is reached")
+	if int(s.e.counts.tunnelsUp.Load()) >= maxTunnels(srv) {
+		s.refuse(p, key.peer, tryAnother, "max_tunnels is reached")
 		return false
-	}
-	if accept != nil && accept.MaxTunnels > 0 && s.acceptedBy(accept) >= accept.MaxTunnels {
-		s.refuse(p, key.peer, wire.Result{Code: wire.StopError, Error: wire.ErrCodeTryAnother, HasError: true},
-			"max_tunnels of the accept entry is reached")
-		return false
-	}
-	if !s.shareable(p, key) {
-		return false
-	}
-	// A flood pushes out the oldest unfinished set-up, of its source or of all: an honest peer finishes within a round trip.
-	for s.half[src] > 0 && s.half[src] >= maxHalfOpenPerSource(srv) {
-		s.evict(func(t *tunnel) bool { return t.remote.Addr() == src })
-	}
-	for s.nHalf > 0 && int(s.e.counts.halfOpen.Load()) >= maxHalfOpen(srv) {
-		s.evict(func(*tunnel) bool { return true })
 	}
 	return true
 }
 
-// acceptedBy counts the live tunnels that an accept entry let in.
-func (s *shard) acceptedBy(a *policy.Accept) int {
-	n := 0
-	for _, t := range s.tunnels {
-		if !t.down && t.accept != nil && *t.accept == *a {
-			n++
-		}
+// makeRoom lets a new tunnel push out the oldest unfinished set-up, of its source or of all, where there are too many: an
+// honest peer finishes within a round trip.
+func (s *shard) makeRoom(src netip.Addr, srv policy.Server) {
+	for s.half[src] > 0 && s.half[src] >= maxHalfOpenPerSource(srv) {
+		s.evict(func(t *tunnel) bool { return t.remote.Addr() == src })
 	}
-	return n
+	for s.nHalf > 0 {
+		half, up := int(s.e.counts.halfOpen.Load()), int(s.e.counts.tunnelsUp.Load())
+		if half < maxHalfOpen(srv) && half+up < maxTunnels(srv) {
+			break
+		}
+		s.evict(func(*tunnel) bool { return true })
+	}
 }
+
+// maxTunnels counts half-open ones in.
+func maxTunnels(srv policy.Server) int { return cmp.Or(srv.MaxTunnels, 65535) }
 
 // shareable decides about a second tunnel from the address and port of another. The kernel's L2TP core of 6.11 and later serves
 // both. An older one mixes their data up: there the second is refused while the peer of the first is there.
 func (s *shard) shareable(p packet, key sourceKey) bool {
-	k := s.e.cfg.Kernel
-	newCore := k == nil || k.Features().NewCore
+	newCore := s.e.newCore()
 	for _, t := range slices.Clone(s.byRemote[p.remote]) {
-		if t.local.Addr() != p.local.Addr() || t.down || t.ctl.State() == control.TunnelWaitCtlReply {
+		if t.local != p.local || t.down {
 			continue
+		}
+		dialling := t.ctl.State() == control.TunnelWaitCtlReply
+		switch {
+		case dialling && newCore:
+			continue
+		case dialling:
+			return false // ours came first: the peer repeats its SCCRQ
 		}
 		doubt := t.doubt()
 		if newCore {
@@ -238,7 +250,7 @@ func (s *shard) shareable(p packet, key sourceKey) bool {
 		case peerAsked:
 			return false // the peer repeats its SCCRQ
 		case peerThere:
-			s.refuse(p, key.peer, noResources, "this kernel cannot serve a second tunnel from the same address and port"+
+			s.refuse(p, key.peer, noResources, "this kernel cannot serve a second tunnel between the same addresses and ports"+
 				" (Linux 6.11 or later can)")
 			return false
 		case peerGone:

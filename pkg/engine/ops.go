@@ -32,7 +32,7 @@ func (s *session) pump() {
 // finished hands the result of op to the call and goes on.
 func (s *session) finished(op call.Op, r call.Result) {
 	s.busy = false
-	if _, ok := op.(call.OpNetwork); ok && r.Err == nil && s.dialer != nil {
+	if n, ok := op.(call.OpNetwork); ok && (n.Network.IPv4 || n.Network.IPv6) && r.Err == nil && s.dialer != nil {
 		s.dialer.passes(s)
 	}
 	s.call.Done(s.t.s.now(), op, r, &s.out)
@@ -144,7 +144,7 @@ func (s *session) applyNetwork(n call.Network) error {
 		IPv4: n.IPv4, IPv6: n.IPv6, Routes: n.Routes, Metric: n.Metric, Masquerade: n.Masquerade, MSSClamp: n.MSSClamp,
 		Endpoint: n.Endpoint,
 	}
-	if err := s.t.s.e.cfg.Network.Apply(background, s.owner(), want); err != nil {
+	if err := s.t.s.e.cfg.Network.Apply(s.t.s.e.life, s.owner(), want); err != nil {
 		return err
 	}
 	if n.IPv4 {
@@ -211,7 +211,7 @@ func (s *session) release(op call.Op) {
 	s.t.s.ask(func() func() {
 		var errs []error
 		if applied {
-			errs = append(errs, e.cfg.Network.Remove(background, owner))
+			errs = append(errs, e.cfg.Network.Remove(e.life, owner))
 		}
 		if data != nil {
 			errs = append(errs, data.Close())

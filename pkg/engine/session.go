@@ -25,7 +25,7 @@ type session struct {
 	state control.SessionState
 
 	dialer *dialer        // the configured call it belongs to, or nil
-	accept *policy.Accept // the entry that let a temporary call in, or nil
+	accept *policy.Accept // the entry that let a temporary call in and counts it, or nil
 	tmpl   *policy.Template
 	conf   *policy.Call // the configuration that dialer's call had at the beginning, or nil
 	pol    *policy.Policy
@@ -41,6 +41,8 @@ type session struct {
 	netApplied bool
 	pooled     netip.Addr // address taken from a pool
 	pool       string
+	rx         uint64       // packets received, at the last look for signs of life
+	asked      *call.EvDown // why we hung up before there was a call machine, or nil
 
 	local, remote control.CallInfo
 	timer         deadline
@@ -92,6 +94,10 @@ func (t *tunnel) offered(ev control.EvSessionOffered) {
 		s.refuse(wire.Result{Code: v.Code, Error: v.Error, HasError: v.Error != 0}, v.Reason)
 	case v.Call != nil && t.s.dialers == nil:
 		s.refuse(wire.Result{Code: wire.CDNNoFacilitiesTemp}, "the call was configured after this tunnel came up")
+		if len(t.sessions) == 0 { // the peer's next tunnel will be where the call is
+			t.reason = "its peer has become that of a configured call"
+			t.do(control.CmdClose{Result: wire.Result{Code: wire.StopGeneral, Text: "dial again"}})
+		}
 	case v.Call != nil:
 		t.s.dialers.incoming(s, v.Call)
 	default:
@@ -101,26 +107,13 @@ func (t *tunnel) offered(ev control.EvSessionOffered) {
 
 // acceptTemporary makes a temporary call by an accept entry (S63, S79).
 func (s *session) acceptTemporary(a *policy.Accept) {
-	if a.MaxSessions > 0 && s.t.s.sessionsOf(a) >= a.MaxSessions {
+	if !s.t.s.e.sessions.take(a, a.MaxSessions) {
 		s.refuse(wire.Result{Code: wire.CDNNoFacilitiesTemp}, "max_sessions of the accept entry is reached")
 		return
 	}
 	s.accept = a
 	s.tmpl = s.pol.Templates[a.Template]
 	s.begin()
-}
-
-// sessionsOf counts the live sessions that an accept entry let in.
-func (s *shard) sessionsOf(a *policy.Accept) int {
-	n := 0
-	for _, t := range s.tunnels {
-		for _, x := range t.sessions {
-			if x.accept != nil && *x.accept == *a && !x.releasing {
-				n++
-			}
-		}
-	}
-	return n
 }
 
 // refuse answers an offered call with CDN and forgets it. The peer may offer many.
@@ -158,7 +151,7 @@ func (s *session) begin() {
 func (s *session) established(ev control.EvSessionUp) {
 	s.peer = ev.Peer
 	if ev.Role == control.LNSIncoming || ev.Role == control.LNSOutgoing {
-		s.remote = merge(s.remote, ev.Call)
+		s.remote = ev.Call // ICCN or OCCN, on top of what came before
 	}
 	if s.call == nil {
 		return
@@ -166,17 +159,6 @@ func (s *session) established(ev control.EvSessionUp) {
 	s.log().Info("session established", slog.String("event", "session-up"), slog.String("role", s.role.String()))
 	s.call.Established(s.t.s.now(), numbered(s.remote), &s.out)
 	s.flush()
-}
-
-// merge adds what ICCN or OCCN said to what ICRQ or OCRP had said.
-func merge(a, b control.CallInfo) control.CallInfo {
-	a.FramingType, a.TxSpeed, a.RxSpeed = b.FramingType, b.TxSpeed, b.RxSpeed
-	a.ProxyLCP, a.ProxyAuth, a.PrivateGroup = b.ProxyLCP, b.ProxyAuth, b.PrivateGroup
-	a.SequencingRequired = a.SequencingRequired || b.SequencingRequired
-	if b.HasSessionWindow {
-		a.SessionWindow, a.HasSessionWindow = b.SessionWindow, true
-	}
-	return a
 }
 
 // numbered says whether the peer wants every data frame numbered: by Sequencing Required (P176), or, from before draft 13, by
@@ -189,16 +171,37 @@ func numbered(c control.CallInfo) bool {
 func (s *session) lost(ev control.EvSessionDown) {
 	down := s.explain(ev)
 	if s.call == nil { // never got so far as to own anything
-		delete(s.t.sessions, s.id)
-		if s.dialer != nil {
-			s.dialer.ended(s, down)
-			s.dialer.gone(s)
+		if s.asked != nil {
+			down = *s.asked
 		}
-		s.t.bury()
+		s.ended(down)
+		s.leave()
 		return
 	}
 	s.call.Lost(down, &s.out)
 	s.flush()
+}
+
+// ended tells of the end, before anything is given back.
+func (s *session) ended(ev call.EvDown) {
+	s.logDown(ev)
+	if s.dialer != nil {
+		s.dialer.ended(s, ev)
+	}
+}
+
+// leave takes the session, of which nothing is left, out of every table.
+func (s *session) leave() {
+	s.t.s.due.arm(&s.timer, 0)
+	delete(s.t.sessions, s.id)
+	if s.accept != nil {
+		s.t.s.e.sessions.give(s.accept)
+		s.accept = nil
+	}
+	if s.dialer != nil {
+		s.dialer.gone(s)
+	}
+	s.t.bury()
 }
 
 // explain puts the end of a session into words.
@@ -217,18 +220,7 @@ func (s *session) explain(ev control.EvSessionDown) call.EvDown {
 			d.Text += fmt.Sprintf("; Q.931 cause %d", binary.BigEndian.Uint16(ev.Q931Cause)) // P207
 		}
 	case control.CauseTunnelClosed, control.CauseTieLost, control.CauseTieEqual, control.CauseAuth, control.CauseIdle:
-		_, _, why := s.t.explain(s.t.ending)
-		d.ByPeer = s.t.ending.Cause == control.CausePeer
-		d.Asked = s.t.ending.Cause == control.CauseLocal && s.t.pathErr == nil // an operator, or the end of the daemon
-		d.Stage, d.Cause = tunnelStage(s.t.ending), s.t.ending.Cause.String()
-		switch {
-		case why == "":
-			d.Text = "the tunnel is gone"
-		case s.t.up:
-			d.Text = "the tunnel is gone: " + why
-		default:
-			d.Text = why
-		}
+		d = s.t.explainSession()
 	case control.CauseTimeout:
 		d.Text = "the peer does not answer the call"
 	case control.CauseLocal:
@@ -261,6 +253,7 @@ func (s *session) expire(now Time) {
 // hangUp ends the call in good order.
 func (s *session) hangUp(cause, text string) {
 	if s.call == nil {
+		s.asked = &call.EvDown{Stage: call.StageSession, Cause: cause, Text: text, Asked: true}
 		s.t.do(control.CmdCloseSession{Session: s.id, Result: wire.Result{Code: wire.CDNAdmin, Text: text}})
 		return
 	}
@@ -313,10 +306,7 @@ func (s *session) event(ev call.Event) {
 			s.dialer.cameUp(s)
 		}
 	case call.EvDown:
-		s.logDown(ev)
-		if s.dialer != nil {
-			s.dialer.ended(s, ev)
-		}
+		s.ended(ev)
 	case call.EvGone:
 		s.gone()
 	case call.EvAnomaly:
@@ -335,17 +325,27 @@ func address(a netip.Addr) string {
 
 // logDown explains the end in one line: the stage, the cause, the other side's words.
 func (s *session) logDown(ev call.EvDown) {
-	msg := "call down"
-	level := slog.LevelInfo
-	if s.upSince.IsZero() {
-		msg = "call not established: stage " + stageName(ev.Stage)
-		if !ev.Asked {
-			level = slog.LevelWarn
-		}
+	level, event, msg := slog.LevelInfo, "call-down", "call down"
+	switch {
+	case !s.upSince.IsZero():
+	case s.t.tieLost || s.dialer != nil && s.dialer.crossedBy(s, ev):
+		level, msg = slog.LevelDebug, "call gives way" // to another, that has its own line
+	case ev.Asked:
+		msg = "call ended before it was up"
+	default:
+		level, event, msg = slog.LevelWarn, "call-failed", "call not established: stage "+ev.Stage.String()
 	}
 	attrs := []slog.Attr{
-		slog.String("event", "call-down"), slog.String("cause", ev.Cause), slog.String("why", ev.Text),
+		slog.String("event", event), slog.String("cause", ev.Cause), slog.String("why", ev.Text),
 	}
+	if s.call != nil {
+		attrs = append(attrs, s.last()...)
+	}
+	s.log().LogAttrs(background, level, msg, attrs...)
+}
+
+// last is what the log says of a session that ends: whose it was, what it carried, for how long.
+func (s *session) last() (attrs []slog.Attr) {
 	v := s.call.View()
 	if v.User != "" {
 		attrs = append(attrs, slog.String("user", v.User))
@@ -358,45 +358,15 @@ func (s *session) logDown(ev call.EvDown) {
 	if !s.upSince.IsZero() {
 		attrs = append(attrs, slog.Duration("up", s.t.s.e.cfg.WallClock().Sub(s.upSince).Round(time.Second)))
 	}
-	s.log().LogAttrs(background, level, msg, attrs...)
+	return attrs
 }
 
-// gone: nothing of the session is left.
+// gone: everything has been given back.
 func (s *session) gone() {
 	if s.data != nil {
 		if st, err := s.data.Stats(); err == nil {
 			s.t.s.e.counts.addData(st)
 		}
 	}
-	s.t.s.due.arm(&s.timer, 0)
-	delete(s.t.sessions, s.id)
-	if s.dialer != nil {
-		s.dialer.gone(s)
-	}
-	s.t.bury()
-}
-
-// stageName is a stage in the operator's words.
-func stageName(s call.Stage) string {
-	switch s {
-	case call.StageTransport:
-		return "transport"
-	case call.StageTunnelAuth:
-		return "tunnel authentication"
-	case call.StageTunnel:
-		return "tunnel"
-	case call.StageSession:
-		return "session"
-	case call.StageKernel:
-		return "kernel"
-	case call.StageLCP:
-		return "LCP"
-	case call.StageUserAuth:
-		return "user authentication"
-	case call.StageAddress:
-		return "address"
-	case call.StageUp:
-		return "up"
-	}
-	return "unknown"
+	s.leave()
 }

@@ -20,15 +20,16 @@ type shard struct {
 	due   deadlines
 
 	tunnels   map[control.TunnelID]*tunnel
-	byRemote  map[netip.AddrPort][]*tunnel
-	bySource  map[sourceKey]*tunnel // responder tunnels, by what a repeated SCCRQ shows
-	halfOpen  []*tunnel             // responder tunnels before SCCCN, oldest first; may hold some that have moved on
-	half      map[netip.Addr]int    // half-open responder tunnels by source
+	byRemote  map[netip.AddrPort][]*tunnel // by the peer's address and port
+	byAddr    map[netip.Addr][]*tunnel     // by its address
+	bySource  map[sourceKey]*tunnel        // responder tunnels, by what a repeated SCCRQ shows
+	halfOpen  []*tunnel                    // responder tunnels before SCCCN, oldest first; may hold some that have moved on
+	half      map[netip.Addr]int           // half-open responder tunnels by source
 	nHalf     int
 	strangers strangers
-	resting   map[control.TunnelID]Time // ids not to be used again before
-	dialers   *dialers                  // shard 0 only; nil elsewhere
-	pools     *pools                    // shard 0 only; nil elsewhere
+	resting   restingIDs
+	dialers   *dialers // shard 0 only; nil elsewhere
+	pools     *pools   // shard 0 only; nil elsewhere
 
 	drained func() // set once the shard is draining: called when the last tunnel has gone
 }
@@ -44,9 +45,10 @@ func newShard(e *Engine, index int) *shard {
 		e: e, index: index, inbox: newInbox(),
 		tunnels:   map[control.TunnelID]*tunnel{},
 		byRemote:  map[netip.AddrPort][]*tunnel{},
+		byAddr:    map[netip.Addr][]*tunnel{},
 		bySource:  map[sourceKey]*tunnel{},
 		half:      map[netip.Addr]int{},
-		resting:   map[control.TunnelID]Time{},
+		resting:   restingIDs{until: map[control.TunnelID]Time{}},
 		strangers: newStrangers(),
 	}
 	if index == 0 {
@@ -141,23 +143,44 @@ func (s *shard) checkDrained() {
 	}
 }
 
-// newTunnelID finds a random id of this shard's residue class: the demultiplexer finds the shard by it. 0: none is left.
+// newTunnelID finds a random id of this shard's residue class: the demultiplexer finds the shard by it. Where that one is taken
+// the next free one is as good. 0: none is left.
 func (s *shard) newTunnelID() control.TunnelID {
+	s.resting.prune(s.now())
 	n := len(s.e.shards)
-	now := s.now()
-	for range 1 << 17 {
-		id := control.TunnelID(1 + rand.N(65535))
-		if int(id)%n != s.index || s.tunnels[id] != nil {
+	slots := 65535/n + 1
+	first := rand.N(slots)
+	for i := range slots {
+		id := (first+i)%slots*n + s.index
+		if id == 0 || id > 65535 {
 			continue
 		}
-		if until, ok := s.resting[id]; ok && now < until {
-			continue
+		if t := control.TunnelID(id); s.tunnels[t] == nil && s.resting.until[t] == 0 {
+			return t
 		}
-		delete(s.resting, id)
-		return id
 	}
 	return 0
 }
 
 // rest is how long a tunnel id stays unused: the kernel deletes in its own time, and late packets must find nobody.
 const rest = 2 * time.Minute
+
+// restingIDs are tunnel ids that must not be used again yet.
+type restingIDs struct {
+	until map[control.TunnelID]Time
+	queue []control.TunnelID // the first one's rest ends first
+}
+
+func (r *restingIDs) add(id control.TunnelID, now Time) {
+	r.prune(now)
+	r.until[id] = now + rest
+	r.queue = append(r.queue, id)
+}
+
+// prune ends the rest of ids whose time has come.
+func (r *restingIDs) prune(now Time) {
+	for len(r.queue) > 0 && r.until[r.queue[0]] <= now {
+		delete(r.until, r.queue[0])
+		r.queue = r.queue[1:]
+	}
+}

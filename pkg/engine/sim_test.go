@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"crypto/rand"
+	"fmt"
 	"log/slog"
 	"maps"
 	"net/netip"
@@ -44,7 +45,11 @@ type box struct {
 	mu       sync.Mutex
 	nextFD   int
 	applied  map[string]network.Interface
+	ports    map[netip.AddrPort]bool // of single tunnels, open
+	nextPort uint16
 	demands  map[string]func()
+	waits    map[string][]netip.Prefix // routes of the waiting devices
+	names    map[string]netip.Addr     // what the resolver knows; all else is at 2.2.2.2
 	released int
 	closed   int // tunnel sockets
 }
@@ -75,7 +80,8 @@ func newInternet() *internet {
 func (n *internet) start(t *testing.T, addr string, p *policy.Policy, newCore bool) *box {
 	t.Helper()
 	b := &box{
-		t: t, net: n, addr: netip.MustParseAddr(addr), applied: map[string]network.Interface{}, demands: map[string]func(){},
+		t: t, net: n, addr: netip.MustParseAddr(addr), applied: map[string]network.Interface{}, ports: map[netip.AddrPort]bool{}, demands: map[string]func(){},
+		waits: map[string][]netip.Prefix{}, names: map[string]netip.Addr{},
 		log: &logBuffer{}, nextFD: 3,
 	}
 	b.k = kerneltest.New(kerneltest.Config{Features: kernel.Features{Release: "test", NewCore: newCore, Reinjects: true}})
@@ -107,6 +113,9 @@ func (b *box) stop() {
 	b.k.Check(b.t)
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	if len(b.ports) > 0 {
+		b.t.Errorf("%v: ports left open: %v", b.addr, b.ports)
+	}
 	if len(b.applied) > 0 {
 		b.t.Errorf("%v: network state left behind: %v", b.addr, slices.Collect(maps.Keys(b.applied)))
 	}
@@ -148,6 +157,33 @@ func (b *box) Send(local, remote netip.AddrPort, datagram []byte) error {
 
 func (b *box) LocalFor(netip.AddrPort) (netip.AddrPort, error) {
 	return netip.AddrPortFrom(b.addr, 1701), nil
+}
+
+// OpenPort gives each tunnel that asks for one a port of its own.
+func (b *box) OpenPort(netip.Addr, netip.AddrPort) (Port, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.nextPort++
+	p := netip.AddrPortFrom(b.addr, 40000+b.nextPort)
+	b.ports[p] = true
+	return simPort{b, p}, nil
+}
+
+type simPort struct {
+	b     *box
+	local netip.AddrPort
+}
+
+func (p simPort) Local() netip.AddrPort { return p.local }
+
+func (p simPort) Close() error {
+	p.b.mu.Lock()
+	defer p.b.mu.Unlock()
+	if !p.b.ports[p.local] {
+		return transport.ErrClosed
+	}
+	delete(p.b.ports, p.local)
+	return nil
 }
 
 func (b *box) Counters() transport.Counters { return transport.Counters{} }
@@ -198,10 +234,13 @@ func (b *box) Remove(_ context.Context, owner string) error {
 	return nil
 }
 
-func (b *box) Demand(name string, _ []netip.Prefix, wake func()) (Demand, error) {
+func (b *box) Demand(name string, routes []netip.Prefix, wake func()) (Demand, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.demands[name] = wake
+	if b.demands[name] != nil {
+		return nil, fmt.Errorf("device %s exists", name)
+	}
+	b.demands[name], b.waits[name] = wake, routes
 	return simDemand{b, name}, nil
 }
 
@@ -220,10 +259,16 @@ func (d simDemand) Close() error {
 	d.b.mu.Lock()
 	defer d.b.mu.Unlock()
 	delete(d.b.demands, d.name)
+	delete(d.b.waits, d.name)
 	return nil
 }
 
-func (b *box) LookupNetIP(context.Context, string, string) ([]netip.Addr, error) {
+func (b *box) LookupNetIP(_ context.Context, _, host string) ([]netip.Addr, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if a, ok := b.names[host]; ok {
+		return []netip.Addr{a}, nil
+	}
 	return []netip.Addr{netip.MustParseAddr("2.2.2.2")}, nil
 }
 

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/l2tpd/l2tpd/pkg/control"
 	"github.com/l2tpd/l2tpd/pkg/policy"
 )
 
@@ -137,10 +138,9 @@ func (s *shard) evict(want func(*tunnel) bool) {
 	}
 	if i := slices.IndexFunc(s.halfOpen, func(t *tunnel) bool { return t.half && want(t) }); i >= 0 {
 		t := s.halfOpen[i]
-		t.leaveHalfOpen()
-		t.down = true
+		t.evicted = true
 		s.e.counts.evicted.Add(1)
-		t.forget()
+		t.do(control.CmdForget{})
 	}
 }
 

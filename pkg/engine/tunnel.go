@@ -37,10 +37,13 @@ type tunnel struct {
 
 	initiator bool
 	secret    bool
-	accept    *policy.Accept  // responder: the entry that let it in, if any
+	accept    *policy.Accept  // responder: the entry that let it in and counts it, if any
 	key       policy.ShareKey // initiator: what calls must have in common to share it
 	tie       bool            // responder: the peer's SCCRQ carries a Tie Breaker
 	tieLost   bool
+	evicted   bool   // while half-open, by newer ones
+	reason    string // why we end it, where the StopCCN does not say
+	ordered   bool   // the operator ends it, or the daemon
 	// unreachable: an ICMP error came back for something that was sent to the peer.
 	unreachable bool
 	flushing    bool
@@ -49,6 +52,7 @@ type tunnel struct {
 	peer        control.PeerInfo
 
 	path     path
+	port     Port // of this tunnel alone, or nil
 	conn     Conn
 	outerMTU int // of the path to the peer; 0: unknown
 	pathErr  error
@@ -58,7 +62,8 @@ type tunnel struct {
 	down     bool // EvTunnelDown has come
 	downAt   Time
 	ending   control.EvTunnelDown
-	rx       uint64 // packets received by all sessions at the last look
+	hello    time.Duration // silence before HELLO; 0: none
+	dataAt   Time          // when the sessions' counters were last seen to have moved
 
 	started, established time.Time
 	lastError            string
@@ -129,9 +134,11 @@ func (t *tunnel) do(commands ...control.Command) {
 	t.flush()
 }
 
-// expire is the tunnel's deadline. Data that the kernel has received since counts as a sign of life (P150).
+// expire is the tunnel's deadline. Data that the kernel has received since counts as a sign of life (P150); it asks the kernel
+// only when a HELLO would leave.
 func (t *tunnel) expire(now Time) {
-	if t.up && t.heard() {
+	if t.up && t.hello > 0 && now-max(t.heardAt, t.dataAt) >= t.hello && t.heard() {
+		t.dataAt = now
 		t.ctl.Do(now, control.CmdHeard{At: now}, &t.out)
 	}
 	t.ctl.Expire(now, &t.out)
@@ -140,16 +147,15 @@ func (t *tunnel) expire(now Time) {
 
 // heard says whether a session's receive counter has moved since the last call.
 func (t *tunnel) heard() bool {
-	var rx uint64
+	moved := false
 	for _, s := range t.sessions {
-		if s.data != nil && !s.releasing {
-			if st, err := s.data.Stats(); err == nil {
-				rx += st.RxPackets
-			}
+		if s.data == nil || s.releasing {
+			continue
+		}
+		if st, err := s.data.Stats(); err == nil && st.RxPackets != s.rx {
+			s.rx, moved = st.RxPackets, true
 		}
 	}
-	moved := rx > t.rx
-	t.rx = rx
 	return moved
 }
 
@@ -262,7 +268,7 @@ func (t *tunnel) winTie() {
 	for _, x := range slices.Clone(t.s.byRemote[t.remote]) {
 		if x.half && x.tie {
 			x.tieLost = true
-			x.do(control.CmdForget{})
+			x.do(control.CmdForget{}) // its sessions ride on t
 		}
 	}
 }
@@ -310,6 +316,7 @@ func (t *tunnel) pathMade(conn Conn, mtu int, err error) {
 func (t *tunnel) isDown(ev control.EvTunnelDown) {
 	t.down, t.downAt = true, t.s.now()
 	t.leaveHalfOpen()
+	t.leaveAccepted()
 	if t.up {
 		t.s.e.counts.tunnelsUp.Add(-1)
 	}
@@ -320,7 +327,7 @@ func (t *tunnel) isDown(ev control.EvTunnelDown) {
 	if ev.Cause == control.CauseAuth {
 		t.s.e.counts.authFailures.Add(1)
 	}
-	if t.tieLost {
+	if t.tieLost || t.evicted {
 		return
 	}
 	attrs := []slog.Attr{
@@ -343,10 +350,13 @@ func (t *tunnel) isDown(ev control.EvTunnelDown) {
 func (t *tunnel) explain(ev control.EvTunnelDown) (level slog.Level, msg, text string) {
 	msg = "tunnel down"
 	if !t.up {
-		msg = "tunnel not established: stage " + stageName(tunnelStage(ev))
+		msg = "tunnel not established: stage " + tunnelStage(ev).String()
 	}
 	switch ev.Cause {
 	case control.CauseLocal, control.CauseIdle:
+		if t.reason != "" {
+			return slog.LevelInfo, msg, t.reason
+		}
 		return slog.LevelInfo, msg, ev.Result.StopString()
 	case control.CausePeer:
 		level = slog.LevelWarn
@@ -367,6 +377,25 @@ func (t *tunnel) explain(ev control.EvTunnelDown) (level slog.Level, msg, text s
 		return slog.LevelDebug, "tunnel gave way to the peer's", ""
 	}
 	return slog.LevelWarn, msg, ev.Result.StopString()
+}
+
+// explainSession puts the end of the tunnel into words for one of its sessions.
+func (t *tunnel) explainSession() call.EvDown {
+	if t.pathErr != nil {
+		return call.EvDown{Stage: call.StageKernel, Cause: "kernel", Text: t.pathErr.Error()}
+	}
+	_, _, why := t.explain(t.ending)
+	d := call.EvDown{
+		Stage: tunnelStage(t.ending), Cause: t.ending.Cause.String(), Text: why,
+		ByPeer: t.ending.Cause == control.CausePeer, Asked: t.ordered,
+	}
+	switch {
+	case why == "":
+		d.Text = "the tunnel is gone"
+	case t.up:
+		d.Text = "the tunnel is gone: " + why
+	}
+	return d
 }
 
 // silence says what a peer that does not answer may mean.
@@ -403,8 +432,17 @@ func tunnelStage(ev control.EvTunnelDown) call.Stage {
 	return call.StageTunnel
 }
 
+// leaveAccepted takes the tunnel out of the count of its accept entry.
+func (t *tunnel) leaveAccepted() {
+	if t.accept != nil {
+		t.s.e.tunnels.give(t.accept)
+		t.accept = nil
+	}
+}
+
 // shutdown says StopCCN 6.
 func (t *tunnel) shutdown() {
+	t.reason, t.ordered = "the daemon is stopping", true
 	t.do(control.CmdClose{Result: wire.Result{Code: wire.StopShutdown}})
 }
 
@@ -459,10 +497,14 @@ func (t *tunnel) forget() {
 	s.e.routes[t.id].Store(nil)
 	s.due.arm(&t.timer, 0)
 	if t.path != pathNone || t.initiator { // else the kernel never knew it: a flood must not use the ids up
-		s.resting[t.id] = s.now() + rest
+		s.resting.add(t.id, s.now())
 	}
-	if s.dialers != nil {
-		s.dialers.tunnelGone(t)
+	if p := t.port; p != nil {
+		s.e.exec.submit(func() {
+			if err := p.Close(); err != nil {
+				s.e.log.Warn("close port", slog.Any("local", p.Local()), slog.String("why", err.Error()))
+			}
+		})
 	}
 	s.checkDrained()
 }

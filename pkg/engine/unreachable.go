@@ -8,7 +8,7 @@ import "net/netip"
 func (e *Engine) Unreachable(remote netip.AddrPort) {
 	remote = netip.AddrPortFrom(remote.Addr().Unmap(), remote.Port())
 	for _, s := range e.shards {
-		s.post(func() {
+		put(s.inbox, &s.inbox.work, maxHints, func() {
 			for _, t := range s.byRemote[remote] {
 				t.unreachable = true
 			}
