@@ -101,7 +101,7 @@ type Result struct {
 	Err       error
 	Interface string         // OpAttach: the name the unit got
 	OK        bool           // OpAuthorize
-	Message   string         // OpAuthorize: for the peer
+	Message   string         // OpAuthorize: for the peer; OpAddress: why there is none
 	User      string         // OpAuthorize: canonical name
 	UserIPv4  netip.Addr     // OpAuthorize: the user's fixed address
 	Routes    []netip.Prefix // OpAuthorize: networks behind the user
@@ -205,11 +205,11 @@ type Call struct {
 
 	peer        control.SessionID
 	state       state
-	createdOK   bool // the kernel session exists
-	sessionUp   bool // ICCN or OCCN has passed
-	renumbering bool // the numbering that ICCN or OCCN asked for is being set
-	noAddress   bool // there was none for the peer
-	control     bool // the tunnel still knows the session
+	createdOK   bool   // the kernel session exists
+	sessionUp   bool   // ICCN or OCCN has passed
+	renumbering bool   // the numbering that ICCN or OCCN asked for is being set
+	noAddress   string // why there was none for the peer
+	control     bool   // the tunnel still knows the session
 	attach      step
 	iface       string
 	applied     bool // a Network has been applied

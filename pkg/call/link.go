@@ -1,6 +1,7 @@
 package call
 
 import (
+	"cmp"
 	"encoding/binary"
 	"net/netip"
 	"slices"
@@ -166,7 +167,9 @@ func (c *Call) Done(now Time, op Op, r Result, out *Output) {
 		c.authorized(now, r, out)
 	case OpAddress:
 		if !c.failed(r, out) && c.state == stateLink {
-			c.noAddress = !r.Address.IsValid()
+			if !r.Address.IsValid() {
+				c.noAddress = cmp.Or(r.Message, "there is no address for the peer")
+			}
 			c.link.Do(now, ppp.CmdAddress{Peer: r.Address}, &c.linkOut)
 			c.collect(now, out)
 		}
@@ -258,8 +261,8 @@ func (c *Call) linkDown(ev ppp.EvLinkDown, out *Output) {
 // reason is how the end of PPP is told.
 func (c *Call) reason(ev ppp.EvLinkDown) ending {
 	how := reasons[ev.Reason]
-	if ev.Reason == ppp.ReasonNoNetwork && c.noAddress {
-		how.text = "there is no address for the peer"
+	if ev.Reason == ppp.ReasonNoNetwork && c.noAddress != "" {
+		how.text = c.noAddress
 	}
 	return how
 }

@@ -100,7 +100,7 @@ func TestCallsShareATunnelAndAPool(t *testing.T) {
 		if s := a.look(); len(s.Tunnels) != 1 {
 			t.Errorf("%d tunnels, want 1", len(s.Tunnels))
 		}
-		if !strings.Contains(b.log.String(), "address pool exhausted") {
+		if !strings.Contains(b.log.String(), "address pool ips is exhausted") {
 			t.Errorf("the exhausted pool is not in the log")
 		}
 		for _, c := range a.look().Calls {

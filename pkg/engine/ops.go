@@ -5,15 +5,12 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
-	"slices"
 	"time"
 
 	"github.com/l2tpd/l2tpd/pkg/auth"
 	"github.com/l2tpd/l2tpd/pkg/call"
 	"github.com/l2tpd/l2tpd/pkg/kernel"
 	"github.com/l2tpd/l2tpd/pkg/network"
-	"github.com/l2tpd/l2tpd/pkg/policy"
-	"github.com/l2tpd/l2tpd/pkg/pool"
 )
 
 // reorder is how long the kernel waits for a missing numbered frame. With none it would drop six for every one that is lost.
@@ -162,14 +159,38 @@ func (s *session) applyNetwork(n call.Network) error {
 func (s *session) authorize(op call.OpAuthorize) {
 	r := op.Request
 	users := s.pol.Users
-	s.async(op, func() call.Result {
+	s.t.s.ask(func() func() {
 		ok, u := auth.Local(users).Check(auth.Request{
 			Method: r.Method, ID: r.ID, Name: r.Name, Password: r.Password, Challenge: r.Challenge, Response: r.Response,
 		})
-		if !ok {
-			return call.Result{Message: "login incorrect"}
+		return func() {
+			v := call.Result{Message: "login incorrect"}
+			if ok {
+				v = call.Result{OK: true, User: u.Name, UserIPv4: u.IPv4, Routes: u.Routes}
+			}
+			s.checked(op, v)
 		}
-		return call.Result{OK: true, User: u.Name, UserIPv4: u.IPv4, Routes: u.Routes}
+	})
+}
+
+// checked is the verdict about credentials. A user's own address must be free before the login succeeds.
+func (s *session) checked(op call.OpAuthorize, r call.Result) {
+	if !r.OK || !r.UserIPv4.IsValid() {
+		s.finished(op, r)
+		return
+	}
+	s.owned = r.UserIPv4
+	zero := s.t.s.e.shards[0]
+	zero.post(func() {
+		zero.pools.own(r.UserIPv4, s, func(ok bool) {
+			s.t.s.post(func() {
+				if !ok {
+					s.owned = netip.Addr{}
+					r = call.Result{Message: "logged in elsewhere"}
+				}
+				s.finished(op, r)
+			})
+		})
 	})
 }
 
@@ -190,14 +211,15 @@ func (s *session) address(op call.OpAddress) {
 	}
 	zero := s.t.s.e.shards[0]
 	zero.post(func() {
-		a, ok := zero.pools.allocate(p, op.User)
+		a, ok := zero.pools.allocate(zero.e.policy.Load(), p, op.User)
 		s.t.s.post(func() {
+			r := call.Result{Address: a}
 			if ok {
 				s.pooled, s.pool = a, name
 			} else {
-				s.log().Warn("address pool exhausted", slog.String("event", "pool-exhausted"), slog.String("pool", name))
+				r.Message = "address pool " + name + " is exhausted"
 			}
-			s.finished(op, call.Result{Address: a})
+			s.finished(op, r)
 		})
 	})
 }
@@ -226,34 +248,11 @@ func (s *session) release(op call.Op) {
 				zero := e.shards[0]
 				zero.post(func() { zero.pools.release(name, a) })
 			}
+			if a := s.owned; a.IsValid() {
+				zero := e.shards[0]
+				zero.post(func() { zero.pools.disown(a, s) })
+			}
 			s.finished(op, call.Result{})
 		}
 	})
-}
-
-// pools hands out addresses. Only shard 0 touches it.
-type pools struct{ byName map[string]*poolOf }
-
-// poolOf is a pool with the configuration that it was made from: a reload that changes a pool makes a new one.
-type poolOf struct {
-	conf *policy.Pool
-	free *pool.Pool
-}
-
-func (p *pools) allocate(conf *policy.Pool, user string) (netip.Addr, bool) {
-	of := p.byName[conf.Name]
-	if of == nil || !slices.Equal(of.conf.Ranges, conf.Ranges) {
-		of = &poolOf{conf: conf, free: pool.New(conf.Ranges)}
-		if p.byName == nil {
-			p.byName = map[string]*poolOf{}
-		}
-		p.byName[conf.Name] = of
-	}
-	return of.free.Allocate(user)
-}
-
-func (p *pools) release(name string, a netip.Addr) {
-	if of := p.byName[name]; of != nil {
-		of.free.Release(a)
-	}
 }

@@ -41,6 +41,7 @@ type session struct {
 	netApplied bool
 	pooled     netip.Addr // address taken from a pool
 	pool       string
+	owned      netip.Addr   // the user's own, claimed
 	rx         uint64       // packets received, at the last look for signs of life
 	asked      *call.EvDown // why we hung up before there was a call machine, or nil
 
@@ -85,7 +86,7 @@ func (t *tunnel) offered(ev control.EvSessionOffered) {
 	s.peer, s.remote = ev.Peer, ev.Call
 	v := s.pol.ForOffer(policy.Offer{
 		Source: t.remote.Addr(), HostName: t.peer.HostName, Outgoing: ev.Role == control.LACOutgoing,
-		CalledNumber: ev.Call.CalledNumber, SubAddress: ev.Call.SubAddress, Secret: t.secret,
+		CalledNumber: ev.Call.CalledNumber, SubAddress: ev.Call.SubAddress, MinimumBPS: ev.Call.MinimumBPS, Secret: t.secret,
 	}, t.s.e.peersOf)
 	switch {
 	case t.s.e.stopping.Load():

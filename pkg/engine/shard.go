@@ -53,7 +53,7 @@ func newShard(e *Engine, index int) *shard {
 	}
 	if index == 0 {
 		s.dialers = newDialers(s)
-		s.pools = &pools{}
+		s.pools = newPools()
 	}
 	return s
 }
