@@ -53,7 +53,7 @@ api: {group: admin}
 		got = append(got, c.String())
 	}
 	want := []string{
-		"server.checksum: on -> off (tunnel-restart)",
+		"server.checksum: on -> off (daemon-restart)",
 		"server.tunnel.hello: 1m -> never (tunnel-restart)",
 		"secrets[10.0.0.0/8]: removed (tunnel-restart)",
 		"secrets[any].secret: *** -> *** (tunnel-restart)",
@@ -62,7 +62,7 @@ api: {group: admin}
 		"lns.accept[any].max_sessions: unlimited -> 5 (live)",
 		"lns.accept[10.0.0.1]: added (tunnel-restart)",
 		"calls.branch.compat: rfc2661 -> pre13 (tunnel-restart)",
-		"calls.branch.autostart: on -> off (new-sessions)",
+		"calls.branch.autostart: on -> off (live)",
 		"calls.branch.tunnel.hello: 1m -> never (tunnel-restart)",
 		"calls.branch.ppp.interface: Branch -> branch (new-sessions)",
 		"calls.branch.ppp.ipv4: request -> 10.0.0.1 (new-sessions)",

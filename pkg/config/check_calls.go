@@ -55,8 +55,11 @@ func (w *walker) checkCallType(c *policy.Call, at string) {
 			w.faultAt(at, fmt.Sprintf("type %v needs dial or remote: what shall the peer dial?", c.Type), `add dial: "NUMBER", or remote: NAME of the line at the peer`)
 		}
 	}
-	if c.Type != policy.CallISDN {
+	switch {
+	case c.Type != policy.CallISDN:
 		misplaced("sub_address", "remove it: only isdn has sub-addresses")
+	case c.SubAddress != "" && c.Dial != "" && c.Remote != "":
+		w.faultAt(at+".sub_address", "dial, remote and sub_address: the request has room for two of them", "remove one; remote is only needed where the peer has several lines")
 	}
 	if c.MinimumSpeed > c.Speed {
 		w.faultAt(at+".minimum_speed", fmt.Sprintf("minimum_speed (%d) is above speed (%d)", c.MinimumSpeed, c.Speed), "lower minimum_speed")

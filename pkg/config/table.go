@@ -17,8 +17,9 @@ func serverFields() []field {
 		{path: "server", kind: kindSection, doc: "What is true of the whole daemon."},
 		{
 			path: "server.mode", rows: "S44, S45, S10", reload: ReloadNewSessions, def: "both", words: []string{"none", "lac", "lns", "both"},
-			doc: "Roles that are played: lac answers outgoing calls (OCRQ), lns incoming ones (ICRQ). A call that needs a missing role is refused.",
-			at:  server(func(s *policy.Server) any { return &s.Mode }),
+			doc: "Roles that are played: lac answers outgoing calls (OCRQ), lns incoming ones (ICRQ). A call that needs a missing role is refused. " +
+				"A changed mode holds for the next call in any tunnel; peers learn of a new lac when their tunnel is next built.",
+			at: server(func(s *policy.Server) any { return &s.Mode }),
 		},
 		{
 			path: "server.hostname", rows: "S138, S177", reload: ReloadTunnelRestart, example: "edge1", min: 1, max: 255, typ: "text",
@@ -31,7 +32,7 @@ func serverFields() []field {
 			at:  server(func(s *policy.Server) any { return &s.Listen }),
 		},
 		{
-			path: "server.checksum", rows: "S51, S112", reload: ReloadTunnelRestart, def: "on", aka: []string{"data_checksum"},
+			path: "server.checksum", rows: "S51, S112", reload: ReloadDaemonRestart, def: "on", aka: []string{"data_checksum"},
 			doc: "UDP checksum of data packets. Control messages always have one.",
 			at:  server(func(s *policy.Server) any { return &s.Checksum }),
 		},

@@ -1,7 +1,9 @@
 package config
 
 import (
+	"fmt"
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/l2tpd/l2tpd/pkg/policy"
@@ -19,11 +21,16 @@ func callFields() []field {
 	rows = append(rows, tunnelFields("calls.*.tunnel", ReloadTunnelRestart, false, func(o any) *policy.Tunnel { return &o.(*policy.Call).Tunnel })...)
 	rows = append(rows, linkFields()...)
 	for i := range rows {
-		if rows[i].kind == kindValue && rows[i].reload == ReloadLive {
+		if rows[i].kind == kindValue && rows[i].reload == ReloadLive && !slices.Contains(ruling(), rows[i].key()) {
 			rows[i].reload = ReloadNewSessions
 		}
 	}
 	return rows
+}
+
+// ruling are the keys that say when there is a call, not what it is like: they hold at once.
+func ruling() []string {
+	return []string{"autostart", "on_demand", "min", "max", "precedence", "match"}
 }
 
 // call makes an accessor of a call.
@@ -89,8 +96,9 @@ func dialFields() []field {
 	return []field{
 		{
 			path: "calls.*.remote", typ: "text", rows: "S62, S63", example: "branch", min: 1, max: 64, aka: []string{"remotecall"},
-			doc: "Name of the call at the other box (Called Number AVP). Default: none, the other box answers by its accept table.",
-			at:  call(func(c *policy.Call) *string { return &c.Remote }),
+			doc: "Name of the call at the other box, or of a line there with type isdn or async (Called Number AVP; beside dial, Sub-Address AVP). " +
+				"Default: none, the other box answers by its accept table.",
+			at: call(func(c *policy.Call) *string { return &c.Remote }),
 		},
 		{
 			path: "calls.*.match", typ: "text", rows: "S64", example: "edge", aside: true, min: 1, max: 64,
@@ -114,22 +122,22 @@ func dialFields() []field {
 		},
 		{
 			path: "calls.*.dial", typ: "text", rows: "S32, S65", example: `"0312345678"`, aside: true, min: 1, max: 31,
-			doc: "Number that the peer dials for us; only with type isdn or async.",
+			doc: "Number that the peer dials for us; only with type isdn or async (Called Number AVP).",
 			at:  call(func(c *policy.Call) *string { return &c.Dial }),
 		},
 		{
 			path: "calls.*.sub_address", typ: "text", rows: "S33, S71", example: `"10"`, aside: true, min: 1, max: 31,
-			doc: "Sub-address of the called user; only with type isdn.",
+			doc: "Sub-address of the called user; only with type isdn, and not beside both dial and remote (Sub-Address AVP).",
 			at:  call(func(c *policy.Call) *string { return &c.SubAddress }),
 		},
 		{
-			path: "calls.*.speed", typ: "bits per second 300..4294967295", rows: "S34, S70", def: "64000", aside: true, min: 300, max: 4294967295,
-			doc: "Highest speed of the line that the peer dials.",
+			path: "calls.*.speed", typ: "bits per second 300..4294967295", rows: "S34, S70", def: fmt.Sprint(policy.DefaultSpeed), aside: true, min: 300, max: 4294967295,
+			doc: "Highest speed of the line that the peer dials (Maximum BPS AVP).",
 			at:  call(func(c *policy.Call) *uint32 { return &c.Speed }),
 		},
 		{
-			path: "calls.*.minimum_speed", typ: "bits per second 300..4294967295", rows: "S70", def: "300", aside: true, min: 300, max: 4294967295,
-			doc: "Lowest speed of the line that the peer dials.",
+			path: "calls.*.minimum_speed", typ: "bits per second 300..4294967295", rows: "S70", def: fmt.Sprint(policy.DefaultMinimumSpeed), aside: true, min: 300, max: 4294967295,
+			doc: "Lowest speed of the line that the peer dials (Minimum BPS AVP).",
 			at:  call(func(c *policy.Call) *uint32 { return &c.MinimumSpeed }),
 		},
 		{
@@ -142,11 +150,12 @@ func dialFields() []field {
 		},
 		{path: "calls.*.redial", kind: kindSection, doc: "Waits between attempts."},
 		{
-			path: "calls.*.redial.min", def: "1s", min: int64(100 * time.Millisecond), max: int64(time.Hour), doc: "First wait; it doubles, with some chance in it, each time.",
-			at: call(func(c *policy.Call) *time.Duration { return &c.RedialMin }),
+			path: "calls.*.redial.min", def: short(int64(policy.DefaultRedialMin)), min: int64(100 * time.Millisecond), max: int64(time.Hour),
+			doc: "Shortest wait after an attempt that failed; packets (on_demand) do not shorten it. The wait doubles each time, with some chance in it.",
+			at:  call(func(c *policy.Call) *time.Duration { return &c.RedialMin }),
 		},
 		{
-			path: "calls.*.redial.max", def: "60s", min: second, max: int64(24 * time.Hour), doc: "Longest wait.",
+			path: "calls.*.redial.max", def: short(int64(policy.DefaultRedialMax)), min: second, max: int64(24 * time.Hour), doc: "Longest wait.",
 			at: call(func(c *policy.Call) *time.Duration { return &c.RedialMax }),
 		},
 	}

@@ -17,7 +17,8 @@ import (
 //  4. nothing: CDN 5 for a role that we do not play or a line that we do not have (S44, S60), CDN 6 for a Called Number that
 //     nobody here answers to, CDN 3 else (P57, P88).
 //
-// An OCRQ with a Called Number that is no call's, or with a Sub-Address, asks for a line: it is never a temporary call.
+// An OCRQ with a Called Number that is no call's, or with a Sub-Address, or for more speed than a virtual call has, asks for a
+// line: it is never a temporary call (P202). Its Bearer Type says nothing: without a line to mean, some peers send digital.
 func (p *Policy) ForOffer(o Offer, peers Peers) Verdict {
 	incoming, outgoing := p.Roles()
 	if o.Outgoing && !outgoing {
@@ -26,8 +27,11 @@ func (p *Policy) ForOffer(o Offer, peers Peers) Verdict {
 	if !o.Outgoing && !incoming {
 		return refuse(wire.CDNNoFacilitiesPerm, "incoming call for a server without the LNS role")
 	}
-	if o.Outgoing && o.SubAddress != "" {
+	switch {
+	case o.Outgoing && o.SubAddress != "":
 		return refuse(wire.CDNNoFacilitiesPerm, "no line for an outgoing call with a sub-address")
+	case o.Outgoing && o.MinimumBPS > VirtualSpeed:
+		return refuse(wire.CDNNoFacilitiesPerm, fmt.Sprintf("no line of %d bit/s", o.MinimumBPS))
 	}
 	c, several := p.callFor(o, peers)
 	if c != nil {

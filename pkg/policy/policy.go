@@ -99,6 +99,9 @@ const (
 	DefaultMinimumSpeed = 300
 )
 
+// VirtualSpeed is what is said of the speed of a call without a line, in bits per second.
+const VirtualSpeed = 100_000_000
+
 // Call is one configured call (S59-S78).
 type Call struct {
 	Name           string
@@ -225,7 +228,8 @@ type Offer struct {
 	Outgoing     bool // OCRQ: we are asked to place the call
 	CalledNumber string
 	SubAddress   string
-	Secret       bool // the tunnel was authenticated
+	MinimumBPS   uint32 // OCRQ: the slowest line that would do
+	Secret       bool   // the tunnel was authenticated
 }
 
 // Verdict is what to do with an offered call (S63, S64): exactly one of Call, Accept, Refuse is set.

@@ -329,6 +329,8 @@ func TestOfferMatchesCallThenAcceptThenRefuses(t *testing.T) {
 		{"temporary call", both, Offer{Source: addr(t, "5.5.5.5")}, "accept t"},
 		{"temporary call over OCRQ", both, Offer{Source: addr(t, "5.5.5.5"), Outgoing: true}, "accept t"},
 		{"OCRQ for a number", both, Offer{Source: addr(t, "5.5.5.5"), CalledNumber: "0312345678", Outgoing: true}, "cdn 5"},
+		{"OCRQ for a fast line", both, Offer{Source: addr(t, "5.5.5.5"), MinimumBPS: VirtualSpeed + 1, Outgoing: true}, "cdn 5"},
+		{"OCRQ for any speed", both, Offer{Source: addr(t, "5.5.5.5"), MinimumBPS: VirtualSpeed, Outgoing: true}, "accept t"},
 		{"OCRQ with sub-address", both, Offer{Source: addr(t, "2.2.2.2"), CalledNumber: "branch", SubAddress: "1", Outgoing: true}, "cdn 5"},
 		{"ICRQ in mode lac", mode(ModeLAC), Offer{Source: addr(t, "2.2.2.2"), CalledNumber: "branch"}, "cdn 5"},
 		{"OCRQ in mode lns", mode(ModeLNS), Offer{Source: addr(t, "2.2.2.2"), CalledNumber: "branch", Outgoing: true}, "cdn 5"},
