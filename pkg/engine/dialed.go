@@ -109,14 +109,6 @@ func (x *dialer) cameUp(s *session) {
 	x.crossed, x.contested = false, false
 }
 
-// passes: the session's interface has been brought to a new state, and what waited for it may find its way now. Not cameUp: the
-// network protocol of a waiting packet may open after another.
-func (x *dialer) passes(s *session) {
-	if dm := x.demand; dm != nil && s == x.session {
-		x.d.s.e.exec.submit(dm.Release)
-	}
-}
-
 // ended: the call's session is on its way down.
 func (x *dialer) ended(s *session, ev call.EvDown) {
 	if s != x.session {
@@ -194,7 +186,7 @@ func (x *dialer) watch() {
 	name, routes := demandName(x.conf), x.conf.PPP.Routes
 	switch {
 	case x.arming:
-	case x.demand != nil && !(want && x.device == name && slices.Equal(x.waitsFor, routes)):
+	case x.demand != nil && (!want || x.device != name || !slices.Equal(x.waitsFor, routes)):
 		x.disarm()
 	case x.demand == nil && want && x.unfit != x.conf && x.d.devices[name] == nil:
 		x.arm(name, routes)

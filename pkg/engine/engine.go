@@ -80,7 +80,7 @@ type Network interface {
 
 // Demand waits for the first packet to a call that is down (dial on demand, S157).
 type Demand interface {
-	Release() // the way is open: forward what was kept
+	Release(ipv4, ipv6 bool) // which protocols have their way: forward what was kept of them
 	Close() error
 }
 

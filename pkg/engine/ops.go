@@ -29,9 +29,6 @@ func (s *session) pump() {
 // finished hands the result of op to the call and goes on.
 func (s *session) finished(op call.Op, r call.Result) {
 	s.busy = false
-	if n, ok := op.(call.OpNetwork); ok && (n.Network.IPv4 || n.Network.IPv6) && r.Err == nil && s.dialer != nil {
-		s.dialer.passes(s)
-	}
 	s.call.Done(s.t.s.now(), op, r, &s.out)
 	s.flush()
 }
@@ -47,7 +44,14 @@ func (s *session) start(op call.Op) {
 		s.async(op, func() call.Result { return call.Result{Err: s.data.SetSequencing(s.kernelSequencing(op.Sequencing))} })
 	case call.OpNetwork:
 		s.netApplied = true
-		s.async(op, func() call.Result { return call.Result{Err: s.applyNetwork(op.Network)} })
+		open := s.waitingPackets()
+		s.async(op, func() call.Result {
+			err := s.applyNetwork(op.Network)
+			if err == nil {
+				open(op.Network.IPv4, op.Network.IPv6)
+			}
+			return call.Result{Err: err}
+		})
 	case call.OpAuthorize:
 		s.authorize(op)
 	case call.OpAddress:
@@ -155,6 +159,15 @@ func (s *session) applyNetwork(n call.Network) error {
 	return nil
 }
 
+// waitingPackets is how to tell the call's waiting device, if it has one, which protocols have their way. Not once when the call
+// is up: the protocol of a packet that waits may open after another.
+func (s *session) waitingPackets() func(ipv4, ipv6 bool) {
+	if s.dialer == nil || s.dialer.session != s || s.dialer.demand == nil {
+		return func(bool, bool) {}
+	}
+	return s.dialer.demand.Release
+}
+
 // authorize checks what the peer presented against the local users.
 func (s *session) authorize(op call.OpAuthorize) {
 	r := op.Request
@@ -229,10 +242,11 @@ func (s *session) address(op call.OpAddress) {
 func (s *session) release(op call.Op) {
 	s.releasing = true
 	e := s.t.s.e
-	data, applied, owner := s.data, s.netApplied, s.owner()
+	data, applied, owner, open := s.data, s.netApplied, s.owner(), s.waitingPackets()
 	s.t.s.ask(func() func() {
 		var errs []error
 		if applied {
+			open(false, false)
 			errs = append(errs, e.cfg.Network.Remove(e.life, owner))
 		}
 		if data != nil {

@@ -249,10 +249,12 @@ type simDemand struct {
 	name string
 }
 
-func (d simDemand) Release() {
+func (d simDemand) Release(ipv4, ipv6 bool) {
 	d.b.mu.Lock()
 	defer d.b.mu.Unlock()
-	d.b.released++
+	if ipv4 || ipv6 {
+		d.b.released++
+	}
 }
 
 func (d simDemand) Close() error {

@@ -44,7 +44,8 @@ type Demand struct {
 
 	mu     sync.Mutex
 	closed bool
-	quiet  bool // the owner was told within wakeInterval
+	open   [2]bool // whether IPv4, IPv6 packets have their way, and only took the wrong turn just before
+	quiet  bool    // the owner was told within wakeInterval
 	kept   [][]byte
 	again  *time.Timer // ends quiet
 	forget *time.Timer // drops what was kept too long
@@ -175,7 +176,10 @@ func (d *Demand) read(tracker *tracker) {
 		// The kernel has settled this flow's address translation for the waiting device; it is to be settled anew when the
 		// packet is put back and leaves through the call's interface.
 		tracker.forget(packet)
-		if d.keep(packet) {
+		switch {
+		case d.passes(packet):
+			_, _ = d.tun.Write(packet) // its hop limit ends the journey should the way be closed after all
+		case d.keep(packet):
 			d.wake()
 		}
 	}
@@ -220,18 +224,41 @@ func (d *Demand) dropKept() {
 	d.kept = nil
 }
 
-// Release puts the kept packets back into the device, for the kernel to forward over the routes that the call has installed
-// by now. Called while the call is down it would only hand them back to the device. Waiting goes on.
-func (d *Demand) Release() {
+// Release says which network protocols have their way over the routes that the call has installed by now. Kept packets of these
+// are put back into the device, for the kernel to forward them; so are those that still come, having been under way to the device
+// when the routes changed. Packets of the others are kept, as before the call. Waiting goes on.
+func (d *Demand) Release(ipv4, ipv6 bool) {
 	d.mu.Lock()
-	kept := d.kept
-	d.kept = nil
+	d.open = [2]bool{ipv4, ipv6}
+	var free [][]byte
+	d.kept = slices.DeleteFunc(d.kept, func(packet []byte) bool {
+		if !d.open[version(packet)] {
+			return false
+		}
+		free = append(free, packet)
+		return true
+	})
 	d.mu.Unlock()
-	for _, packet := range kept {
+	for _, packet := range free {
 		if _, err := d.tun.Write(packet); err != nil {
 			return // closed; the packets are lost, as packets may be
 		}
 	}
+}
+
+// passes tells whether a packet has its way.
+func (d *Demand) passes(packet []byte) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return !d.closed && d.open[version(packet)]
+}
+
+// version is the index of an IP packet in open.
+func version(packet []byte) int {
+	if packet[0]>>4 == 6 {
+		return 1
+	}
+	return 0
 }
 
 // Close removes the device with its routes.

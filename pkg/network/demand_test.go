@@ -104,7 +104,7 @@ func TestDemandKeepsAFewPacketsForAWhile(t *testing.T) {
 		if woken.Load() != 1 {
 			t.Errorf("woken %d times by one burst", woken.Load())
 		}
-		d.Release()
+		d.Release(true, false)
 		buffer := make([]byte, 100)
 		n, err := out.Read(buffer)
 		if err != nil || string(buffer[:n]) != "ABCDEFGHIJKLMNOP" {
@@ -118,7 +118,7 @@ func TestDemandKeepsAFewPacketsForAWhile(t *testing.T) {
 		}
 		pass(keptFor)
 		arrive("z")
-		d.Release()
+		d.Release(true, false)
 		if n, err = out.Read(buffer); err != nil || string(buffer[:n]) != "z" {
 			t.Errorf("put back %q, %v; want only the fresh packet", buffer[:n], err)
 		}
@@ -136,4 +136,31 @@ func TestDemandIsForItsNetworksOnly(t *testing.T) {
 	if d.asked(unhex(t, tcp6)) {
 		t.Error("a packet for elsewhere is asked for")
 	}
+}
+
+// With IPV6CP open before IPCP, the kept IPv4 packets were put back while their route still led to the device, and stayed there.
+func TestDemandReleasesOneProtocolAtATime(t *testing.T) {
+	t.Parallel()
+	d, out := waiting(t, func() {})
+	four, six := unhex(t, ping4), append([]byte{0x60}, make([]byte, 39)...)
+	d.keep(four)
+	d.keep(six)
+	d.Release(false, true)
+	buffer := make([]byte, 2000)
+	if n, err := out.Read(buffer); err != nil || string(buffer[:n]) != string(six) {
+		t.Errorf("put back %x, %v; want the IPv6 packet", buffer[:n], err)
+	}
+	if d.passes(four) || !d.passes(six) {
+		t.Error("a late packet passes by its own protocol")
+	}
+	d.Release(true, true)
+	if n, err := out.Read(buffer); err != nil || string(buffer[:n]) != string(four) {
+		t.Errorf("put back %x, %v; want the IPv4 packet", buffer[:n], err)
+	}
+	d.Release(false, false)
+	if d.passes(four) || d.passes(six) {
+		t.Error("packets pass after the call")
+	}
+	d.again.Stop()
+	d.forget.Stop()
 }

@@ -215,7 +215,7 @@ func TestFirstPacketArrivesAfterRelease(t *testing.T) {
 				t.Fatal("the first packet woke nobody")
 			}
 			s.near.apply(s.manager, "branch", s.call)
-			d.Release()
+			d.Release(true, true)
 			src, sequence := s.arrival(t)
 			if src != want || sequence != 1 {
 				t.Errorf("packet %d from %v arrived, want 1 from %v", sequence, src, want)
