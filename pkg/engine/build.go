@@ -11,9 +11,6 @@ import (
 	"github.com/l2tpd/l2tpd/pkg/wire"
 )
 
-// virtualSpeed is what ICCN and OCCN say of a call without a line: 100 Mbit/s.
-const virtualSpeed = 100_000_000
-
 // tunnelConfig makes the configuration of one control connection. own are the server's values, or those of a call, which the
 // configuration has completed with the server's.
 func (e *Engine) tunnelConfig(p *policy.Policy, own policy.Tunnel, secret policy.Secret, pre13 bool) control.TunnelConfig {
@@ -96,8 +93,12 @@ func (s *session) sequencing() policy.Sequencing {
 
 // reply is what our answer says of the call: ICRP, ICCN, OCRP or OCCN.
 func (s *session) reply(seq policy.Sequencing) control.CallInfo {
+	speed := uint32(policy.VirtualSpeed)
+	if s.role == control.LACOutgoing {
+		speed = min(speed, s.remote.MaximumBPS) // no more than the OCRQ allows
+	}
 	return control.CallInfo{
-		FramingType: wire.FramingSync, TxSpeed: virtualSpeed,
+		FramingType: wire.FramingSync, TxSpeed: speed,
 		SequencingRequired: s.role.IsLAC() && seq == policy.SequencingAlways, // S66: ON as LAC
 	}
 }

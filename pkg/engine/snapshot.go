@@ -275,11 +275,12 @@ func (x *dialer) view() api.Call {
 // status is the daemon as a whole.
 func (e *Engine) status(all *part) *api.Status {
 	p := e.policy.Load()
+	begun := e.cfg.Policy.Server // sockets are as they were made: a reload does not reach them
 	st := &api.Status{
 		Version: e.cfg.Version, State: api.StateRunning, StartedAt: e.started, PID: os.Getpid(),
 		ConfigFile: e.cfg.ConfigFile, ConfigLoaded: *e.loaded.Load(),
-		Mode: p.Server.Mode.String(), HostName: p.Server.HostName, Listen: p.Server.Listen,
-		ChecksumData: p.Server.Checksum, AllowFrom: []string{}, Secrets: []api.SecretRange{},
+		Mode: p.Server.Mode.String(), HostName: p.Server.HostName, Listen: begun.Listen,
+		ChecksumData: begun.Checksum, AllowFrom: []string{}, Secrets: []api.SecretRange{},
 		Tunnels: all.up, Sessions: all.sessUp, HalfOpen: all.half,
 	}
 	if e.stopping.Load() {
