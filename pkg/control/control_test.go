@@ -371,6 +371,7 @@ func TestRestoreRefusesNonsense(t *testing.T) {
 		"sent":    func(r *Record) { r.Channel.Sent = 99 },
 		"flying":  func(r *Record) { r.Channel.Flying = 99 },
 		"window":  func(r *Record) { r.Channel.Window.Peer = 0 },
+		"held":    func(r *Record) { r.Channel.Recovery.Held = -1 },
 		"packet":  func(r *Record) { r.Channel.Queue[0].Datagram = nil },
 		"session": func(r *Record) { r.Sessions[0].State = 99 },
 	} {

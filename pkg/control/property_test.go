@@ -12,63 +12,6 @@ import (
 	"github.com/l2tpd/l2tpd/pkg/wire"
 )
 
-// P148: with 20 % loss, duplication and reordering, 1000 sessions come up exactly once each, from both sides.
-func TestLossyLinkBringsEverySessionUpOnce(t *testing.T) {
-	t.Parallel()
-	for seed := range uint64(8) {
-		t.Run(fmt.Sprint(seed), func(t *testing.T) {
-			t.Parallel()
-			a, b := testConfig(seed), testConfig(seed+100)
-			// A window of 4 and 20 % loss make a call wait for hundreds of others.
-			for _, cfg := range []*TunnelConfig{&a, &b} {
-				cfg.SessionTimeout, cfg.AnswerTimeout = time.Hour, time.Hour
-				cfg.MaxRetransmits = 12 // so that six losses in a row are no end
-				cfg.ReceiveWindow = uint16(4 << (seed % 4))
-			}
-			w := newWorld(t, seed, a, b)
-			w.loss, w.duplication, w.jitter = 0.2, 0.2, 40*time.Millisecond
-			w.establish()
-			roles := []Role{LACIncoming, LNSOutgoing}
-			for i := range 1000 {
-				if w.openSession(i&1, roles[i>>1&1], CallInfo{CalledNumber: "12345"}) == 0 {
-					t.Fatal("session refused")
-				}
-			}
-			w.runUntil(3*time.Hour, func() bool { return len(w.n[0].up) == 1000 && len(w.n[1].up) == 1000 })
-			for i, n := range w.n {
-				for id, k := range n.up {
-					if k != 1 {
-						t.Errorf("node %d: session %d up %d times", i, id, k)
-					}
-				}
-				if len(n.down) > 0 {
-					t.Errorf("node %d: %d sessions ended", i, len(n.down))
-				}
-			}
-			w.checkNoLeak()
-		})
-	}
-}
-
-// P109, P148: with the default timers no call is given up because messages are lost.
-func TestLossIsNoReasonToGiveUpACall(t *testing.T) {
-	t.Parallel()
-	for seed := range uint64(10) {
-		a, b := testConfig(seed), testConfig(seed+100)
-		a.MaxRetransmits, b.MaxRetransmits = 12, 12
-		w := newWorld(t, seed, a, b)
-		w.loss, w.duplication, w.jitter = 0.2, 0.1, 40*time.Millisecond
-		w.establish()
-		for range 200 {
-			w.openSession(0, LACIncoming, CallInfo{})
-		}
-		w.runUntil(time.Hour, func() bool { return len(w.n[0].up) == 200 && len(w.n[1].up) == 200 })
-		if n := len(w.n[0].down) + len(w.n[1].down); n > 0 {
-			t.Errorf("seed %d: %d sessions ended", seed, n)
-		}
-	}
-}
-
 // P132: the counters wrap in both directions, under load and loss.
 func TestCountersWrap(t *testing.T) {
 	t.Parallel()

@@ -101,7 +101,7 @@ func (r *Record) check() error {
 		return fmt.Errorf("version %d: %w", r.Version, ErrRecord)
 	case r.ID == 0, r.State == TunnelIdle, r.State > TunnelDead:
 		return fmt.Errorf("id %d in state %v: %w", r.ID, r.State, ErrRecord)
-	case c.Sent < 0, c.Sent > len(c.Queue), c.Flying < 0, c.Flying > c.Sent, c.Window.Peer == 0, c.Window.Congestion == 0:
+	case c.Sent < 0, c.Sent > len(c.Queue), c.Flying < 0, c.Flying > c.Sent, c.Window.Peer == 0, c.Window.Congestion == 0, c.Recovery.Held < 0:
 		return fmt.Errorf("send queue: %w", ErrRecord)
 	}
 	for _, p := range slices.Concat(c.Queue, c.Requests) {

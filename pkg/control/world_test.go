@@ -77,6 +77,7 @@ type world struct {
 	afterStep         func(w *world, i int) // called after node i did something
 	onPersist         func(i int)
 	dropped           func(from int, d []byte) bool
+	later             func(from int) time.Duration // more delay of the next datagram
 	keepTrace         bool
 }
 
@@ -147,6 +148,9 @@ func (w *world) transmit(from int, d []byte) {
 		delay := w.delay
 		if w.jitter > 0 {
 			delay += time.Duration(w.rng.Int64N(int64(w.jitter)))
+		}
+		if w.later != nil {
+			delay += w.later(from)
 		}
 		w.seq++
 		heap.Push(&w.air, flight{w.now + delay, w.seq, 1 - from, append([]byte(nil), d...)})
