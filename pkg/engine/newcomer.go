@@ -121,7 +121,7 @@ func (s *shard) sccrq(p packet, payload []byte, host string, key sourceKey) {
 		t.unlist()
 		t.leaveAccepted()
 		if r, ok := errors.AsType[*control.Refusal](err); ok {
-			s.answer(p, r, err.Error())
+			s.answer(p, r, whyRefused(r))
 		}
 		return
 	}
@@ -148,6 +148,14 @@ var (
 // refuse answers an SCCRQ that we do not want.
 func (s *shard) refuse(p packet, peer control.TunnelID, r wire.Result, why string) {
 	s.answer(p, &control.Refusal{Result: r, Peer: peer}, why)
+}
+
+// whyRefused is what is wrong with an SCCRQ that pkg/control refuses. Not authorised is for a challenge that we cannot answer.
+func whyRefused(r *control.Refusal) string {
+	if r.Result.Code == wire.StopNotAuthorised {
+		return "stage tunnel authentication: the peer asks for a secret, and none is configured here"
+	}
+	return r.Result.StopString()
 }
 
 // answer sends a StopCCN that leaves no state behind, if it may be sent at all.

@@ -117,3 +117,20 @@ func TestMissingSecretIsExplainedInOneLine(t *testing.T) {
 		}
 	})
 }
+
+// A past bug: the accepting end called the same a refused tunnel, for "refuse tunnel: not authorised (4)".
+func TestMissingSecretIsExplainedByTheAcceptingEnd(t *testing.T) {
+	simulated(t, func(t *testing.T) {
+		n := newInternet()
+		p := pair("b", "1.1.1.1", policy.PrecedenceOut, false)
+		p.Secrets = nil
+		a := n.start(t, "1.1.1.1", pair("a", "2.2.2.2", policy.PrecedenceIn, true), true)
+		b := n.start(t, "2.2.2.2", p, true)
+		defer a.stop()
+		defer b.stop()
+		a.until("an error", time.Minute, func(s *api.Snapshot) bool { return s.Calls[0].LastError != nil })
+		if want := "stage tunnel authentication: the peer asks for a secret, and none is configured here"; !strings.Contains(b.log.String(), want) {
+			t.Errorf("no line %q\n%s", want, b.log)
+		}
+	})
+}

@@ -240,7 +240,9 @@ func (l *Link) note(r Reason, peer bool, text string) {
 	case l.s.BeenUp:
 		stage = StageUp
 	case peer && l.s.LCP.NoLogin:
-		stage = StageAuth
+		if stage == StageAddress {
+			stage = StageAuth // there was none, and that is why
+		}
 		text = strings.TrimLeft(text+" (it wants a login, and none is configured for it)", " ")
 	}
 	l.s.End = EvLinkDown{Stage: stage, Reason: r, Peer: peer, Text: text}
