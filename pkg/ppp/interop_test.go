@@ -52,6 +52,21 @@ func TestPppdIsCalled(t *testing.T) {
 		"> IPCP Configure-Ack id=2 addr=10.0.0.1", "! IPv4 up local=10.0.0.2 peer=10.0.0.1 dns=[]")
 }
 
+// Interop: pppd behind xl2tpd wants a login and we have none: it gives in, and leaves as soon as LCP is open. A past bug called that
+// a failure in the stage of addresses.
+func TestPppdWantsALogin(t *testing.T) {
+	t.Parallel()
+	p := newProbe(t, Config{IPv4: IPv4Request})
+	p.take()
+	p.want(p.give(newFrame(ProtoLCP, codeConfigureRequest, 1, opts("0305 c223 05"))), "> LCP Configure-Reject id=1 auth=chap-md5")
+	p.openLCP()
+	p.want(p.give(newFrame(ProtoLCP, codeTerminateRequest, 3, []byte("peer refused to authenticate"))), "> LCP Terminate-Ack id=3")
+	want := EvLinkDown{Stage: StageAuth, Reason: ReasonPeer, Peer: true, Text: "peer refused to authenticate (it wants a login, and none is configured for it)"}
+	if got := p.link.View().End; got != want {
+		t.Errorf("the end is %+v, want %+v", got, want)
+	}
+}
+
 // An unnumbered end bears a pppd that wants to give it an address: one Nak with the option, ten about ours.
 func TestUnnumberedBearsNaks(t *testing.T) {
 	t.Parallel()
