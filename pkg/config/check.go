@@ -304,5 +304,10 @@ func (w *walker) checkUsers(p *policy.Policy) {
 				w.faultAt(at, fmt.Sprintf("ipv4: %v is our own address in template %s", u.IPv4, t.Name), "give the user another address")
 			}
 		}
+		for _, c := range p.Calls {
+			if c.PPP.Peer == u.IPv4 || c.PPP.Local == u.IPv4 {
+				w.faultAt(at, fmt.Sprintf("ipv4: %v is an address of call %s", u.IPv4, c.Name), "give the user another address")
+			}
+		}
 	}
 }

@@ -189,8 +189,9 @@ func dataFields() []field {
 		},
 		{
 			path: "users.*.ipv4", typ: "IPv4 address", rows: "S17, S160", reload: ReloadNewSessions, example: "192.168.20.200", aka: []string{"ip", "address", "ipaddress"},
-			doc: "The user's own address. Default: from the template's pool.",
-			at:  in(func(u *policy.User) *netip.Addr { return &u.IPv4 }),
+			doc: "The user's own address. No pool gives it to anybody else, and the user's newest login has it: an older link that still has it is closed. " +
+				"Default: from the template's pool.",
+			at: in(func(u *policy.User) *netip.Addr { return &u.IPv4 }),
 		},
 		{
 			path: "users.*.routes", rows: "S160", reload: ReloadNewSessions, example: "[192.168.30.0/24]", aka: []string{"networks"},

@@ -43,6 +43,10 @@ func (s *session) start(op call.Op) {
 	case call.OpSequencing:
 		s.async(op, func() call.Result { return call.Result{Err: s.data.SetSequencing(s.kernelSequencing(op.Sequencing))} })
 	case call.OpNetwork:
+		if err := s.conflict(op.Network); err != nil {
+			s.finished(op, call.Result{Err: err})
+			return
+		}
 		s.netApplied = true
 		open := s.waitingPackets()
 		s.async(op, func() call.Result {
@@ -195,11 +199,11 @@ func (s *session) checked(op call.OpAuthorize, r call.Result) {
 	s.owned = r.UserIPv4
 	zero := s.t.s.e.shards[0]
 	zero.post(func() {
-		zero.pools.own(r.UserIPv4, s, func(ok bool) {
+		zero.pools.own(r.UserIPv4, s, func(refusal string) {
 			s.t.s.post(func() {
-				if !ok {
+				if refusal != "" {
 					s.owned = netip.Addr{}
-					r = call.Result{Message: "logged in elsewhere"}
+					r = call.Result{Message: refusal}
 				}
 				s.finished(op, r)
 			})
@@ -216,8 +220,12 @@ func (s *session) address(op call.OpAddress) {
 	p := s.pol.Pools[name]
 	if p == nil {
 		var r call.Result
-		if c := s.conf; c != nil && op.Wanted.Is4() && op.Wanted.IsGlobalUnicast() && op.Wanted != c.PPP.Local {
+		switch {
+		case s.conf == nil || !op.Wanted.Is4() || !op.Wanted.IsGlobalUnicast():
+		case foreign(s.pol, op.Wanted):
 			r.Address = op.Wanted // the box at the other end of a configured call has an address of its own
+		default:
+			r.Message = notForeign(op.Wanted)
 		}
 		s.finished(op, r)
 		return

@@ -1,10 +1,12 @@
 package engine
 
 import (
+	"errors"
 	"log/slog"
 	"net/netip"
 	"slices"
 
+	"github.com/l2tpd/l2tpd/pkg/call"
 	"github.com/l2tpd/l2tpd/pkg/policy"
 	"github.com/l2tpd/l2tpd/pkg/pool"
 )
@@ -111,27 +113,69 @@ func reserved(p *policy.Policy) map[netip.Addr]bool {
 	return set
 }
 
+// foreign says whether a peer may have a as its own address: it is neither ours nor ours to give (P262).
+func foreign(p *policy.Policy, a netip.Addr) bool {
+	for _, x := range p.Pools {
+		if slices.ContainsFunc(x.Ranges, func(r policy.Range) bool { return r.Contains(a) }) {
+			return false
+		}
+	}
+	for _, u := range p.Users {
+		if u.IPv4 == a {
+			return false
+		}
+	}
+	for _, t := range p.Templates {
+		if t.IPv4Local == a {
+			return false
+		}
+	}
+	for _, c := range p.Calls {
+		if c.PPP.Local == a {
+			return false
+		}
+	}
+	return true
+}
+
+// conflict says why the address that the peer of a configured call brought with it cannot be: it was not given here, and is ours.
+func (s *session) conflict(n call.Network) error {
+	if s.conf == nil || !n.IPv4 || !n.Peer.IsValid() || n.Peer == s.conf.PPP.Peer || n.Peer == s.pooled || n.Peer == s.owned || foreign(s.pol, n.Peer) {
+		return nil
+	}
+	return errors.New(notForeign(n.Peer))
+}
+
+func notForeign(a netip.Addr) string { return "the peer's address " + a.String() + " is one of ours" }
+
 // owned is a user's own address: one session has it at a time. The newest login wins (S17): the box that comes back after it has
 // lost power must not wait for the end of its older session.
 type owned struct {
 	holder *session
 	next   *session
-	give   func(bool) // answers next
+	give   func(refusal string) // answers next
 }
 
-// own asks for a user's own address, in shard 0. give is called there, once the session that had it has given it back.
-func (x *pools) own(a netip.Addr, s *session, give func(bool)) {
+// own asks for a user's own address, in shard 0. give is called there, once the session that had it has given it back; with the
+// reason when it is not to be had. Whoever has it from a pool, from before it was the user's own, keeps it.
+func (x *pools) own(a netip.Addr, s *session, give func(refusal string)) {
+	for _, of := range x.byName {
+		if of.used[a] {
+			give("address " + a.String() + " is still in use")
+			return
+		}
+	}
 	o := x.owned[a]
 	if o == nil {
 		o = &owned{holder: s}
 		x.owned[a] = o
 	}
 	if o.holder == s {
-		give(true)
+		give("")
 		return
 	}
 	if o.next != nil {
-		o.give(false)
+		o.give("logged in elsewhere")
 	}
 	old := o.holder
 	o.next, o.give = s, give
@@ -154,6 +198,6 @@ func (x *pools) disown(a netip.Addr, s *session) {
 	default:
 		give := o.give
 		o.holder, o.next, o.give = o.next, nil, nil
-		give(true)
+		give("")
 	}
 }
