@@ -47,11 +47,13 @@ type box struct {
 	applied  map[string]network.Interface
 	ports    map[netip.AddrPort]bool // of single tunnels, open
 	nextPort uint16
-	demands  map[string]func()
-	waits    map[string][]netip.Prefix // routes of the waiting devices
-	names    map[string]netip.Addr     // what the resolver knows; all else is at 2.2.2.2
-	released int
-	closed   int // tunnel sockets
+	// connected are the local addresses of the tunnel sockets that were made.
+	connected []netip.AddrPort
+	demands   map[string]func()
+	waits     map[string][]netip.Prefix // routes of the waiting devices
+	names     map[string]netip.Addr     // what the resolver knows; all else is at 2.2.2.2
+	released  int
+	closed    int // tunnel sockets
 }
 
 // logBuffer keeps what an engine logs.
@@ -84,7 +86,7 @@ func (n *internet) start(t *testing.T, addr string, p *policy.Policy, newCore bo
 		waits: map[string][]netip.Prefix{}, names: map[string]netip.Addr{},
 		log: &logBuffer{}, nextFD: 3,
 	}
-	b.k = kerneltest.New(kerneltest.Config{Features: kernel.Features{Release: "test", NewCore: newCore, Reinjects: true}})
+	b.k = kerneltest.New(kerneltest.Config{TrackSockets: true, Features: kernel.Features{Release: "test", NewCore: newCore, Reinjects: true}})
 	begun := time.Now()
 	b.e = New(Config{
 		Policy: p, Transport: b, Kernel: simKernel{b.k}, Network: b, Resolver: b, Random: rand.Reader,
@@ -188,10 +190,11 @@ func (p simPort) Close() error {
 
 func (b *box) Counters() transport.Counters { return transport.Counters{} }
 
-func (b *box) Connect(_, _ netip.AddrPort) (Conn, error) {
+func (b *box) Connect(local, _ netip.AddrPort) (Conn, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.nextFD++
+	b.connected = append(b.connected, local)
 	return simConn{b, b.nextFD}, nil
 }
 
