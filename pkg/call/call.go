@@ -102,6 +102,7 @@ type Result struct {
 	Interface string         // OpAttach: the name the unit got
 	OK        bool           // OpAuthorize
 	Message   string         // OpAuthorize: for the peer; OpAddress: why there is none
+	Why       string         // OpAuthorize: for the log when not OK, one sentence that names the user
 	User      string         // OpAuthorize: canonical name
 	UserIPv4  netip.Addr     // OpAuthorize: the user's fixed address
 	Routes    []netip.Prefix // OpAuthorize: networks behind the user
@@ -209,6 +210,7 @@ type Call struct {
 	sessionUp   bool   // ICCN or OCCN has passed
 	renumbering bool   // the numbering that ICCN or OCCN asked for is being set
 	noAddress   string // why there was none for the peer
+	refusal     string // why the peer's login was refused, for the log
 	control     bool   // the tunnel still knows the session
 	attach      step
 	iface       string

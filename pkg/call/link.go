@@ -220,7 +220,10 @@ func (c *Call) authorized(now Time, r Result, out *Output) {
 	if c.state != stateLink {
 		return
 	}
-	if r.OK {
+	c.refusal = ""
+	if !r.OK {
+		c.refusal = r.Why
+	} else {
 		c.user, c.userIPv4 = r.User, r.UserIPv4
 		for _, p := range r.Routes {
 			if !slices.Contains(c.routes, p) {
@@ -271,6 +274,9 @@ func (c *Call) reason(ev ppp.EvLinkDown) ending {
 func (c *Call) explain(ev ppp.EvLinkDown) EvDown {
 	how := c.reason(ev)
 	down := EvDown{Cause: how.cause, Text: how.text, ByPeer: ev.Peer, Idle: ev.Reason == ppp.ReasonIdle}
+	if ev.Reason == ppp.ReasonAuthFailed && c.refusal != "" {
+		down.Text = c.refusal
+	}
 	switch ev.Stage {
 	case ppp.StageLCP:
 		down.Stage = StageLCP

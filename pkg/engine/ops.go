@@ -181,7 +181,10 @@ func (s *session) authorize(op call.OpAuthorize) {
 			Method: r.Method, ID: r.ID, Name: r.Name, Password: r.Password, Challenge: r.Challenge, Response: r.Response,
 		})
 		return func() {
-			v := call.Result{Message: "login incorrect"}
+			v := call.Result{Message: "login incorrect", Why: fmt.Sprintf("wrong password of user %q", r.Name)}
+			if users[r.Name] == nil {
+				v.Why = fmt.Sprintf("there is no user %q", r.Name)
+			}
 			if ok {
 				v = call.Result{OK: true, User: u.Name, UserIPv4: u.IPv4, Routes: u.Routes}
 			}
@@ -203,7 +206,7 @@ func (s *session) checked(op call.OpAuthorize, r call.Result) {
 			s.t.s.post(func() {
 				if refusal != "" {
 					s.owned = netip.Addr{}
-					r = call.Result{Message: refusal}
+					r = call.Result{Message: refusal, Why: refusal}
 				}
 				s.finished(op, r)
 			})
