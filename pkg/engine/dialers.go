@@ -28,6 +28,7 @@ type dialers struct {
 	byName  map[string]*dialer // by lower-case name
 	devices map[string]*dialer // who has, makes or removes the waiting device of that name
 	riders  map[*dialer]bool   // whose own tunnel lost a tie: their sessions ride on the winner
+	serial  uint32             // last Call Serial Number
 	stopped bool
 }
 
@@ -66,7 +67,11 @@ type dialer struct {
 }
 
 func newDialers(s *shard) *dialers {
-	return &dialers{s: s, byName: map[string]*dialer{}, devices: map[string]*dialer{}, riders: map[*dialer]bool{}}
+	return &dialers{
+		s: s, byName: map[string]*dialer{}, devices: map[string]*dialer{}, riders: map[*dialer]bool{},
+		// From the clock, so that a number means one call at both ends even after a restart (RFC 2661, 4.4.4; P52).
+		serial: uint32(s.e.cfg.WallClock().Unix()),
+	}
 }
 
 // reconcile follows a new policy: calls come, change for their next session, or go.
@@ -360,8 +365,10 @@ func (x *dialer) open(t *tunnel) {
 // or line at the peer (S62); where both are given, the name travels as Sub-Address.
 func (x *dialer) offer() control.CallInfo {
 	c := x.conf
+	x.d.serial++
 	info := control.CallInfo{
-		BearerType: c.Bearer(), FramingType: c.Framing(), CalledNumber: c.Remote, SubAddress: c.SubAddress,
+		SerialNumber: x.d.serial,
+		BearerType:   c.Bearer(), FramingType: c.Framing(), CalledNumber: c.Remote, SubAddress: c.SubAddress,
 		MinimumBPS: cmp.Or(c.MinimumSpeed, policy.DefaultMinimumSpeed), MaximumBPS: cmp.Or(c.Speed, policy.DefaultSpeed),
 	}
 	if c.Dial != "" {

@@ -123,3 +123,28 @@ func TestSilentPeerNamesTheTransportStage(t *testing.T) {
 		}
 	})
 }
+
+// P52: Call Serial Numbers rise from call to call, are the same at both ends, and do not begin anew with a restart.
+func TestCallSerialNumbersRise(t *testing.T) {
+	simulated(t, func(t *testing.T) {
+		n := newInternet()
+		p := acceptor()
+		p.Templates["dialin"].IdleTimeout = 0
+		b := n.start(t, "2.2.2.2", p, true)
+		a := n.start(t, "1.1.1.1", initiators(1), true)
+		a.up("c0", time.Minute)
+		first := a.look().Sessions[0].SerialNumber
+		if got := b.look().Sessions[0].PeerSerial; got != first {
+			t.Errorf("serial number %d here, %d at the peer", first, got)
+		}
+		a.stop()
+		time.Sleep(time.Minute)
+		a = n.start(t, "1.1.1.1", initiators(1), true)
+		a.up("c0", time.Minute)
+		if got := a.look().Sessions[0].SerialNumber; got <= first {
+			t.Errorf("serial number %d after %d", got, first)
+		}
+		a.stop()
+		b.stop()
+	})
+}
