@@ -13,6 +13,7 @@ type counters struct {
 	filtered, malformed, noTunnel, noSession, foreign, overLimit atomic.Uint64
 	refused, evicted, authFailures                               atomic.Uint64
 	framesIn, framesOut, framesLost                              atomic.Uint64
+	tunnels                                                      atomic.Int64 // up, and half-open ones that peers have begun
 	tunnelsUp, halfOpen                                          atomic.Int64
 
 	control [11]atomic.Uint64 // of tunnels that are gone, in the order of controlOf
@@ -69,5 +70,18 @@ func (c *counters) discards() api.Discards {
 	return api.Discards{
 		Filtered: c.filtered.Load(), NoSuchTunnel: c.noTunnel.Load(), NoSuchSession: c.noSession.Load(),
 		Malformed: c.malformed.Load(), ForeignSource: c.foreign.Load(), OverLimit: c.overLimit.Load() + c.evicted.Load(),
+	}
+}
+
+// enter counts one more tunnel, unless there are limit already.
+func (c *counters) enter(limit int) bool {
+	for {
+		n := c.tunnels.Load()
+		if n >= int64(limit) {
+			return false
+		}
+		if c.tunnels.CompareAndSwap(n, n+1) {
+			return true
+		}
 	}
 }

@@ -107,22 +107,22 @@ func (s *shard) sccrq(p packet, payload []byte, host string, key sourceKey) {
 		s.refuse(p, key.peer, noResources, "no tunnel id is free")
 		return
 	}
-	if a := resp.Accept; a != nil && !s.e.tunnels.take(a, a.MaxTunnels) {
-		s.refuse(p, key.peer, tryAnother, "max_tunnels of its accept entry is reached")
-		return
-	}
 	t := s.newTunnel(id, p.local, p.remote)
-	t.accept = resp.Accept
 	cfg := s.e.tunnelConfig(pol, pol.Server.Tunnel, resp.Secret, resp.PRE13)
 	cfg.IgnoreWindow13 = resp.IgnoreWindow13
 	t.ctl, err = control.Accept(cfg, id, m, h, s.now(), &t.out)
 	if err != nil {
 		delete(s.tunnels, id)
 		t.unlist()
-		t.leaveAccepted()
 		if r, ok := errors.AsType[*control.Refusal](err); ok {
 			s.answer(p, r, whyRefused(r))
 		}
+		return
+	}
+	if why := t.enter(resp.Accept, pol.Server); why != "" {
+		delete(s.tunnels, id)
+		t.unlist()
+		s.refuse(p, key.peer, tryAnother, why)
 		return
 	}
 	s.makeRoom(src, pol.Server)
@@ -223,13 +223,29 @@ func (s *shard) makeRoom(src netip.Addr, srv policy.Server) {
 	for s.half[src] > 0 && s.half[src] >= maxHalfOpenPerSource(srv) {
 		s.evict(func(t *tunnel) bool { return t.remote.Addr() == src })
 	}
-	for s.nHalf > 0 {
-		half, up := int(s.e.counts.halfOpen.Load()), int(s.e.counts.tunnelsUp.Load())
-		if half < maxHalfOpen(srv) && half+up < maxTunnels(srv) {
-			break
-		}
+	for s.nHalf > 0 && int(s.e.counts.halfOpen.Load()) >= maxHalfOpen(srv) {
 		s.evict(func(*tunnel) bool { return true })
 	}
+}
+
+// enter counts a tunnel that a peer has begun, over all shards, if the limits allow it; else it says which does not. Unfinished
+// set-ups count, and make way, the oldest first.
+func (t *tunnel) enter(a *policy.Accept, srv policy.Server) (refusal string) {
+	s := t.s
+	for !s.e.counts.enter(maxTunnels(srv)) {
+		if !s.evict(func(*tunnel) bool { return true }) {
+			return "max_tunnels is reached"
+		}
+	}
+	t.counted = true
+	for a != nil && !s.e.tunnels.take(a, a.MaxTunnels) {
+		if !s.evict(func(x *tunnel) bool { return x.accept != nil && keyOf(x.accept) == keyOf(a) }) {
+			t.leaveCount()
+			return "max_tunnels of its accept entry is reached"
+		}
+	}
+	t.accept = a
+	return ""
 }
 
 // maxTunnels counts half-open ones in.

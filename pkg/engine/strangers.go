@@ -131,17 +131,20 @@ func (s *shard) pressed(src netip.Addr, srv policy.Server) bool {
 }
 
 // evict forgets the oldest half-open tunnel for which want holds, without a word: it owns no socket and no kernel object.
-func (s *shard) evict(want func(*tunnel) bool) {
+func (s *shard) evict(want func(*tunnel) bool) bool {
 	for len(s.halfOpen) > 0 && !s.halfOpen[0].half {
 		s.halfOpen[0] = nil
 		s.halfOpen = s.halfOpen[1:]
 	}
-	if i := slices.IndexFunc(s.halfOpen, func(t *tunnel) bool { return t.half && want(t) }); i >= 0 {
-		t := s.halfOpen[i]
-		t.evicted = true
-		s.e.counts.evicted.Add(1)
-		t.do(control.CmdForget{})
+	i := slices.IndexFunc(s.halfOpen, func(t *tunnel) bool { return t.half && want(t) })
+	if i < 0 {
+		return false
 	}
+	t := s.halfOpen[i]
+	t.evicted = true
+	s.e.counts.evicted.Add(1)
+	t.do(control.CmdForget{})
+	return true
 }
 
 // enterHalfOpen counts a tunnel among the half-open.

@@ -48,6 +48,7 @@ type tunnel struct {
 	unreachable bool
 	flushing    bool
 	half        bool // counted among the half-open
+	counted     bool // counted among all
 	source      sourceKey
 	peer        control.PeerInfo
 
@@ -244,6 +245,10 @@ func (t *tunnel) isUp(ev control.EvTunnelUp) {
 	t.leaveHalfOpen()
 	t.winTie()
 	t.s.e.counts.tunnelsUp.Add(1)
+	if !t.counted { // one of ours: it is wanted, and only counts for others
+		t.counted = true
+		t.s.e.counts.tunnels.Add(1)
+	}
 	t.s.e.log.Info("tunnel up", t.attrs(slog.String("event", "tunnel-up"), slog.String("host", ev.Peer.HostName),
 		slog.String("vendor", ev.Peer.VendorName), slog.Bool("authenticated", t.secret))...)
 	t.path = pathMaking
@@ -316,7 +321,7 @@ func (t *tunnel) pathMade(conn Conn, mtu int, err error) {
 func (t *tunnel) isDown(ev control.EvTunnelDown) {
 	t.down, t.downAt = true, t.s.now()
 	t.leaveHalfOpen()
-	t.leaveAccepted()
+	t.leaveCount()
 	if t.up {
 		t.s.e.counts.tunnelsUp.Add(-1)
 	}
@@ -432,8 +437,12 @@ func tunnelStage(ev control.EvTunnelDown) call.Stage {
 	return call.StageTunnel
 }
 
-// leaveAccepted takes the tunnel out of the count of its accept entry.
-func (t *tunnel) leaveAccepted() {
+// leaveCount takes the tunnel out of the counts of all and of its accept entry.
+func (t *tunnel) leaveCount() {
+	if t.counted {
+		t.counted = false
+		t.s.e.counts.tunnels.Add(-1)
+	}
 	if t.accept != nil {
 		t.s.e.tunnels.give(t.accept)
 		t.accept = nil
