@@ -31,6 +31,9 @@ type internet struct {
 	alter func(datagram []byte) []byte        // on its way, if set
 	from  func(netip.AddrPort) netip.AddrPort // the source that the receiver sees, if set
 	sent  map[netip.Addr][][]byte             // by sender
+
+	ordered bool          // datagrams do not overtake each other
+	carried time.Duration // a nanosecond for each of them
 }
 
 // box is one simulated machine: an engine on a simulated kernel, network and transport.
@@ -151,7 +154,12 @@ func (b *box) Send(local, remote netip.AddrPort, datagram []byte) error {
 	if b.net.from != nil {
 		local = b.net.from(local)
 	}
-	time.AfterFunc(time.Millisecond, func() {
+	delay := time.Millisecond
+	if b.net.ordered {
+		b.net.carried++
+		delay += b.net.carried // nanoseconds
+	}
+	time.AfterFunc(delay, func() {
 		to.e.Receive(transport.Packet{Local: remote, Remote: local, Data: d})
 	})
 	return nil
@@ -268,7 +276,11 @@ func (d simDemand) Close() error {
 	return nil
 }
 
-func (b *box) LookupNetIP(_ context.Context, _, host string) ([]netip.Addr, error) {
+func (b *box) LookupNetIP(ctx context.Context, _, host string) ([]netip.Addr, error) {
+	if host == "slow.example" {
+		<-ctx.Done()
+		return nil, ctx.Err()
+	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if a, ok := b.names[host]; ok {
