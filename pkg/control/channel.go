@@ -64,10 +64,11 @@ type channel struct {
 	cap     time.Duration
 	retries int
 	cycle   time.Duration
-	ackNow  bool // an acknowledgement leaves at the end of this step
-	gap     bool // a message came before its predecessor: a ZLB says so, whatever else leaves
-	repair  bool // Queue[0] leaves again at the end of this step
-	urgent  bool // ignore CWND: only StopCCN is left to send
+	ackNow  bool        // an acknowledgement leaves at the end of this step
+	gap     bool        // a message came before its predecessor: a ZLB says so, whatever else leaves
+	repair  bool        // Queue[0] leaves again at the end of this step
+	parting []SessionID // the peer's ids of sessions whose CDN is acknowledged at the end of this step
+	urgent  bool        // ignore CWND: only StopCCN is left to send
 }
 
 func newChannel(cfg *TunnelConfig) channel {
@@ -280,18 +281,31 @@ func (c *channel) flush(now Time, peer TunnelID, out *Output, left func(*Packet)
 	if c.Unacked*2 >= int(c.window) && c.Unacked > 0 {
 		c.ackNow = true
 	}
-	if (c.ackNow && !sent || c.gap) && peer != 0 {
-		out.Datagrams = append(out.Datagrams, wire.AppendZLB(nil, uint16(peer), c.Ns, c.Nr))
-		c.Counters.OutControl++
-		c.Counters.OutZLB++
+	if (c.ackNow && !sent || c.gap) && len(c.parting) == 0 && peer != 0 {
+		c.zlb(peer, 0, out)
+	}
+	for _, id := range c.parting {
+		c.zlb(peer, id, out)
 	}
 	switch {
-	case sent, c.ackNow:
+	case sent, c.ackNow, len(c.parting) > 0:
 		c.Unacked, c.AckAt = 0, 0
 	case c.Unacked > 0 && c.AckAt == 0:
 		c.AckAt = now + ackDelay
 	}
-	c.ackNow, c.gap = false, false
+	c.ackNow, c.gap, c.parting = false, false, nil
+}
+
+// zlb sends an acknowledgement. RFC 2661 does not say what its session id is: it is 0 except for a CDN's.
+//
+// Interop: xl2tpd ends a call for good, so that the user can call again, only when the ZLB for its CDN names the call. It gets
+// such a one for the first copy only: one for a call that it has ended would bring its sequence numbers into disorder.
+func (c *channel) zlb(peer TunnelID, id SessionID, out *Output) {
+	d := wire.AppendZLB(nil, uint16(peer), c.Ns, c.Nr)
+	binary.BigEndian.PutUint16(d[6:], uint16(id))
+	out.Datagrams = append(out.Datagrams, d)
+	c.Counters.OutControl++
+	c.Counters.OutZLB++
 }
 
 // transmit sends a copy of p.

@@ -176,6 +176,9 @@ func (s *session) disconnected(st *step, m wire.Message) {
 	if b, ok := m.Bytes(wire.AVPQ931CauseCode); ok {
 		e.Q931Cause = slices.Clone(b)
 	}
+	if s.Peer != 0 {
+		st.t.ch.parting = append(st.t.ch.parting, s.Peer)
+	}
 	s.gone(st, e)
 }
 
