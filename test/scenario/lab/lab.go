@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -71,8 +72,10 @@ func (l *Lab) end() {
 		h.checkClean()
 	}
 	if l.t.Failed() {
-		for _, p := range l.procs {
-			l.t.Logf("--- %s\n%s", p.Name, tail(p.log.text(0), 60))
+		for i, p := range l.procs {
+			if !slices.ContainsFunc(l.procs[i+1:], func(later *Proc) bool { return later.Name == p.Name }) { // the last run of each
+				l.t.Logf("--- %s\n%s", p.Name, tail(p.log.text(0), 60))
+			}
 		}
 	}
 	for _, h := range l.hosts {
@@ -86,7 +89,7 @@ func (l *Lab) end() {
 // describe shows what the hosts look like when a test has failed.
 func (l *Lab) describe() {
 	for _, h := range l.hosts {
-		out, _ := h.Try("sh", "-c", "ip -br addr; ip route; ip -6 route; ip l2tp show tunnel; ip l2tp show session")
+		out, _ := h.Try("sh", "-c", "ip -br addr; ip route; ip -6 route; ip l2tp show tunnel; ip l2tp show session; ip -s link")
 		l.t.Logf("--- host %s\n%s", h.Name, out)
 	}
 }

@@ -29,14 +29,16 @@ func (h *Host) Send(from, to string, datagram []byte) {
 	}
 }
 
-// UDP opens a UDP socket on the host.
+// UDP opens a UDP socket on the host, to be read from within Patience.
 func (h *Host) UDP(local string) *net.UDPConn {
 	h.l.t.Helper()
 	var c *net.UDPConn
 	err := h.Do(func() error {
 		var err error
-		c, err = net.ListenUDP("udp", net.UDPAddrFromAddrPort(netip.MustParseAddrPort(local)))
-		return err
+		if c, err = net.ListenUDP("udp", net.UDPAddrFromAddrPort(netip.MustParseAddrPort(local))); err != nil {
+			return err
+		}
+		return c.SetReadDeadline(time.Now().Add(Patience))
 	})
 	if err != nil {
 		h.l.t.Fatalf("host %s: %v", h.Name, err)
