@@ -240,6 +240,16 @@ func (c *channel) worthwhile(now Time) bool {
 	return c.Silent < c.Limit && c.Retries < deafPatience*c.retries
 }
 
+// struggling says whether messages are being lost while others arrive, or may arrive yet: whether there was either in as much
+// time as may pass between two deliveries before the tunnel is given up.
+func (c *channel) struggling(now Time) bool {
+	if c.Limit > c.retries {
+		return true
+	}
+	recent := now - c.cycle - time.Duration((lossyPatience-1)*c.retries)*c.cap
+	return c.TroubleAt != 0 && c.TroubleAt > recent && c.ProgressAt > recent
+}
+
 // resend makes all unacknowledged messages due at once, unless a copy left a moment ago.
 func (c *channel) resend(now Time) {
 	if c.Sent > 0 && now-c.Queue[0].SentAt >= resendGap {

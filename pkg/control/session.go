@@ -254,16 +254,14 @@ func (x *sessionTable) deadline() Time {
 // patience bounds how often the set-up time of a session may begin again.
 const patience = 30
 
-// expireSessions ends the sessions whose set-up took too long (P109). Where the channel loses messages and still delivers
-// others, the answer may be on its way: the time begins again, but not without end. Both are looked at over two retransmission
-// cycles, since that is how far apart two deliveries may be before the tunnel is given up.
+// expireSessions ends the sessions whose set-up took too long (P109). Where the channel is struggling, the answer may be on its
+// way: the time begins again, but not without end.
 func expireSessions(st *step) {
 	x := &st.t.sess
 	for due(x.deadline(), st.now) {
 		s := x.byID[x.timers[0].id]
-		limit, recent := st.t.cfg.SessionTimeout, st.now-lossyPatience*st.t.ch.cycle
-		c := &st.t.ch
-		if c.TroubleAt != 0 && c.TroubleAt > recent && c.ProgressAt > recent && st.now-s.Since < patience*limit {
+		limit := st.t.cfg.SessionTimeout
+		if st.t.ch.struggling(st.now) && st.now-s.Since < patience*limit {
 			s.setDeadline(st, st.now+limit)
 			continue
 		}
