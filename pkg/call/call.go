@@ -392,7 +392,7 @@ func (c *Call) Lost(down EvDown, out *Output) {
 // Vanished tells the call that a kernel object of its own disappeared (an interface deleted by hand).
 func (c *Call) Vanished(err error, out *Output) {
 	c.end(EvDown{Stage: c.stage(), Cause: "kernel", Text: "the kernel object is gone: " + err.Error()},
-		wire.Result{Code: wire.CDNLostCarrier}, disconnectAdmin, out)
+		wire.Result{Code: wire.CDNLostCarrier}, disconnect{}, out)
 }
 
 // stage is where a call that ends now has got to.

@@ -208,7 +208,7 @@ func (c *Call) failed(r Result, out *Output) bool {
 		return false
 	}
 	c.end(EvDown{Stage: StageKernel, Cause: "kernel", Text: r.Err.Error()},
-		wire.Result{Code: wire.CDNError, Error: wire.ErrCodeResources, HasError: true}, disconnectAdmin, out)
+		wire.Result{Code: wire.CDNError, Error: wire.ErrCodeResources, HasError: true}, disconnect{}, out)
 	return true
 }
 
@@ -238,7 +238,7 @@ func (c *Call) authorized(now Time, r Result, out *Output) {
 func (c *Call) networkApplied(op OpNetwork, r Result, out *Output) {
 	if r.Err != nil && !c.wasUp {
 		c.end(EvDown{Stage: StageAddress, Cause: "network", Text: r.Err.Error()},
-			wire.Result{Code: wire.CDNNoFacilitiesTemp}, disconnectAdmin, out)
+			wire.Result{Code: wire.CDNNoFacilitiesTemp}, disconnect{}, out)
 		return
 	}
 	if r.Err != nil {

@@ -57,6 +57,9 @@ func (e *Engine) Receive(p transport.Packet) {
 	switch {
 	case r == nil:
 		e.counts.noTunnel.Add(1)
+		if h.Control && len(payload) == 0 {
+			return // the acknowledgement of a last word: every refusal gets one
+		}
 		e.strange(slog.LevelInfo, "no-such-tunnel", remote.Addr(), "packet for a tunnel that does not exist dropped",
 			slog.Any("peer", remote), slog.Int("tunnel", int(h.TunnelID)))
 		return

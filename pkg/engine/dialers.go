@@ -278,6 +278,10 @@ func (x *dialer) dialTo(a netip.Addr) {
 		}
 	}
 	s := x.d.s
+	if s.e.cfg.Kernel == nil {
+		x.failed(call.StageKernel, s.e.noDataPath())
+		return
+	}
 	remote := key.Peer
 	id := s.newTunnelID()
 	if id == 0 {

@@ -165,6 +165,9 @@ func New(cfg Config) *Engine {
 	return e
 }
 
+// noDataPath says why nothing can be carried.
+func (e *Engine) noDataPath() string { return "no data path: " + e.cfg.KernelProblem }
+
 // newCore says that the kernel tells tunnels between the same addresses and ports apart.
 func (e *Engine) newCore() bool { return e.cfg.Kernel == nil || e.cfg.Kernel.Features().NewCore }
 

@@ -98,6 +98,9 @@ func (s *shard) sccrq(p packet, payload []byte, host string, key sourceKey) {
 	case resp.Refuse:
 		s.refuse(p, key.peer, wire.Result{Code: wire.StopNotAuthorised}, resp.Reason)
 		return
+	case s.e.cfg.Kernel == nil:
+		s.refuse(p, key.peer, noResources, s.e.noDataPath())
+		return
 	}
 	if !s.roomFor(p, key, pol) || s.collides(p.remote, m) || !s.shareable(p, key) {
 		return

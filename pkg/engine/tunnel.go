@@ -280,9 +280,6 @@ func (t *tunnel) winTie() {
 
 // makePath may sleep: it runs in the executor.
 func (e *Engine) makePath(local, remote netip.AddrPort, spec kernel.TunnelSpec) (Conn, error) {
-	if e.cfg.Kernel == nil {
-		return nil, fmt.Errorf("no data path: %s", e.cfg.KernelProblem)
-	}
 	conn, err := e.cfg.Transport.Connect(local, remote)
 	if err != nil {
 		return nil, err
@@ -302,8 +299,7 @@ func (t *tunnel) pathMade(conn Conn, mtu int, err error) {
 	switch {
 	case err != nil:
 		t.path = pathClosed
-		t.lastError = err.Error()
-		t.s.e.log.Error("the kernel refuses the tunnel", t.attrs(slog.String("cause", "kernel"), slog.String("why", err.Error()))...)
+		t.reason = err.Error()
 		t.do(control.CmdClose{Result: wire.Result{
 			Code: wire.StopError, Error: wire.ErrCodeResources, HasError: true, Text: "no data path",
 		}})
@@ -336,7 +332,7 @@ func (t *tunnel) isDown(ev control.EvTunnelDown) {
 		return
 	}
 	attrs := []slog.Attr{
-		slog.Int("tunnel", int(t.id)), slog.Any("peer", t.remote), slog.String("cause", ev.Cause.String()),
+		slog.Int("tunnel", int(t.id)), slog.Any("peer", t.remote), slog.String("cause", t.cause(ev)),
 	}
 	if text != "" {
 		attrs = append(attrs, slog.String("why", text))
@@ -351,6 +347,14 @@ func (t *tunnel) isDown(ev control.EvTunnelDown) {
 	t.s.strange(level, "tunnel-down", t.remote.Addr(), msg, attrs...)
 }
 
+// cause is the short name of why a tunnel ends.
+func (t *tunnel) cause(ev control.EvTunnelDown) string {
+	if t.pathErr != nil {
+		return "kernel"
+	}
+	return ev.Cause.String()
+}
+
 // explain puts the end of a tunnel into words; no message: it is not worth a line.
 func (t *tunnel) explain(ev control.EvTunnelDown) (level slog.Level, msg, text string) {
 	msg = "tunnel down"
@@ -359,6 +363,9 @@ func (t *tunnel) explain(ev control.EvTunnelDown) (level slog.Level, msg, text s
 	}
 	switch ev.Cause {
 	case control.CauseLocal, control.CauseIdle:
+		if t.pathErr != nil {
+			return slog.LevelError, msg, t.reason
+		}
 		if t.reason != "" {
 			return slog.LevelInfo, msg, t.reason
 		}
@@ -368,7 +375,11 @@ func (t *tunnel) explain(ev control.EvTunnelDown) (level slog.Level, msg, text s
 		if t.up && (ev.Result.Code == wire.StopShutdown || ev.Result.Code == wire.StopGeneral) {
 			level = slog.LevelInfo
 		}
-		return level, msg, "the peer says: " + ev.Result.StopString()
+		text = "the peer says: " + ev.Result.StopString()
+		if t.initiator && !t.up && ev.Result.Code == wire.StopNotAuthorised && ev.Result.Text == "" {
+			text += "; it does not know us, or the secret is not the same at both ends"
+		}
+		return level, msg, text
 	case control.CauseTimeout:
 		return slog.LevelWarn, msg, t.silence()
 	case control.CauseAuth:
@@ -387,11 +398,11 @@ func (t *tunnel) explain(ev control.EvTunnelDown) (level slog.Level, msg, text s
 // explainSession puts the end of the tunnel into words for one of its sessions.
 func (t *tunnel) explainSession() call.EvDown {
 	if t.pathErr != nil {
-		return call.EvDown{Stage: call.StageKernel, Cause: "kernel", Text: t.pathErr.Error()}
+		return call.EvDown{Stage: call.StageKernel, Cause: t.cause(t.ending), Text: t.reason}
 	}
 	_, _, why := t.explain(t.ending)
 	d := call.EvDown{
-		Stage: tunnelStage(t.ending), Cause: t.ending.Cause.String(), Text: why,
+		Stage: tunnelStage(t.ending), Cause: t.cause(t.ending), Text: why,
 		ByPeer: t.ending.Cause == control.CausePeer, Asked: t.ordered,
 	}
 	switch {
