@@ -197,7 +197,7 @@ func TestRightsAndDevicesThatAreMissing(t *testing.T) {
 	c.hopeless(c.run("mount -t tmpfs tmpfs /dev && exec"), "/dev/ppp does not exist: modprobe ppp_generic, or: mknod /dev/ppp c 108 0")
 }
 
-// The kernel's L2TP modules are not there: the daemon names the module. Callers are refused, its own calls fail in the stage of the
+// The kernel's L2TP modules are not there: the daemon names the module. Its own calls fail in the stage of the
 // kernel, and once the modules are there a restart is all it takes.
 func TestModulesThatAreMissing(t *testing.T) {
 	if os.Getenv("L2TPD_GUEST") == "" {
@@ -247,7 +247,6 @@ func TestModulesThatAreMissing(t *testing.T) {
 	if e := da.Call("up").LastError; !strings.Contains(e.Text, "no data path") {
 		t.Errorf("the call's error does not say that there is no data path: %+v", e)
 	}
-	db.WaitLog("WARN .*(no data path|kernel)")
 	t.Logf("a: %s\nb: %s", da.Call("up").LastError.Text, strings.Join(warnings(db), "\n"))
 	if n := len(warnings(db)); n > 20 {
 		t.Errorf("%d warnings and errors", n)
