@@ -117,10 +117,10 @@ func (x *dialer) ended(s *session, ev call.EvDown) {
 	if ev.Idle && x.conf.OnDemand {
 		x.wanted = x.conf.AutoStart
 	}
-	if ev.Asked {
+	if ev.Asked || s.t.tieLost { // a lost tie is no failure: the session rides on the winner
 		return
 	}
-	if s.upSince.IsZero() && !s.t.tieLost {
+	if s.upSince.IsZero() {
 		x.attempts.Failed++
 	}
 	peer := ""
