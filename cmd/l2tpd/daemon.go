@@ -61,6 +61,7 @@ func serve(path, format string, stderr io.Writer) error {
 
 	ctx, stop := signal.NotifyContext(context.Background(), unix.SIGTERM, unix.SIGINT)
 	defer stop()
+	context.AfterFunc(ctx, stop) // a second signal does not wait for the peers
 	if err := d.run(ctx); err != nil {
 		d.log.Error("l2tpd ends", slog.String("why", err.Error()))
 		return errReported
@@ -84,12 +85,12 @@ func (d *daemon) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	srv2, cleanup, err := d.build()
+	e, cleanup, err := d.build()
 	if err != nil {
 		return errors.Join(err, srv.Close())
 	}
 	defer cleanup()
-	d.Engine = srv2
+	d.Engine = e
 	d.Start()
 
 	var tasks sync.WaitGroup
@@ -200,11 +201,23 @@ func (d *daemon) housekeeping(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-hup:
-			if _, err := d.reload("SIGHUP"); err != nil {
-				d.log.Error("reload: the running configuration stays", slog.String("why", err.Error()))
-			}
+			d.hangup()
 		case now := <-tick.C:
 			d.limiter.Flush(ctx, now, d.log)
+		}
+	}
+}
+
+// hangup reloads on SIGHUP, where only the log can tell the outcome.
+func (d *daemon) hangup() {
+	_, err := d.reload("SIGHUP")
+	if err == nil {
+		return
+	}
+	d.log.Error("reload refused: the running configuration stays", slog.String("why", err.Error()))
+	if e, ok := errors.AsType[*api.Error](err); ok {
+		for _, line := range e.Details {
+			d.log.Error("configuration: "+line, slog.String("event", "reload"))
 		}
 	}
 }
@@ -232,18 +245,34 @@ func (d *daemon) reload(by string) (*api.Result, error) {
 	}
 	d.warn(conf)
 	res := &api.Result{APIVersion: api.APIVersion, Message: "nothing has changed"}
-	for _, c := range config.Changes(d.conf.Policy, conf.Policy) {
+	late := 0
+	for _, c := range d.conf.Changes(conf) {
 		res.Changed = true
 		res.Details = append(res.Details, c.String())
+		if c.Reload == config.ReloadDaemonRestart {
+			late++
+		}
 	}
 	if res.Changed {
-		res.Message = fmt.Sprintf("%d changes taken", len(res.Details))
+		res.Message = changesText(len(res.Details), late)
 	}
 	d.level.Set(slogLevel(conf.Log.Level))
 	d.conf = conf
 	d.Reload(conf.Policy)
 	d.log.Info("configuration reloaded", slog.String("event", "reload"), slog.String("by", by), slog.Int("changes", len(res.Details)))
+	for _, line := range res.Details {
+		d.log.Info("configuration: "+line, slog.String("event", "reload"))
+	}
 	return res, nil
+}
+
+// changesText says how many of n changes count already.
+func changesText(n, late int) string {
+	text := count(n-late, "change", "changes") + " taken"
+	if late > 0 {
+		text += fmt.Sprintf(", %d after a restart of l2tpd", late)
+	}
+	return text
 }
 
 func slogLevel(l config.Level) slog.Level {

@@ -36,7 +36,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 		Short:         "L2TPv2 access concentrator and network server",
 		SilenceErrors: true,
 		SilenceUsage:  true,
-		Args:          cobra.NoArgs,
+		Args:          arguments(cobra.NoArgs),
 	}
 	root.SetArgs(args)
 	root.SetOut(stdout)
@@ -60,6 +60,16 @@ func run(args []string, stdout, stderr io.Writer) int {
 	return exitFailed
 }
 
+// arguments makes a mistake in the arguments one of the command line.
+func arguments(check cobra.PositionalArgs) cobra.PositionalArgs {
+	return func(c *cobra.Command, args []string) error {
+		if err := check(c, args); err != nil {
+			return usageError{err}
+		}
+		return nil
+	}
+}
+
 const defaultConfig = "/etc/l2tpd/l2tpd.yaml"
 
 func configFlag(c *cobra.Command, path *string) {
@@ -70,7 +80,7 @@ func runCommand(stderr io.Writer) *cobra.Command {
 	var path string
 	var format string
 	c := &cobra.Command{
-		Use: "run", Short: "Run the daemon in the foreground", Args: cobra.NoArgs,
+		Use: "run", Short: "Run the daemon in the foreground", Args: arguments(cobra.NoArgs),
 		RunE: func(*cobra.Command, []string) error { return serve(path, format, stderr) },
 	}
 	configFlag(c, &path)
@@ -81,7 +91,7 @@ func runCommand(stderr io.Writer) *cobra.Command {
 func checkCommand() *cobra.Command {
 	var path string
 	c := &cobra.Command{
-		Use: "check [FILE]", Short: "Check a configuration and report every mistake at once", Args: cobra.MaximumNArgs(1),
+		Use: "check [FILE]", Short: "Check a configuration and report every mistake at once", Args: arguments(cobra.MaximumNArgs(1)),
 		RunE: func(c *cobra.Command, args []string) error {
 			if len(args) == 1 {
 				path = args[0]
@@ -95,13 +105,22 @@ func checkCommand() *cobra.Command {
 				fmt.Fprintln(c.ErrOrStderr(), w)
 			}
 			p := conf.Policy
-			fmt.Fprintf(c.OutOrStdout(), "%s: good: mode %s, %d calls, %d accept entries, %d templates, %d users, %d pools\n",
-				path, p.Server.Mode, len(p.Calls), len(p.Accept), len(p.Templates), len(p.Users), len(p.Pools))
+			fmt.Fprintf(c.OutOrStdout(), "%s: good: mode %s, %s, %s, %s, %s, %s\n", path, p.Server.Mode,
+				count(len(p.Calls), "call", "calls"), count(len(p.Accept), "accept entry", "accept entries"),
+				count(len(p.Templates), "template", "templates"), count(len(p.Users), "user", "users"), count(len(p.Pools), "pool", "pools"))
 			return nil
 		},
 	}
 	configFlag(c, &path)
 	return c
+}
+
+// count puts a number before its noun.
+func count(n int, one, many string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return fmt.Sprintf("%d %s", n, many)
 }
 
 // report puts an error of the configuration on lines of its own.
@@ -119,7 +138,7 @@ func report(err error) string {
 
 func referenceCommand() *cobra.Command {
 	return &cobra.Command{
-		Use: "reference", Short: "Print the annotated configuration with every key and its default", Args: cobra.NoArgs,
+		Use: "reference", Short: "Print the annotated configuration with every key and its default", Args: arguments(cobra.NoArgs),
 		RunE: func(c *cobra.Command, _ []string) error {
 			_, err := c.OutOrStdout().Write(config.Reference())
 			return err
@@ -129,7 +148,7 @@ func referenceCommand() *cobra.Command {
 
 func versionCommand() *cobra.Command {
 	return &cobra.Command{
-		Use: "version", Short: "Print the version", Args: cobra.NoArgs,
+		Use: "version", Short: "Print the version", Args: arguments(cobra.NoArgs),
 		RunE: func(c *cobra.Command, _ []string) error {
 			_, err := fmt.Fprintln(c.OutOrStdout(), "l2tpd "+versionText())
 			return err
