@@ -205,7 +205,7 @@ func TestSilenceEndsTheTunnel(t *testing.T) {
 		from, to time.Duration
 	}{
 		{"clean path", nil, "", 31 * time.Second, 31 * time.Second},
-		{"lossy path", []string{"rx HELLO ns=3", "rx HELLO ns=2 nr=1"}, "", 71 * time.Second, 71 * time.Second},
+		{"lossy path", []string{"rx HELLO ns=3", "rx HELLO ns=2 nr=1"}, "", 111 * time.Second, 111 * time.Second},
 		{"old losses", []string{"rx HELLO ns=3", "rx HELLO ns=2 nr=1", "wait 31s"}, "", 31 * time.Second, 31 * time.Second},
 		{"losses before others", []string{"rx HELLO ns=3", "rx HELLO ns=2 nr=1", "open-icrq", "hangup code=1", "wait 1s", "zlb", "wait 31s"}, "", 31 * time.Second, 31 * time.Second},
 		{"deaf peer", nil, "zlb nr=1", 151 * time.Second, 151 * time.Second},
@@ -244,7 +244,7 @@ func TestCallWaitsWhileAcknowledgementsAreLost(t *testing.T) {
 	if s.tun.sess.byID[s.session] == nil {
 		t.Fatal("the call was given up")
 	}
-	s.line("wait 80s")
+	s.line("wait 2m")
 	if s.tun.sess.byID[s.session] != nil {
 		t.Error("the call was never given up")
 	}
