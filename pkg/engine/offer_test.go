@@ -35,6 +35,7 @@ func asked(m wire.Message) (a asks) {
 // S60, S62, S65, S70, S71, S75: what leaves the box says of an outgoing call what its configuration says. A peer without lines answers
 // CDN 5 (P202), and never by a virtual call.
 func TestOutgoingCallAsksForWhatIsConfigured(t *testing.T) {
+	// long: a table
 	const digital, analog = wire.BearerDigital, wire.BearerAnalog
 	for name, x := range map[string]struct {
 		call  policy.Call

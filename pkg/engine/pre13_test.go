@@ -10,14 +10,14 @@ import (
 	"github.com/l2tpd/l2tpd/pkg/wire"
 )
 
-// withWindow adds a Receive Window Size AVP to every ICRP, as peers of the drafts before 13 do.
-func withWindow(window uint16) func([]byte) []byte {
+// withWindow adds a Receive Window Size AVP to every message of a type, as peers of the drafts before 13 do.
+func withWindow(in wire.MessageType, window uint16) func([]byte) []byte {
 	return func(d []byte) []byte {
 		_, payload, err := wire.ParseHeader(d)
 		if err != nil || len(payload) == 0 {
 			return d
 		}
-		if m, err := wire.ParseMessage(payload); err != nil || m.Type != wire.MsgICRP {
+		if m, err := wire.ParseMessage(payload); err != nil || m.Type != in {
 			return d
 		}
 		d = append(d, 0x80, 8, 0, 0, 0, byte(wire.AVPReceiveWindowSize))
@@ -43,7 +43,7 @@ func TestSessionWindowOfAnOldPeer(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			simulated(t, func(t *testing.T) {
 				n := newInternet()
-				n.alter = withWindow(tt.window)
+				n.alter = withWindow(wire.MsgICRP, tt.window)
 				b := n.start(t, "2.2.2.2", acceptor(), true)
 				p := initiators(1)
 				p.Calls["c0"].PRE13, p.Calls["c0"].IgnoreWindow13 = tt.pre13, tt.ignore

@@ -74,6 +74,7 @@ func networks(text ...string) (out []netip.Prefix) {
 
 // S72, P279: what a reload changes of a call does what the configuration says from then on; a live session stays as it is.
 func TestReloadOfACall(t *testing.T) {
+	// long: a table
 	lan := networks("192.168.20.0/24")
 	all := func(changes ...func(*policy.Call)) func(*policy.Call) {
 		return func(c *policy.Call) {
