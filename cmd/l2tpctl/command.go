@@ -239,7 +239,8 @@ func (t *tool) callCommand() *cobra.Command {
 			}, showCall),
 		up,
 		t.act(api.VerbCallDown, "down CALL", "Drop a call and keep it down until it is asked up",
-			"Drop a call and keep it down until l2tpctl call up or a restart. The name of its session does as well."))
+			"Drop a call and keep it down until l2tpctl call up or a restart: it is not dialled, and the peer's calls to it are refused. "+
+				"The name of its session does as well."))
 }
 
 func (t *tool) reloadCommand() *cobra.Command {

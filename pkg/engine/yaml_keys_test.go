@@ -331,7 +331,9 @@ func dialKeys() []yamlKey {
 		{
 			key: "calls.*.precedence", change: edit{"a", "calls.c0.precedence", "out"}, was: true, want: false,
 			with: []edit{
-				askA, {"a", "secret", "the secret of box a"}, {"a", "calls.c0.ppp", "{}"},
+				askA,
+				{"a", "secret", "the secret of box a"},
+				{"a", "calls.c0.ppp", "{}"},
 				{"b", "calls.x", "{peer: 1.1.1.1, secret: the secret of box a, remote: c0, autostart: on}"},
 			},
 			see: func(w *world) any {
