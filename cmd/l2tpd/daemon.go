@@ -69,17 +69,22 @@ func serve(path, format string, stderr io.Writer) error {
 	return nil
 }
 
+// say writes a line whose message is a sentence of another's.
+func (d *daemon) say(level slog.Level, msg string, attrs ...slog.Attr) {
+	d.log.LogAttrs(context.Background(), level, msg, attrs...) //nolint:sloglint // that is what it is for
+}
+
 // warn logs what a good configuration was warned of.
 func (d *daemon) warn(conf *config.Config) {
 	for _, w := range conf.Warnings {
-		d.log.Warn("configuration: "+w.Message, slog.String("at", fmt.Sprintf("%s:%d:%d", w.File, w.Line, w.Column)),
+		d.say(slog.LevelWarn, "configuration: "+w.Message, slog.String("at", fmt.Sprintf("%s:%d:%d", w.File, w.Line, w.Column)),
 			slog.String("advice", w.Advice))
 	}
 }
 
 // run builds the engine from the ground up, serves, and takes everything down in the opposite order.
 func (d *daemon) run(ctx context.Context) error {
-	d.log.Info("l2tpd starts", slog.String("event", "start"), slog.String("version", versionText()), slog.String("config", d.path))
+	d.log.InfoContext(ctx, "l2tpd starts", slog.String("event", "start"), slog.String("version", versionText()), slog.String("config", d.path))
 	// The socket first: two daemons on one socket would also fight for the port and for the kernel's objects.
 	srv, err := api.Listen(api.ServerConfig{Backend: d, Path: d.conf.API.Socket, Group: d.conf.API.Group, Log: d.log})
 	if err != nil {
@@ -97,16 +102,16 @@ func (d *daemon) run(ctx context.Context) error {
 	background, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	tasks.Go(func() {
 		if err := srv.Serve(background); err != nil {
-			d.log.Error("operator's socket", slog.String("why", err.Error()))
+			d.log.ErrorContext(background, "operator's socket", slog.String("why", err.Error()))
 		}
 	})
 	tasks.Go(func() { d.notify.Watchdog(background, d.Alive) })
 	tasks.Go(func() { d.housekeeping(background) })
 	d.notify.Ready("running")
-	d.log.Info("l2tpd is ready", slog.String("event", "ready"), slog.String("mode", d.conf.Policy.Server.Mode.String()))
+	d.log.InfoContext(ctx, "l2tpd is ready", slog.String("event", "ready"), slog.String("mode", d.conf.Policy.Server.Mode.String()))
 
 	<-ctx.Done()
-	d.log.Info("l2tpd stops: StopCCN to every peer", slog.String("event", "stop"))
+	d.log.InfoContext(background, "l2tpd stops: StopCCN to every peer", slog.String("event", "stop"))
 	d.notify.Stopping("closing tunnels")
 	limit, done := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
 	defer done()
@@ -114,9 +119,9 @@ func (d *daemon) run(ctx context.Context) error {
 	cancel()
 	tasks.Wait()
 	if err != nil {
-		d.log.Warn("not every peer acknowledged the end", slog.String("why", err.Error()))
+		d.log.WarnContext(background, "not every peer acknowledged the end", slog.String("why", err.Error()))
 	}
-	d.log.Info("l2tpd has stopped", slog.String("event", "stopped"))
+	d.log.InfoContext(background, "l2tpd has stopped", slog.String("event", "stopped"))
 	return nil
 }
 
@@ -144,7 +149,7 @@ func (d *daemon) build() (*engine.Engine, func(), error) {
 		closers = append(closers, k.Close)
 		cfg.Kernel = kernelFor{k}
 		if f := k.Features(); f.Advice != "" {
-			d.log.Warn("kernel: "+f.Advice, slog.String("release", f.Release))
+			d.say(slog.LevelWarn, "kernel: "+f.Advice, slog.String("release", f.Release))
 		}
 	}
 	n, err := network.New(d.log)
@@ -217,7 +222,7 @@ func (d *daemon) hangup() {
 	d.log.Error("reload refused: the running configuration stays", slog.String("why", err.Error()))
 	if e, ok := errors.AsType[*api.Error](err); ok {
 		for _, line := range e.Details {
-			d.log.Error("configuration: "+line, slog.String("event", "reload"))
+			d.say(slog.LevelError, "configuration: "+line, slog.String("event", "reload"))
 		}
 	}
 }
@@ -261,7 +266,7 @@ func (d *daemon) reload(by string) (*api.Result, error) {
 	d.Reload(conf.Policy)
 	d.log.Info("configuration reloaded", slog.String("event", "reload"), slog.String("by", by), slog.Int("changes", len(res.Details)))
 	for _, line := range res.Details {
-		d.log.Info("configuration: "+line, slog.String("event", "reload"))
+		d.say(slog.LevelInfo, "configuration: "+line, slog.String("event", "reload"))
 	}
 	return res, nil
 }

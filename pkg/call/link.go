@@ -83,10 +83,9 @@ func (c *Call) answerAddress(now Time, ev ppp.EvAddressWanted, out *Output) {
 
 // networkUp remembers what an NCP agreed on and applies it as soon as there is an interface.
 func (c *Call) networkUp(ev ppp.EvNetworkUp, out *Output) {
-	switch ev.Proto {
-	case ppp.ProtoIPv6:
+	if ev.Proto == ppp.ProtoIPv6 {
 		c.ipv6, c.local6, c.remote6 = true, ev.Local, ev.Peer
-	default:
+	} else {
 		c.ipv4, c.local, c.remote = true, ev.Local, ev.Peer
 	}
 	if c.p.Sequencing == policy.SequencingStartup && c.numbering.Send && !c.numbering.Require {
@@ -99,10 +98,9 @@ func (c *Call) networkUp(ev ppp.EvNetworkUp, out *Output) {
 
 // networkDown stops the packets of a protocol whose NCP has left Opened.
 func (c *Call) networkDown(ev ppp.EvNetworkDown, out *Output) {
-	switch ev.Proto {
-	case ppp.ProtoIPv6:
+	if ev.Proto == ppp.ProtoIPv6 {
 		c.ipv6, c.local6, c.remote6 = false, netip.Addr{}, netip.Addr{}
-	default:
+	} else {
 		c.ipv4, c.local, c.remote = false, netip.Addr{}, netip.Addr{}
 	}
 	if c.state != stateLink {

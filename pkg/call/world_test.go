@@ -24,7 +24,6 @@ type world struct {
 
 	far     *ppp.Link
 	farOut  ppp.Output
-	farUp   bool // the far end's session exists: its link is open
 	farDead bool // no frame gets through, either way
 	loop    bool // the line is looped back
 	onFar   func(ppp.Event)

@@ -38,7 +38,7 @@ func (e *Engine) Act(ctx context.Context, a api.Action) (*api.Result, error) {
 	if problem != nil {
 		return nil, problem
 	}
-	e.log.Info("operator: "+res.Message, slog.String("event", "operator"), slog.String("by", a.By))
+	say(e.log, slog.LevelInfo, "operator: "+res.Message, slog.String("event", "operator"), slog.String("by", a.By))
 	return res, nil
 }
 

@@ -385,7 +385,7 @@ func (x *dialer) offer() control.CallInfo {
 func (x *dialer) failed(stage call.Stage, text string) {
 	x.attempts.Failed++
 	x.lastErr = &api.CallError{At: x.d.s.e.cfg.WallClock(), Stage: stage.String(), Text: text}
-	x.d.s.e.log.Warn("call not established: stage "+stage.String(), slog.String("call", x.conf.Name),
+	say(x.d.s.e.log, slog.LevelWarn, "call not established: stage "+stage.String(), slog.String("call", x.conf.Name),
 		slog.String("peer", x.conf.Peer), slog.String("event", "call-failed"), slog.String("why", text))
 	x.again()
 }

@@ -342,7 +342,7 @@ func (s *session) logDown(ev call.EvDown) {
 	if s.call != nil {
 		attrs = append(attrs, s.last()...)
 	}
-	s.log().LogAttrs(background, level, msg, attrs...)
+	say(s.log(), level, msg, attrs...)
 }
 
 // last is what the log says of a session that ends: whose it was, what it carried, for how long.

@@ -112,6 +112,11 @@ func (s *shard) ask(work func() func()) {
 	})
 }
 
+// say writes a line whose message is a sentence made of what happened: an operator reads messages, not attributes.
+func say(l *slog.Logger, level slog.Level, msg string, attrs ...slog.Attr) {
+	l.LogAttrs(background, level, msg, attrs...) //nolint:sloglint // see above; attributes hold the parts as well
+}
+
 // strange writes a rate-limited line about something that a stranger caused.
 func (s *shard) strange(level slog.Level, event string, source netip.Addr, msg string, attrs ...slog.Attr) {
 	s.e.strange(level, event, source, msg, attrs...)

@@ -341,7 +341,7 @@ func (t *tunnel) isDown(ev control.EvTunnelDown) {
 		level = slog.LevelDebug // each call that waited for the tunnel has said it
 	}
 	if t.up || t.initiator {
-		t.s.e.log.LogAttrs(background, level, msg, append(attrs, slog.String("event", "tunnel-down"))...)
+		say(t.s.e.log, level, msg, append(attrs, slog.String("event", "tunnel-down"))...)
 		return
 	}
 	t.s.strange(level, "tunnel-down", t.remote.Addr(), msg, attrs...)
