@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/l2tpd/l2tpd/pkg/api"
@@ -72,7 +73,7 @@ func explain(c *api.Call) string {
 	if e.Stage != "" {
 		s = e.Stage + ": " + s
 	}
-	if e.Peer != "" {
+	if e.Peer != "" && !strings.Contains(e.Text, e.Peer) {
 		s += fmt.Sprintf(" (the peer says %q)", e.Peer)
 	}
 	return s
