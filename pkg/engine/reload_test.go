@@ -183,6 +183,18 @@ func TestReloadOfACall(t *testing.T) {
 			old: all(autostart, wrong), next: autostart, state: api.CallUp,
 			between: func(*box) { time.Sleep(4 * time.Minute) },
 		},
+		"secret put right while packets come": {
+			old: all(onDemand, wrong), next: onDemand, state: api.CallWaiting, devices: map[string][]netip.Prefix{"w-c0": lan},
+			between: func(a *box) {
+				for range 240 {
+					for _, wake := range maps.Clone(a.demands) {
+						wake()
+					}
+					time.Sleep(time.Second)
+				}
+			},
+			then: func(t *testing.T, a, _ *box) { a.wake(t); a.up("c0", time.Second) },
+		},
 		"another key of a call that was taken down": {
 			old: autostart, up: true, next: all(autostart, func(c *policy.Call) { c.PPP.Metric = 7 }), state: api.CallIdle,
 			between: func(a *box) { a.act(api.Action{Verb: api.VerbCallDown, Call: "c0"}); time.Sleep(time.Second) },
