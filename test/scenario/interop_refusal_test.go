@@ -54,6 +54,7 @@ func (r refusal) ended(t *testing.T, l *lab.Lab, d *lab.Daemon, who string, c *l
 // What is wrong at one end ends our call to xl2tpd at once: with the right code on the wire, and with one line in the log that names
 // the stage and has the peer's words, and no secret (P57, P124, P125, P209, P256-P258).
 func TestRefusalsOfOurCallsAreExplained(t *testing.T) {
+	t.Parallel() // it waits more than it works
 	key := func(s string) []string { return append(tunnelKey(s), passwords("alice office "+ourPassword)...) }
 	login := func(user, pass string) string { return fmt.Sprintf("user: %s, password: %s", user, pass) }
 	all := []refusal{
@@ -129,6 +130,7 @@ log: {level: debug}
 // What is wrong at one end ends a call of xl2tpd to us at once, and our line in the log names the stage (P57, P124, P209, P256-P258,
 // S52, S63).
 func TestRefusalsOfXl2tpdCallsAreExplained(t *testing.T) {
+	t.Parallel() // it waits more than it works
 	login := func(name, pass string) []string { return passwords(name + " * " + pass) }
 	all := []refusal{
 		{

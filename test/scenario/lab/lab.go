@@ -133,7 +133,7 @@ type Host struct {
 // Host makes a machine that forwards packets, with only a loopback interface.
 func (l *Lab) Host(name string) *Host {
 	l.t.Helper()
-	h := &Host{Name: name, l: l, ns: fmt.Sprintf("lab%d-%s", os.Getpid(), name), wires: map[string]bool{"lo": true}}
+	h := &Host{Name: name, l: l, ns: filepath.Base(l.dir) + "-" + name, wires: map[string]bool{"lo": true}}
 	if err := h.make(); err != nil {
 		l.t.Fatalf("make host %s: %v", name, err)
 	}

@@ -16,7 +16,8 @@ import (
 )
 
 // pppOptions are the options of every pppd below an xl2tpd. They say nothing of authentication, which xl2tpd.conf decides;
-// "logfd 2" is xl2tpd's own standard error, so that one log tells the whole story in order.
+// "logfd 2" is xl2tpd's own standard error, so that one log tells the whole story in order. A pppd that ends does not wait long for
+// an answer.
 const pppOptions = `noauth
 logfd 2
 debug
@@ -25,6 +26,8 @@ nodefaultroute
 noccp
 novj
 noipdefault
+lcp-restart 1
+lcp-max-terminate 1
 +ipv6
 `
 
