@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/l2tpd/l2tpd/pkg/api"
 	"github.com/l2tpd/l2tpd/pkg/wire"
 	"github.com/l2tpd/l2tpd/test/scenario/lab"
 )
@@ -172,6 +173,47 @@ func TestIPv6AroundBothInside(t *testing.T) {
 	}
 }
 
+// S6, S8: data stays in the kernel. While iperf3 runs, the kernel's counters of the session count what the wire sees; the daemon's
+// sockets see control messages only, and the daemon hardly runs.
+func TestDataNeverPassesTheDaemon(t *testing.T) {
+	n := newLANs(t)
+	a := n.a.L2TPD(side("a", "", "autostart: on"))
+	n.b.L2TPD(side("b", ""))
+	a.WaitUp("remote")
+	n.joined(t)
+	wire1 := n.a.Capture("internet")
+	n.pc2.Start("iperf3", "iperf3", "-s", "-1", "--forceflush").WaitLog("Server listening")
+	before, from := a.Status().Counters, a.ProcessorTime()
+	n.pc1.Run("iperf3", "-c", "192.168.20.10", "-n", "4M")
+	after, used := a.Status().Counters, a.ProcessorTime()-from
+
+	data, control := 0, 0
+	for _, p := range wire1.Packets(func(p lab.Packet) bool { return p.Dst.Port() == 1701 }) {
+		if p.Header.Control {
+			control++
+		} else {
+			data++
+		}
+	}
+	kernel := after.Data.InPackets - before.Data.InPackets + after.Data.OutPackets - before.Data.OutPackets
+	sockets := func(c api.Counters) uint64 {
+		return c.Listener.InDatagrams + c.Listener.OutDatagrams + c.TunnelSockets.InDatagrams + c.TunnelSockets.OutDatagrams
+	}
+	daemon := sockets(after) - sockets(before)
+	frames := after.PPPFrames.In - before.PPPFrames.In + after.PPPFrames.Out - before.PPPFrames.Out
+	t.Logf("on the wire %d data and %d control packets; the kernel counts %d; the daemon's sockets carried %d, and %d PPP frames; it ran %v",
+		data, control, kernel, daemon, frames, used)
+	if kernel < 3000 || int(kernel) > data || data-int(kernel) > 100 { // the capture was on a little longer
+		t.Errorf("the kernel counts %d packets, the wire saw %d", kernel, data)
+	}
+	if int(daemon) > control || frames > 20 {
+		t.Errorf("the daemon handled %d datagrams and %d frames, with %d control messages on the wire", daemon, frames, control)
+	}
+	if s := a.Session("remote").Data; s == nil || s.OutPackets != a.Status().Counters.Data.OutPackets {
+		t.Errorf("the session's counters: %+v", s)
+	}
+}
+
 // S76, S77, S129: l2tpctl takes a call down and up again; down stays down.
 func TestCallDownAndUp(t *testing.T) {
 	n := newLANs(t)
@@ -224,4 +266,10 @@ func TestCallDownAndUp(t *testing.T) {
 	a.WaitLog("call down.*the peer")
 	a.WaitUp("remote") // autostart: redialled
 	n.joined(t)
+	// Down means down: the peer's call is not let in either, and hears why.
+	a.Ctl("call", "down", "remote")
+	b.WaitSessions(0)
+	if out, err := b.TryCtl("call", "up", "remote", "--wait", "60s"); err == nil || !strings.Contains(out, "taken down by the operator") {
+		t.Errorf("call from the other side: %v, %s", err, out)
+	}
 }

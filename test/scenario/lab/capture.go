@@ -3,8 +3,10 @@
 package lab
 
 import (
+	"bufio"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"net"
 	"net/netip"
 	"os"
@@ -44,7 +46,14 @@ type Capture struct {
 
 	mu      sync.Mutex
 	packets []Packet
-	file    *os.File
+	read    int // of all protocols
+	file    *bufio.Writer
+	close   func() error
+
+	counting sync.Mutex // guards what the kernel has counted
+	passed   int
+	lost     int
+	stopped  bool
 }
 
 // Capture begins to listen at the interface that leads to a neighbour. It ends with Stop or with the lab.
@@ -68,9 +77,11 @@ func (h *Host) Capture(to string) *Capture {
 	if err != nil {
 		t.Fatalf("capture on %s of host %s: %v", to, h.Name, err)
 	}
-	if c.file, err = os.Create(filepath.Join(h.l.logs, h.Name+"-"+to+".pcap")); err != nil {
+	file, err := os.Create(filepath.Join(h.l.logs, h.Name+"-"+to+".pcap"))
+	if err != nil {
 		t.Fatal(err)
 	}
+	c.file, c.close = bufio.NewWriterSize(file, 1<<20), sync.OnceValue(func() error { return errors.Join(c.file.Flush(), file.Close()) })
 	head := binary.LittleEndian.AppendUint32(nil, 0xa1b2c3d4)
 	head = binary.LittleEndian.AppendUint16(head, 2)
 	head = binary.LittleEndian.AppendUint16(head, 4)
@@ -78,14 +89,14 @@ func (h *Host) Capture(to string) *Capture {
 	head = binary.LittleEndian.AppendUint32(head, 1<<16)
 	head = binary.LittleEndian.AppendUint32(head, 1) // Ethernet
 	_, _ = c.file.Write(head)                        // for people only
-	go c.read()
+	go c.listen()
 	t.Cleanup(c.Stop)
 	return c
 }
 
 func htons(v uint16) uint16 { return v<<8 | v>>8 }
 
-func (c *Capture) read() {
+func (c *Capture) listen() {
 	defer close(c.done)
 	raw, err := c.fd.SyscallConn()
 	if err != nil {
@@ -119,6 +130,7 @@ func (c *Capture) add(frame []byte, sent bool) {
 	head = binary.LittleEndian.AppendUint32(head, uint32(len(frame)))
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.read++
 	_, _ = c.file.Write(append(head, frame...)) // for people only
 	if p, ok := parseUDP(frame); ok {
 		p.Sent = sent
@@ -156,8 +168,23 @@ func parseUDP(frame []byte) (Packet, bool) {
 	return p, true
 }
 
-// Packets returns the UDP packets seen so far for which want holds.
+// Packets returns the UDP packets seen so far for which want holds. It waits until all that has passed the interface has been
+// looked at, and fails the test if some could not be.
 func (c *Capture) Packets(want func(Packet) bool) []Packet {
+	t := c.host.l.t
+	t.Helper()
+	c.host.l.Eventually("capture", func() error {
+		passed, lost, err := c.statistics()
+		switch read := c.seen(); {
+		case err != nil:
+			return err
+		case lost > 0:
+			t.Fatalf("the capture of host %s lost %d packets", c.host.Name, lost)
+		case read < passed:
+			return fmt.Errorf("%d of %d packets looked at", read, passed)
+		}
+		return nil
+	})
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	var found []Packet
@@ -167,6 +194,38 @@ func (c *Capture) Packets(want func(Packet) bool) []Packet {
 		}
 	}
 	return found
+}
+
+func (c *Capture) seen() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.read
+}
+
+// statistics returns how many packets have passed since the beginning, and how many were lost. The kernel begins anew each
+// time it is asked.
+func (c *Capture) statistics() (passed, lost int, err error) {
+	c.counting.Lock()
+	defer c.counting.Unlock()
+	if c.stopped {
+		return c.passed, c.lost, nil
+	}
+	raw, err := c.fd.SyscallConn()
+	if err != nil {
+		return 0, 0, err
+	}
+	var st *unix.TpacketStats
+	if cerr := raw.Control(func(fd uintptr) {
+		st, err = unix.GetsockoptTpacketStats(int(fd), unix.SOL_PACKET, unix.PACKET_STATISTICS)
+	}); cerr != nil {
+		return 0, 0, cerr
+	}
+	if err != nil {
+		return 0, 0, err
+	}
+	c.passed += int(st.Packets)
+	c.lost += int(st.Drops)
+	return c.passed, c.lost, nil
 }
 
 // Messages returns the control messages of one type seen so far, repetitions included.
@@ -206,9 +265,13 @@ func (c *Capture) Forget() {
 
 // Stop ends listening; what was seen stays.
 func (c *Capture) Stop() {
+	c.Packets(func(Packet) bool { return false }) // all that has passed is to be seen
+	c.counting.Lock()
+	c.stopped = true
+	c.counting.Unlock()
 	c.fd.Close()
 	<-c.done
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	_ = c.file.Close() // twice is harmless
+	_ = c.close() // for people only
 }

@@ -63,6 +63,24 @@ func (h *Host) start(name string, c *exec.Cmd) *Proc {
 // PID is the program's process id.
 func (p *Proc) PID() int { return p.cmd.Process.Pid }
 
+// ProcessorTime is what the program has used so far, in steps of 10 ms.
+func (p *Proc) ProcessorTime() time.Duration {
+	p.Host.l.t.Helper()
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p.PID()))
+	if err != nil {
+		p.Host.l.t.Fatal(err)
+	}
+	_, fields, _ := strings.Cut(string(stat), ") ") // the name before it may hold anything
+	var user, system int64
+	if f := strings.Fields(fields); len(f) > 12 {
+		_, err = fmt.Sscan(f[11]+" "+f[12], &user, &system)
+	}
+	if err != nil {
+		p.Host.l.t.Fatal(err)
+	}
+	return time.Duration(user+system) * 10 * time.Millisecond // USER_HZ is 100 wherever Go runs
+}
+
 // Signal sends a signal to the program alone.
 func (p *Proc) Signal(s unix.Signal) {
 	p.Host.l.t.Helper()
