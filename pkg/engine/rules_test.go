@@ -32,6 +32,7 @@ func changed(p *policy.Policy, f func(p *policy.Policy)) *policy.Policy {
 // A request that policy refuses ends at once, with the stage and the refuser's words at the caller, the reason at the refuser, and
 // nothing of it is left: S44, S46-S48, S52, S79-S85, P57, P59, P62, P88.
 func TestRefusals(t *testing.T) {
+	// long: a table
 	for name, c := range map[string]struct {
 		accept func(p *policy.Policy)
 		call   func(c *policy.Call)
@@ -102,8 +103,8 @@ func TestRefusals(t *testing.T) {
 				if warnings := strings.Count(a.log.String(), "level=WARN"); warnings != 1 {
 					t.Errorf("%d warnings, want one\n%s", warnings, a.log)
 				}
-				if len(n.sent[b.addr]) == 0 != c.silent {
-					t.Errorf("%d datagrams of the refuser", len(n.sent[b.addr]))
+				if said := len(n.datagrams(b.addr)); said == 0 != c.silent {
+					t.Errorf("%d datagrams of the refuser", said)
 				}
 				if c.silent && b.look().Status.Counters.Discarded.Filtered == 0 {
 					t.Error("filtered packets are not counted")

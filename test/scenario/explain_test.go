@@ -15,6 +15,7 @@ import (
 // Each failure of a set-up is explained by one line in the log of each box that has to do with it, and by what l2tpctl says of
 // the call: the stage, and the other side's words.
 func TestFailuresAreExplainedInOneLine(t *testing.T) {
+	// long: a table
 	const dialin = `
 lns: {accept: [{from: any, template: dialin}]}
 pools: {ips: {ranges: [192.168.20.200]}}

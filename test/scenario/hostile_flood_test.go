@@ -116,6 +116,7 @@ func (s *siege) wireOctets(t *testing.T) (in, out int) {
 // and the peer's own messages again with damage behind the header. (A million reach the engine in its own tests.) The daemon keeps
 // no memory and no state, sends less than it gets, and those who mean well notice nothing.
 func TestJunkHarmsNobody(t *testing.T) {
+	// long: one siege, from before to after
 	const enough = 110_000
 	s := newSiege(t, lns)
 	seen := s.b.Capture("a")

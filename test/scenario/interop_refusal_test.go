@@ -130,6 +130,7 @@ log: {level: debug}
 // What is wrong at one end ends a call of xl2tpd to us at once, and our line in the log names the stage (P57, P124, P209, P256-P258,
 // S52, S63).
 func TestRefusalsOfXl2tpdCallsAreExplained(t *testing.T) {
+	// long: a table
 	t.Parallel() // it waits more than it works
 	login := func(name, pass string) []string { return passwords(name + " * " + pass) }
 	all := []refusal{
