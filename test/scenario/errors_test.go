@@ -29,7 +29,7 @@ type clumsy struct {
 func newClumsy(t *testing.T) *clumsy {
 	t.Helper()
 	l := lab.New(t)
-	dir, err := os.MkdirTemp("", "op")
+	dir, err := os.MkdirTemp("", "op") //nolint:usetesting // unix sockets live in it: t.TempDir is too long for them
 	if err != nil {
 		t.Fatal(err)
 	}

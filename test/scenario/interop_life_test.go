@@ -50,6 +50,7 @@ func foreignOffice(h *lab.Host) *lab.ForeignPeer {
 // Idle tunnels live on HELLO alone for 30 cycles of two seconds: with xl2tpd, whoever has called, and among ourselves; xl2tpd asks, too,
 // once in a minute. Another implementation in this language lost its tunnels this way (P149-P151).
 func TestIdleTunnelsLiveByHello(t *testing.T) {
+	// long: three pairs at once, to wait only once
 	t.Parallel() // it waits more than it works
 	const cycles = 30
 	l := lab.New(t)

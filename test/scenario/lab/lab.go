@@ -45,7 +45,7 @@ func New(t *testing.T) *Lab {
 	if os.Geteuid() != 0 {
 		t.Fatal("a lab needs root and a kernel with L2TP: run scripts/test kernel")
 	}
-	dir, err := os.MkdirTemp("", "lab") // short: unix sockets live in it
+	dir, err := os.MkdirTemp("", "lab") //nolint:usetesting // unix sockets live in it: t.TempDir is too long for them
 	if err != nil {
 		t.Fatal(err)
 	}
