@@ -394,7 +394,7 @@ func TestRefusedCallsDoNotFillTheLog(t *testing.T) {
 			v.throw(from, wire.AppendMessage(nil, ours, 0, 2+i, v.ns(), m, nil))
 			time.Sleep(10 * time.Millisecond)
 		}
-		for _, d := range n.sent[v.addr] {
+		for _, d := range n.datagrams(v.addr) {
 			if _, payload, err := wire.ParseHeader(d); err == nil {
 				if m, err := wire.ParseMessage(payload); err == nil && m.Type == wire.MsgCDN {
 					refused++

@@ -81,6 +81,13 @@ func newInternet() *internet {
 	return &internet{boxes: map[netip.Addr]*box{}, sent: map[netip.Addr][][]byte{}}
 }
 
+// datagrams are those that a box has sent.
+func (n *internet) datagrams(from netip.Addr) [][]byte {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return slices.Clone(n.sent[from])
+}
+
 // start boots a box. Old kernels cannot serve two tunnels of one 5-tuple.
 func (n *internet) start(t *testing.T, addr string, p *policy.Policy, newCore bool) *box {
 	t.Helper()
@@ -312,14 +319,14 @@ func (b *box) up(call string, limit time.Duration) {
 // until waits for a condition in virtual time.
 func (b *box) until(what string, limit time.Duration, ok func(*api.Snapshot) bool) {
 	b.t.Helper()
-	for end := time.Now().Add(limit); ; {
+	for begun, end := time.Now(), time.Now().Add(limit); ; {
 		if ok(b.look()) {
 			return
 		}
 		if time.Now().After(end) {
 			b.t.Fatalf("%v: not within %v: %s\n%s", b.addr, limit, what, b.log)
 		}
-		time.Sleep(10 * time.Millisecond) // virtual
+		time.Sleep(max(10*time.Millisecond, time.Since(begun)/50)) // virtual
 	}
 }
 

@@ -229,7 +229,7 @@ func TestForeignSourceChangesNothing(t *testing.T) {
 		stop := wire.NewMessage(wire.MsgStopCCN, wire.Uint16(wire.AVPAssignedTunnelID, tunnel.PeerID),
 			wire.ResultAVP(wire.Result{Code: wire.StopGeneral}, false))
 		cdn := wire.NewMessage(wire.MsgCDN, wire.ResultAVP(wire.Result{Code: wire.CDNAdmin}, false), wire.Uint16(wire.AVPAssignedSessionID, session.PeerID))
-		sent := len(n.sent[b.addr])
+		sent := len(n.datagrams(b.addr))
 		for _, from := range []string{"6.6.6.6:1701", "1.1.1.1:1702", "1.1.1.2:1701"} {
 			for _, d := range [][]byte{
 				wire.AppendMessage(nil, tunnel.ID, 0, tunnel.Nr, tunnel.Ns, stop, nil),
@@ -247,7 +247,7 @@ func TestForeignSourceChangesNothing(t *testing.T) {
 		if len(s.Sessions) != 1 || s.Sessions[0].IPCP != "Opened" || s.Status.Counters.Discarded.ForeignSource != 12 {
 			t.Errorf("%d sessions, %d foreign packets; want 1 and 12", len(s.Sessions), s.Status.Counters.Discarded.ForeignSource)
 		}
-		if got := len(n.sent[b.addr]); got != sent {
+		if got := len(n.datagrams(b.addr)); got != sent {
 			t.Errorf("%d datagrams in answer", got-sent)
 		}
 	})
