@@ -2,10 +2,8 @@ package main
 
 import (
 	"bytes"
-	"flag"
 	"fmt"
 	"os"
-	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
@@ -13,9 +11,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/l2tpd/l2tpd/pkg/config"
+	"github.com/l2tpd/l2tpd/test/golden"
 )
-
-var update = flag.Bool("update", false, "write the golden files anew")
 
 // What the command line says, on which stream and with which exit code. Each golden holds all three.
 func TestCommandLine(t *testing.T) {
@@ -49,27 +46,8 @@ func TestCommandLine(t *testing.T) {
 			var stdout, stderr bytes.Buffer
 			code := run(args, &stdout, &stderr)
 			got := fmt.Sprintf("$ l2tpd %s\n-- exit code %d\n-- stdout\n%s-- stderr\n%s", strings.Join(args, " "), code, &stdout, &stderr)
-			golden(t, name+".golden", got)
+			golden.Compare(t, name+".golden", got)
 		})
-	}
-}
-
-// golden compares text with a file under testdata.
-func golden(t *testing.T, name, got string) {
-	t.Helper()
-	path := filepath.Join("testdata", name)
-	if *update {
-		if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
-			t.Fatal(err)
-		}
-		return
-	}
-	want, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff(strings.Split(string(want), "\n"), strings.Split(got, "\n")); diff != "" {
-		t.Errorf("%s (-want +got):\n%s", path, diff)
 	}
 }
 

@@ -3,67 +3,32 @@ package call
 import (
 	"encoding/hex"
 	"errors"
-	"flag"
 	"fmt"
 	"net/netip"
-	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
-
 	"github.com/l2tpd/l2tpd/pkg/control"
 	"github.com/l2tpd/l2tpd/pkg/policy"
 	"github.com/l2tpd/l2tpd/pkg/ppp"
+	"github.com/l2tpd/l2tpd/test/golden"
 )
 
-var update = flag.Bool("update", false, "write the transcripts anew")
-
-// Each transcript is a script in lines that begin with "> ", followed by what the call did. "#" begins a comment.
+// The scripts of testdata, and what the call did.
 func TestTranscripts(t *testing.T) {
 	t.Parallel()
-	files, err := filepath.Glob("testdata/*.txt")
-	if err != nil || len(files) < 12 {
-		t.Fatalf("transcripts: %d, %v", len(files), err)
-	}
-	for _, file := range files {
-		t.Run(strings.TrimSuffix(filepath.Base(file), ".txt"), func(t *testing.T) {
-			t.Parallel()
-			want, err := os.ReadFile(file)
-			if err != nil {
-				t.Fatal(err)
-			}
-			var b strings.Builder
-			s := newScript(t)
-			for line := range strings.Lines(string(want)) {
-				text, isInput := strings.CutPrefix(line, "> ")
-				switch {
-				case isInput:
-					b.WriteString(line)
-					for _, out := range s.line(strings.TrimSpace(text)) {
-						b.WriteString("  " + out + "\n")
-					}
-				case strings.HasPrefix(line, "#"), strings.TrimSpace(line) == "":
-					b.WriteString(line)
-				}
-			}
+	golden.Transcripts(t, "*.txt", 12, func(t *testing.T) func(string) []string {
+		t.Helper()
+		s := newScript(t)
+		t.Cleanup(func() {
 			for _, rule := range s.w.broken {
 				t.Errorf("rule broken: %s", rule)
 			}
-			if *update {
-				if err := os.WriteFile(file, []byte(b.String()), 0o644); err != nil {
-					t.Fatal(err)
-				}
-				return
-			}
-			if diff := cmp.Diff(strings.Split(string(want), "\n"), strings.Split(b.String(), "\n")); diff != "" {
-				t.Errorf("transcript differs (-file +run):\n%s", diff)
-			}
 		})
-	}
+		return s.line
+	})
 }
 
 // script carries out the input lines of a transcript.

@@ -4,42 +4,14 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"flag"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
-
 	"github.com/l2tpd/l2tpd/pkg/api"
 	"github.com/l2tpd/l2tpd/pkg/policy"
+	"github.com/l2tpd/l2tpd/test/golden"
 )
-
-var update = flag.Bool("update", false, "write the golden files anew")
-
-// golden compares text with a file under testdata.
-func golden(t *testing.T, name, got string) {
-	t.Helper()
-	path := filepath.Join("testdata", name)
-	if *update {
-		if err := os.MkdirAll("testdata", 0o755); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
-			t.Fatal(err)
-		}
-		return
-	}
-	want, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff(strings.Split(string(want), "\n"), strings.Split(got, "\n")); diff != "" {
-		t.Errorf("%s (-want +got):\n%s", path, diff)
-	}
-}
 
 // S76, S77: what an operator may ask for, what he is told, and what he is told when it cannot be.
 func TestActVerbs(t *testing.T) {
@@ -132,8 +104,8 @@ func TestSnapshotShowsEverything(t *testing.T) {
 		defer b.stop()
 		defer a.stop()
 		time.Sleep(45500 * time.Millisecond) // virtual: looking would put chance into the times
-		golden(t, "snapshot-initiator.json", shown(t, a))
-		golden(t, "snapshot-acceptor.json", shown(t, b))
+		golden.Compare(t, "snapshot-initiator.json", shown(t, a))
+		golden.Compare(t, "snapshot-acceptor.json", shown(t, b))
 	})
 }
 
