@@ -155,8 +155,12 @@ func (x *dialer) gone(s *session) {
 	x.atOnce = false
 	if h := x.heir; h != nil {
 		x.heir = nil
-		x.accept(h)
-		return
+		if !x.removed && !x.held && !x.d.stopped {
+			x.accept(h)
+			return
+		}
+		h.dialer = nil
+		h.refuse(wire.Result{Code: wire.CDNNoFacilitiesTemp}, "the call has been taken down meanwhile")
 	}
 	switch {
 	case x.removed:

@@ -494,3 +494,31 @@ func TestCallConfiguredWhileItsPeerHasATunnel(t *testing.T) {
 		b.up("remote", time.Minute)
 	})
 }
+
+// A past bug: a call that was removed, while its peer's next call waited for the old session to go, was taken by nobody's dialer.
+func TestRemovedCallTakesNoSuccessor(t *testing.T) {
+	simulated(t, func(t *testing.T) {
+		n := newInternet()
+		b := n.start(t, "2.2.2.2", pair("b", "1.1.1.1", policy.PrecedenceOut, false), true)
+		a := n.start(t, "1.1.1.1", pair("a", "2.2.2.2", policy.PrecedenceIn, true), true)
+		a.up("remote", time.Minute)
+		b.up("remote", time.Minute)
+		release := b.k.Hold(kerneltest.OpClose)
+		a.kill()
+		a = n.start(t, "1.1.1.1", pair("a", "2.2.2.2", policy.PrecedenceIn, true), true)
+		time.Sleep(5 * time.Second) // virtual: the new call waits behind the old session
+		if len(b.look().Sessions) != 2 {
+			t.Fatalf("%d sessions: the test does not look where it should\n%s", len(b.look().Sessions), b.log)
+		}
+		none := pair("b", "1.1.1.1", policy.PrecedenceOut, false)
+		none.Calls = map[string]*policy.Call{}
+		b.e.Reload(none)
+		release()
+		b.until("no session", time.Minute, func(s *api.Snapshot) bool { return len(s.Sessions) == 0 })
+		if !strings.Contains(b.log.String(), "the call has been taken down meanwhile") {
+			t.Errorf("nobody says why:\n%s", b.log)
+		}
+		a.stop()
+		b.stop()
+	})
+}

@@ -74,7 +74,10 @@ func (e *Engine) Snapshot(ctx context.Context, q api.Query) (*api.Snapshot, erro
 func (s *shard) look(q api.Query) part {
 	var p part
 	for _, t := range s.tunnels {
-		v := t.ctl.View()
+		var v control.TunnelView
+		if q.Status || q.Tunnels || q.Sessions { // it costs as much as the tunnel has sessions
+			v = t.ctl.View()
+		}
 		for i, n := range controlOf(v.Counters) {
 			p.control[i] += n
 		}
