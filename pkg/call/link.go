@@ -283,7 +283,7 @@ func (c *Call) explain(ev ppp.EvLinkDown) EvDown {
 	case ppp.StageAddress:
 		down.Stage = StageAddress
 	case ppp.StageUp:
-		down.Stage = StageUp
+		down.Stage = StageAddress // which the interface has not got yet
 	}
 	if c.wasUp {
 		down.Stage = StageUp
