@@ -192,6 +192,7 @@ func TestGoodbyesAreUnderstood(t *testing.T) {
 	l.Link(core.At("10.1.2.1/24"), rover.At("10.1.2.2/24"))
 	d := core.L2TPD(answering("60s"))
 	x := foreignCaller(rover, "10.1.2.1")
+	up := 0 // where in our log the call comes up
 	local := regexp.MustCompile(`Local: (\d+), Remote`)
 	for _, c := range []struct {
 		name   string
@@ -224,6 +225,7 @@ func TestGoodbyesAreUnderstood(t *testing.T) {
 			`tunnel down .*the peer says: .*Server closing`, "",
 		},
 	} {
+		d.WaitLogSince(up, "call up")
 		s := d.WaitSessions(1)[0]
 		var call string
 		for _, m := range local.FindAllStringSubmatch(x.Log(), -1) {
@@ -240,6 +242,7 @@ func TestGoodbyesAreUnderstood(t *testing.T) {
 			t.Log(x.WaitLogSince(theirMark, c.theirs))
 		}
 		d.WaitSessions(0)
+		up = d.Mark()
 		if c.name != "xl2tpd stops" {
 			x.Connect("home")
 		}
