@@ -171,7 +171,7 @@ func TestJunkHarmsNobody(t *testing.T) {
 	x := begin(shoot)
 	newcomer := s.newcomer(t)
 	s.Eventually("datagrams", func() error {
-		if n := s.state(t).in.InDatagrams - before.in.InDatagrams; n < enough {
+		if n := s.state(t).traffic.InDatagrams - before.traffic.InDatagrams; n < enough {
 			return errors.New(strconv.FormatUint(n, 10) + " have come")
 		}
 		return nil
@@ -181,9 +181,9 @@ func TestJunkHarmsNobody(t *testing.T) {
 	s.same(t)
 	lost, of := ping.lost(t)
 	after := s.settled(t)
-	in, out := after.in.InOctets-before.in.InOctets, after.in.OutOctets-before.in.OutOctets
+	in, out := after.traffic.InOctets-before.traffic.InOctets, after.traffic.OutOctets-before.traffic.OutOctets
 	note(t, "%d datagrams sent in %v, %d came, %d octets in, %d out; newcomer up in %v; %d of %d pings lost; RSS %d KiB before, %d after; %+v",
-		sent, took.Round(time.Second), after.in.InDatagrams-before.in.InDatagrams, in, out, newcomer.Round(time.Millisecond), lost, of,
+		sent, took.Round(time.Second), after.traffic.InDatagrams-before.traffic.InDatagrams, in, out, newcomer.Round(time.Millisecond), lost, of,
 		before.rss>>10, after.rss>>10, after.discards)
 	if out >= in {
 		t.Errorf("%d octets came, %d left", in, out)
@@ -236,7 +236,7 @@ func TestSCCRQFloodFromForgedAddresses(t *testing.T) {
 	watch := func() uint64 {
 		st := s.state(t)
 		most = max(most, st.halfOpen)
-		return st.in.InDatagrams - before.in.InDatagrams
+		return st.traffic.InDatagrams - before.traffic.InDatagrams
 	}
 	s.Eventually("pressure", func() error {
 		if watch(); most < 200 {
@@ -260,7 +260,7 @@ func TestSCCRQFloodFromForgedAddresses(t *testing.T) {
 	in, out = in-wireIn, out-wireOut
 	lines = s.db.CountLog(".") - lines
 	note(t, "%d SCCRQs sent in %v, %d came, %d octets in on the wire, %d out; %d half-open at most; newcomer up in %v; %d of %d pings lost; "+
-		"%d log lines; RSS %d KiB before, %d after; %+v", sent, took.Round(time.Second), after.in.InDatagrams-before.in.InDatagrams,
+		"%d log lines; RSS %d KiB before, %d after; %+v", sent, took.Round(time.Second), after.traffic.InDatagrams-before.traffic.InDatagrams,
 		in, out, most, newcomer.Round(time.Millisecond), lost, of, lines, before.rss>>10, after.rss>>10, after.discards)
 	if out >= in {
 		t.Errorf("%d octets came, %d left", in, out)

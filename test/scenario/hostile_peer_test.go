@@ -109,7 +109,7 @@ func note(t *testing.T, format string, args ...any) {
 type state struct {
 	rss      int // octets
 	halfOpen int
-	in, out  api.SocketTraffic
+	traffic  api.SocketTraffic // both ways, of both kinds of sockets
 	discards api.Discards
 }
 
@@ -128,7 +128,7 @@ func (s *siege) state(t *testing.T) state {
 	c := st.Counters
 	return state{
 		rss: kb << 10, halfOpen: st.HalfOpen, discards: c.Discarded,
-		in: api.SocketTraffic{
+		traffic: api.SocketTraffic{
 			InDatagrams:  c.Listener.InDatagrams + c.TunnelSockets.InDatagrams,
 			InOctets:     c.Listener.InOctets + c.TunnelSockets.InOctets,
 			OutDatagrams: c.Listener.OutDatagrams, OutOctets: c.Listener.OutOctets,
