@@ -65,8 +65,13 @@ func newSiege(t *testing.T, config string) *siege {
 	s.db = s.b.L2TPD(config)
 	s.da = s.a.L2TPD(dialer("a", "10.0.0.2"))
 	s.da.WaitUp("up")
-	s.call = s.db.WaitSessions(1)[0]
 	s.a.Reaches("192.168.20.1")
+	s.Eventually("the call up at b", func() error {
+		if s.call = s.db.WaitSessions(1)[0]; s.call.EstablishedAt.IsZero() {
+			return errNotThere
+		}
+		return nil
+	})
 	return s
 }
 
