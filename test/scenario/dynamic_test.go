@@ -3,11 +3,13 @@
 package scenario
 
 import (
+	"bytes"
 	"net/netip"
 	"strings"
 	"testing"
 
 	"github.com/l2tpd/l2tpd/pkg/wire"
+	"github.com/l2tpd/l2tpd/test/scenario/lab"
 )
 
 // S19, S13, S61: the pair of examples for one unknown address. The fixed side never calls, whatever is asked of it, and is
@@ -57,26 +59,31 @@ func TestDialUpOnDemandWithAddressFromPool(t *testing.T) {
 		t.Error("it calls before anybody wants it")
 	}
 
-	// The first packet itself arrives: it is kept while the call is set up.
+	// The first packet itself is sent on: it is kept while the call is set up. (It may find the other side not ready yet.)
 	n.pc1.Send("192.168.10.10:4000", "192.168.20.10:9", []byte("first"))
-	buf := make([]byte, 64)
-	size, from, err := listen.ReadFromUDPAddrPort(buf)
-	if err != nil || string(buf[:size]) != "first" {
-		t.Fatalf("read: %q, %v", buf[:size], err)
-	}
+	n.Eventually("the first packet", func() error {
+		if len(wire1.Packets(func(p lab.Packet) bool {
+			return p.Sent && !p.Header.Control && bytes.HasSuffix(p.Body, []byte("first"))
+		})) != 1 {
+			return errNotYet
+		}
+		return nil
+	})
 	a.WaitUp("remote")
 	s := a.Session("remote")
 	pool := netip.MustParsePrefix("192.168.20.192/27")
 	if !pool.Contains(s.LocalIPv4) || s.PeerIPv4.String() != "192.168.20.1" {
 		t.Errorf("addresses %v -> %v", s.LocalIPv4, s.PeerIPv4)
 	}
-	if from.Addr().Unmap() != s.LocalIPv4 {
-		t.Errorf("pc2 sees %v, not the address that a got, %v", from, s.LocalIPv4)
+	n.pc1.Reaches("192.168.20.10")
+	n.pc1.Send("192.168.10.10:4000", "192.168.20.10:9", []byte("next"))
+	_, from, err := listen.ReadFromUDPAddrPort(make([]byte, 64))
+	if err != nil || from.Addr().Unmap() != s.LocalIPv4 {
+		t.Errorf("pc2 sees %v, %v; not the address that a got, %v", from, err, s.LocalIPv4)
 	}
 	if x := b.WaitSessions(1)[0]; x.User != "RouterA" || x.Auth != "chap" || x.PeerIPv4 != s.LocalIPv4 || x.Template != "dialin" {
 		t.Errorf("the acceptor's session: %+v", x)
 	}
-	n.pc1.Reaches("192.168.20.10")
 
 	b.WaitLog("call down.*idle")
 	b.WaitSessions(0)

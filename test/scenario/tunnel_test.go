@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/l2tpd/l2tpd/pkg/control"
 	"github.com/l2tpd/l2tpd/pkg/wire"
 	"github.com/l2tpd/l2tpd/test/scenario/lab"
 )
@@ -205,10 +206,10 @@ func TestChecksumOffConcernsDataOnly(t *testing.T) {
 				}
 				return nil
 			})
-			data, control := 0, 0
+			data, ctl := 0, 0
 			for _, x := range wire1.Packets(func(p lab.Packet) bool { return p.Dst.Port() == 1701 }) {
 				if x.Header.Control {
-					control++
+					ctl++
 				} else {
 					data++
 				}
@@ -216,8 +217,8 @@ func TestChecksumOffConcernsDataOnly(t *testing.T) {
 					t.Fatalf("%v -> %v, control %v: checksum %#x", x.Src, x.Dst, x.Header.Control, x.Checksum)
 				}
 			}
-			if data == 0 || control == 0 {
-				t.Errorf("%d data and %d control packets seen", data, control)
+			if data == 0 || ctl == 0 {
+				t.Errorf("%d data and %d control packets seen", data, ctl)
 			}
 		})
 	}
@@ -270,34 +271,67 @@ func TestRestartedAnswererCallsItself(t *testing.T) {
 	}
 }
 
-// Two tunnels between the same two addresses and ports: the new core of the kernel serves both; the old one would mix up
-// their data, so the second is refused with the reason.
-func TestTwoTunnelsBetweenTheSamePorts(t *testing.T) {
+// S183: two calls that share no tunnel. The new core of the kernel serves both tunnels between the same ports; on the old one,
+// which would mix up their data, the second calls from a port of its own. Either way each call has its own data.
+func TestTwoTunnelsBetweenTwoBoxes(t *testing.T) {
 	p := newPair(t)
 	p.b.IP("addr add 172.16.20.1/24 dev lo")
 	p.a.IP("addr add 172.16.10.1/24 dev lo")
 	b := p.b.L2TPD(twoCalls("b", "autostart: off"))
 	a := p.a.L2TPD(twoCalls("a", "own_tunnel: on"))
 	a.Ctl("call", "up", "one", "--wait", "60s")
-	p.joined(t)
-	newCore := a.Status().Kernel.NewCore
-	out, err := a.TryCtl("call", "up", "two", "--wait", "60s")
-	if !newCore {
-		if err == nil || !strings.Contains(out, "Linux 6.11") {
-			t.Errorf("the second tunnel: %v, %s", err, out)
-		}
-		a.WaitTunnels(1)
-		p.joined(t)
-		return
-	}
-	if err != nil {
-		t.Fatalf("the second tunnel: %v, %s", err, out)
-	}
+	a.Ctl("call", "up", "two", "--wait", "60s")
 	a.WaitTunnels(2)
 	b.WaitTunnels(2)
+	all := b.Tunnels()
+	if same, newCore := all[0].Remote == all[1].Remote, a.Status().Kernel.NewCore; same != newCore {
+		t.Errorf("tunnels from %v and %v; new core: %v", all[0].Remote, all[1].Remote, newCore)
+	}
 	p.joined(t)
 	p.a.Reaches("172.16.20.1", "172.16.10.1")
 	p.a.Transfer(p.b, "172.16.20.1", 1<<20)
+	one, two := a.Session("one").Data, a.Session("two").Data
+	if one.OutPackets >= 100 || two.OutPackets < 700 {
+		t.Errorf("the transfer of call two: call one sent %d packets, call two %d", one.OutPackets, two.OutPackets)
+	}
+}
+
+// A peer asks for a second tunnel from the same address and port. The new core of the kernel serves both; on the old one the second
+// is refused, with the reason, while the first is alive.
+func TestSecondTunnelFromTheSamePort(t *testing.T) {
+	l := lab.New(t)
+	b, x := l.Host("b"), l.Host("x")
+	l.Link(b.At("10.0.0.2/24"), x.At("10.0.0.3/24"))
+	d := b.L2TPD(`
+server: {hostname: b}
+lns: {accept: [{from: any, template: lan}]}
+secrets: [{from: any, secret: none}]
+ppp: {templates: {lan: {auth: none}}}
+`)
+	peer := newPlainPeer(t, x, "10.0.0.3:1701", "10.0.0.2:1701")
+	peer.open(7)
+	peer.serve("first tunnel", func() bool { return peer.state(7) == control.TunnelEstablished })
+	d.WaitTunnels(1)
+	peer.open(8)
+	peer.serve("second tunnel", func() bool {
+		return peer.state(8) == control.TunnelEstablished || peer.ending(8).Code != 0
+	})
+	if d.Status().Kernel.NewCore {
+		if peer.state(8) != control.TunnelEstablished {
+			t.Errorf("the second tunnel: %v", peer.ending(8))
+		}
+		d.WaitTunnels(2)
+	} else {
+		if r := peer.ending(8); r.Code != wire.StopError || r.Error != wire.ErrCodeResources {
+			t.Errorf("the second tunnel: %v", r)
+		}
+		d.WaitLog("WARN .*this kernel cannot serve a second tunnel.*Linux 6.11")
+		d.WaitTunnels(1)
+	}
+	if peer.state(7) != control.TunnelEstablished {
+		t.Error("the first tunnel is gone")
+	}
+	peer.close()
 }
 
 // A StopCCN or CDN with all the right numbers from a wrong address changes nothing, and is told of.
