@@ -12,37 +12,19 @@ import (
 	"github.com/l2tpd/l2tpd/test/scenario/lab"
 )
 
-// Each failure of a set-up is explained by one line in the log of each box that has to do with it, and by what l2tpctl says of
-// the call: the stage, and the other side's words.
-func TestFailuresAreExplainedInOneLine(t *testing.T) {
-	// long: a table
-	const dialin = `
-lns: {accept: [{from: any, template: dialin}]}
-pools: {ips: {ranges: [192.168.20.200]}}
-users: {alice: {password: wonderland}}
-`
-	// a calls b: extra is for the call, ppp for its link.
-	const calls = `
-server: {hostname: a}
-calls:
-  remote: {peer: 10.0.0.2, redial: {min: 1h, max: 1h}, EXTRA
-    ppp: {template: lan, routes: [192.168.20.0/24], PPP}}
-ppp: {templates: {lan: {auth: none, restart: 1s}}}
-`
-	const answers = `
-server: {hostname: b}
-ppp: {templates: {dialin: {auth: [chap], ipv4_pool: ips, ipv4_local: 192.168.20.1, restart: 1s}}}
-` + dialin
-	p := newPair(t)
-	for name, c := range map[string]struct {
-		extra, ppp string // of the call
-		change     []string
-		secrets    string
-		drop       string // an nft expression: packets that b must not get
-		stage      string // what l2tpctl says
-		text       string
-		a, b       string // the line of each; "" for none
-	}{
+// failure is a set-up that fails: what is wrong with it, and what is said of that.
+type failure struct {
+	extra, ppp string   // of the call and of its link
+	change     []string // pairs of old and new text in both configurations
+	secrets    string   // of b
+	drop       string   // an nft expression: packets that b must not get
+	stage      string   // what l2tpctl says
+	text       string
+	a, b       string // the line of each; "" for none
+}
+
+func failures() map[string]failure {
+	return map[string]failure{
 		"wrong tunnel secret": {
 			extra: "secret: not-the-right-one-at-all,", secrets: "secrets: [{from: any, secret: the-right-one-which-is-long}]",
 			stage: "tunnel authentication", text: "secret",
@@ -85,7 +67,31 @@ ppp: {templates: {dialin: {auth: [chap], ipv4_pool: ips, ipv4_local: 192.168.20.
 			ppp: "user: alice, password: wonderland", drop: "udp dport 1701 @th,64,1 0", stage: "LCP", text: "does not answer LCP",
 			a: "stage LCP.*does not answer LCP", b: "stage LCP.*(does not answer LCP|the peer says)",
 		},
-	} {
+	}
+}
+
+// Each failure of a set-up is explained by one line in the log of each box that has to do with it, and by what l2tpctl says of
+// the call: the stage, and the other side's words.
+func TestFailuresAreExplainedInOneLine(t *testing.T) {
+	const dialin = `
+lns: {accept: [{from: any, template: dialin}]}
+pools: {ips: {ranges: [192.168.20.200]}}
+users: {alice: {password: wonderland}}
+`
+	// a calls b: extra is for the call, ppp for its link.
+	const calls = `
+server: {hostname: a}
+calls:
+  remote: {peer: 10.0.0.2, redial: {min: 1h, max: 1h}, EXTRA
+    ppp: {template: lan, routes: [192.168.20.0/24], PPP}}
+ppp: {templates: {lan: {auth: none, restart: 1s}}}
+`
+	const answers = `
+server: {hostname: b}
+ppp: {templates: {dialin: {auth: [chap], ipv4_pool: ips, ipv4_local: 192.168.20.1, restart: 1s}}}
+` + dialin
+	p := newPair(t)
+	for name, c := range failures() {
 		t.Log(name)
 		if c.drop != "" {
 			p.b.Run("nft", "table inet lab { chain in { type filter hook prerouting priority raw; "+c.drop+" drop; }; }")
