@@ -69,8 +69,8 @@ func (s *shard) run() {
 	for {
 		closed := s.inbox.take(&b)
 		s.turn(&b)
-		if closed && len(b.work) == 0 {
-			return
+		if closed {
+			return // nothing can have come after what this turn worked on
 		}
 		now := s.now()
 		s.due.fire(now)
