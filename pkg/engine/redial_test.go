@@ -10,17 +10,18 @@ import (
 	"github.com/l2tpd/l2tpd/pkg/wire"
 )
 
-// attempts notes when a box sends an SCCRQ for the first time.
+// attempts notes when a box sends an SCCRQ for the first time. The challenge in it makes each another one; a tunnel id may come
+// again.
 func (n *internet) attempts(from netip.Addr) func() []time.Time {
 	var at []time.Time
-	seen := map[uint16]bool{}
+	seen := map[string]bool{}
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.drop = func(source, _ netip.AddrPort, d []byte) bool { // called with the lock held
 		if _, payload, err := wire.ParseHeader(d); err == nil && source.Addr() == from {
 			if m, err := wire.ParseMessage(payload); err == nil && m.Type == wire.MsgSCCRQ {
-				if id, _ := m.Uint16(wire.AVPAssignedTunnelID); !seen[id] {
-					seen[id] = true
+				if !seen[string(payload)] {
+					seen[string(payload)] = true
 					at = append(at, time.Now())
 				}
 			}
