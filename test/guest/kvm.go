@@ -22,7 +22,7 @@ func accelerator(k kernel) string {
 	if kvmWorks(k) {
 		return "kvm"
 	}
-	return "tcg,thread=multi"
+	return "tcg,thread=single"
 }
 
 // kvmWorks boots the kernel without any root under KVM, to see it panic over
