@@ -289,6 +289,30 @@ func TestVirtualCallByOCRQ(t *testing.T) {
 	})
 }
 
+// OCCN that came while the kernel's tunnel was still being made was forgotten: the caller never began PPP.
+func TestOCCNBeforeTheDataPathIsNotForgotten(t *testing.T) {
+	simulated(t, func(t *testing.T) {
+		n := newInternet()
+		b := n.start(t, "2.2.2.2", pair("b", "1.1.1.1", policy.PrecedenceOut, false), true)
+		a := n.start(t, "1.1.1.1", changed(pair("a", "2.2.2.2", policy.PrecedenceIn, false), func(p *policy.Policy) {
+			p.Calls["remote"].Method = policy.MethodOCRQ
+		}), true)
+		defer b.stop()
+		defer a.stop()
+		release := a.k.Hold(kerneltest.OpCreateTunnel)
+		a.act(api.Action{Verb: api.VerbCallUp, Call: "remote"})
+		time.Sleep(2 * time.Second) // virtual
+		if len(n.messages(b.addr, wire.MsgOCCN)) == 0 {
+			t.Fatal("OCCN has not come yet")
+		}
+		release()
+		a.up("remote", 10*time.Second)
+		if v := a.look().Calls[0]; v.Attempts.Out != 1 {
+			t.Errorf("%d attempts", v.Attempts.Out)
+		}
+	})
+}
+
 // S66, P174-P180: what the kernel is told about data sequence numbers, by mode and role, while PPP negotiates and afterwards.
 func TestSequencingReachesTheKernel(t *testing.T) {
 	type numbering struct{ send, require, lns bool }

@@ -36,6 +36,7 @@ type session struct {
 	data       Session // kernel session; nil until OpCreate is done
 	ops        []call.Op
 	waiting    bool // for the tunnel's data path
+	connected  bool // ICCN or OCCN has passed
 	busy       bool // an operation is with an executor
 	releasing  bool
 	netApplied bool
@@ -146,6 +147,9 @@ func (s *session) begin() {
 	}
 	s.call = call.New(s.params(), s.peer, numbered(s.remote), &s.out)
 	s.flush()
+	if s.connected { // OCCN did not wait for our data path
+		s.connect()
+	}
 }
 
 // established: ICCN or OCCN has passed.
@@ -154,9 +158,14 @@ func (s *session) established(ev control.EvSessionUp) {
 	if ev.Role == control.LNSIncoming || ev.Role == control.LNSOutgoing {
 		s.remote = ev.Call // ICCN or OCCN, on top of what came before
 	}
-	if s.call == nil {
-		return
+	s.connected = true
+	if s.call != nil {
+		s.connect()
 	}
+}
+
+// connect tells the call that its session is established.
+func (s *session) connect() {
 	s.log().Info("session established", slog.String("event", "session-up"), slog.String("role", s.role.String()))
 	s.call.Established(s.t.s.now(), numbered(s.remote), &s.out)
 	s.flush()
