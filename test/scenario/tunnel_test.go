@@ -228,8 +228,10 @@ func TestChecksumOffConcernsDataOnly(t *testing.T) {
 // (P75, and what the engine does about it on either kernel).
 func TestRestartedPeerIsServedAsSoonAsItAsks(t *testing.T) {
 	p := newPair(t)
-	b := p.b.L2TPD(answerer(""))
-	a := p.a.L2TPD(caller(""))
+	// Dead tunnels are given up after six seconds instead of 31.
+	impatient := strings.NewReplacer("server: {", "server: {tunnel: {retransmit: 200ms, max_retransmits: 4}, ")
+	b := p.b.L2TPD(impatient.Replace(answerer("")))
+	a := p.a.L2TPD(impatient.Replace(caller("")))
 	a.WaitUp("remote")
 	b.WaitUp("remote")
 	old := b.Session("remote")
@@ -254,8 +256,10 @@ func TestRestartedPeerIsServedAsSoonAsItAsks(t *testing.T) {
 // As above, and the killed one is the side that answered: it calls by itself when it is back.
 func TestRestartedAnswererCallsItself(t *testing.T) {
 	p := newPair(t)
-	b := p.b.L2TPD(answerer("autostart: on, precedence: out"))
-	a := p.a.L2TPD(caller("precedence: in"))
+	// Dead tunnels are given up after six seconds instead of 31.
+	impatient := strings.NewReplacer("server: {", "server: {tunnel: {retransmit: 200ms, max_retransmits: 4}, ")
+	b := p.b.L2TPD(impatient.Replace(answerer("autostart: on, precedence: out")))
+	a := p.a.L2TPD(impatient.Replace(caller("precedence: in")))
 	a.WaitUp("remote")
 	b.WaitUp("remote")
 	p.joined(t)
