@@ -2,7 +2,6 @@ package engine
 
 import (
 	"log/slog"
-	"math/rand/v2"
 	"net/netip"
 	"slices"
 	"time"
@@ -170,13 +169,13 @@ func (x *dialer) gone(s *session) {
 		x.dial()
 	case s.t.tieLost:
 		x.d.riders[x] = true
-		x.after(rand.N(2*time.Second) + time.Second) // if no winner shows up
+		x.after(x.d.s.e.within(2*time.Second) + time.Second) // if no winner shows up
 	case x.contested && x.crossed:
 		x.crossed = false
 		if x.ourWay {
 			x.dial()
 		} else {
-			x.after(5*time.Second + rand.N(5*time.Second))
+			x.after(5*time.Second + x.d.s.e.within(5*time.Second))
 		}
 	default:
 		x.again()

@@ -3,7 +3,6 @@ package engine
 import (
 	"cmp"
 	"log/slog"
-	"math/rand/v2"
 	"net/netip"
 	"reflect"
 	"slices"
@@ -409,7 +408,7 @@ func (x *dialer) backOff() time.Duration {
 	low := cmp.Or(x.conf.RedialMin, policy.DefaultRedialMin)
 	high := max(low, cmp.Or(x.conf.RedialMax, policy.DefaultRedialMax))
 	x.delay = min(2*max(x.delay, low), high)
-	return max(low, x.delay/2+rand.N(x.delay/2+1))
+	return max(low, x.delay/2+x.d.s.e.within(x.delay/2+1))
 }
 
 // packet is the first packet to networks behind a call that is down, or one of those that follow it (S157).

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"io"
 	"log/slog"
@@ -170,6 +171,18 @@ func (e *Engine) noDataPath() string { return "no data path: " + e.cfg.KernelPro
 
 // newCore says that the kernel tells tunnels between the same addresses and ports apart.
 func (e *Engine) newCore() bool { return e.cfg.Kernel == nil || e.cfg.Kernel.Features().NewCore }
+
+// random is a number in [0, n), from the configured entropy; for a small n the bias of the remainder does not matter.
+func (e *Engine) random(n int64) int64 {
+	var b [8]byte
+	if _, err := io.ReadFull(e.cfg.Random, b[:]); err != nil {
+		panic("engine: Config.Random: " + err.Error()) // better than ids that can be guessed
+	}
+	return int64(binary.BigEndian.Uint64(b[:]) % uint64(n))
+}
+
+// within is a random time shorter than d.
+func (e *Engine) within(d time.Duration) time.Duration { return time.Duration(e.random(int64(d))) }
 
 // lookups is how many names are looked up at once.
 const lookups = 8

@@ -3,7 +3,6 @@ package engine
 import (
 	"context"
 	"log/slog"
-	"math/rand/v2"
 	"net/netip"
 	"time"
 
@@ -154,7 +153,7 @@ func (s *shard) newTunnelID() control.TunnelID {
 	s.resting.prune(s.now())
 	n := len(s.e.shards)
 	slots := 65535/n + 1
-	first := rand.N(slots)
+	first := int(s.e.random(int64(slots)))
 	for i := range slots {
 		id := (first+i)%slots*n + s.index
 		if id == 0 || id > 65535 {
