@@ -48,7 +48,7 @@ func templateFields() []field {
 			at: template(func(t *policy.Template) *time.Duration { return &t.Echo }),
 		},
 		{
-			path: "ppp.templates.*.lcp_echo.failures", rows: "S153", def: "3", min: 1, max: 100, doc: "Unanswered checks after which the link is closed.",
+			path: "ppp.templates.*.lcp_echo.failures", rows: "S153", def: "3", min: 1, max: 100, doc: "Intervals without a sign of life after which the link is closed; a check without an answer is repeated within its interval.",
 			at: template(func(t *policy.Template) *int { return &t.EchoFailures }),
 		},
 		{

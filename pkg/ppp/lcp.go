@@ -204,7 +204,7 @@ func (p lcp) changed(c change) {
 	case layerUp:
 		l.event(EvLinkUp{MRU: p.mru(), PeerMRU: l.s.LCP.PeerMRU, Auth: l.s.LCP.Auth, Answer: l.s.LCP.Answer})
 		if l.cfg.EchoInterval > 0 {
-			l.s.EchoAt, l.s.EchoMissed = l.now+l.cfg.EchoInterval, 0
+			l.s.EchoAt, l.s.EchoTries = l.now+l.cfg.EchoInterval, 0
 		}
 		l.s.PassiveUntil = 0
 		auth{l}.begin()
@@ -251,8 +251,7 @@ func (p lcp) receive(in packet) {
 		}
 		magic := binary.BigEndian.Uint32(in.data)
 		switch {
-		case in.code == codeEchoReply:
-			l.s.EchoMissed = 0
+		case in.code == codeEchoReply: // its coming was all that it is for
 		case magic != 0 && magic == l.s.LCP.Magic:
 			l.fail(ReasonLoop, false, "")
 		case in.code == codeEchoRequest:

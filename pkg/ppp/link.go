@@ -94,6 +94,7 @@ func (l *Link) Receive(now Time, frame []byte, out *Output) {
 		l.anomaly("frame without a protocol")
 		return
 	}
+	times{l}.heard()
 	switch proto {
 	case ProtoIPv4, ProtoIPv6:
 		return // data that found its way here belongs to no open NCP
@@ -192,7 +193,7 @@ func (l *Link) View() View {
 	v := View{
 		Phase: s.Phase, LCP: s.LCP.State.String(), IPCP: s.IPCP.State.String(), IPV6CP: s.IPV6CP.State.String(),
 		MRU: lcp{l}.mru(), PeerMRU: s.LCP.PeerMRU, Magic: s.LCP.Magic, PeerMagic: s.LCP.PeerMagic,
-		Auth: s.LCP.Auth, Answer: s.LCP.Answer, PeerName: string(s.PeerName), EchoMissed: s.EchoMissed, End: s.End,
+		Auth: s.LCP.Auth, Answer: s.LCP.Answer, PeerName: string(s.PeerName), EchoMissed: s.EchoTries / echoRepeats, End: s.End,
 	}
 	if s.IPCP.Up {
 		v.Local, v.Peer = s.IPCP.Local, s.IPCP.Peer

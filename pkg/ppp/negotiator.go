@@ -356,7 +356,7 @@ func (n *negotiator) codeRejected(p packet) {
 	c := code(p.data[0])
 	if c == 0 || c > codeCodeReject {
 		if n.proto == ProtoLCP && c == codeEchoRequest {
-			n.l.s.EchoAt, n.l.s.EchoMissed = 0, 0
+			n.l.s.EchoAt, n.l.s.EchoTries = 0, 0
 			n.l.anomaly("the peer rejects LCP Echo-Request: keep-alive is off")
 		}
 		n.fire(trRejectGood)

@@ -72,7 +72,7 @@ type Config struct {
 	AuthTimeout  time.Duration // the whole authentication phase; 0 means 60 s
 
 	EchoInterval   time.Duration // 0: no LCP echo (S153)
-	EchoFailures   int           // 0 means 3
+	EchoFailures   int           // intervals without an answer; 0 means 3
 	IdleTimeout    time.Duration // 0: none; the owner reports data by CmdIdle (S157)
 	SessionTimeout time.Duration // 0: none
 	Rechallenge    time.Duration // 0: none; CHAP only (P258)
@@ -231,6 +231,6 @@ type View struct {
 	PeerName                string
 	Local, Peer             netip.Addr
 	LocalIPv6ID, PeerIPv6ID uint64
-	EchoMissed              int
+	EchoMissed              int        // intervals without an answer, in a row
 	End                     EvLinkDown // why the link is ending, ahead of the event; ReasonNone: it is not
 }

@@ -22,7 +22,7 @@ type Record struct {
 	PassiveUntil Time
 	AuthDeadline Time
 	EchoAt       Time
-	EchoMissed   int
+	EchoTries    int // requests without an answer, in a row
 	IdleAt       Time
 	SessionAt    Time
 

@@ -24,18 +24,31 @@ func (t times) expire() {
 	}
 }
 
-// echo sends the keep-alive, or gives the peer up after EchoFailures unanswered ones (P255).
+// echoRepeats is how often in an interval a request without an answer is sent. One loss is no failure then: at 5 % of loss a
+// link would end every few hours otherwise.
+const echoRepeats = 4
+
+// echo sends the keep-alive, or gives the peer up after EchoFailures intervals without any frame of it (P255).
 func (t times) echo() {
 	l := t.l
-	if l.s.EchoMissed >= l.cfg.EchoFailures {
+	if l.s.EchoTries >= l.cfg.EchoFailures*echoRepeats {
 		l.s.Goodbye = "no answer to LCP echo"
 		l.fail(ReasonEcho, false, "")
 		return
 	}
-	l.s.EchoMissed++
-	l.s.EchoAt = l.now + l.cfg.EchoInterval
+	l.s.EchoTries++
+	l.s.EchoAt = l.now + l.cfg.EchoInterval/echoRepeats
 	n := l.negotiator(ProtoLCP)
 	n.send(codeEchoRequest, n.s.nextID(), binary.BigEndian.AppendUint32(nil, l.s.LCP.Magic))
+}
+
+// heard: a frame came, so the peer is there, whatever became of the answers to our requests.
+func (t times) heard() {
+	l := t.l
+	if l.s.EchoTries == 0 || l.s.EchoAt == 0 {
+		return
+	}
+	l.s.EchoTries, l.s.EchoAt = 0, l.now+l.cfg.EchoInterval
 }
 
 // idleFor takes the owner's answer to EvIdleCheck.
