@@ -181,14 +181,14 @@ func (d *daemon) build() (*engine.Engine, func(), error) {
 		return nil, nil, err
 	}
 	closers = append(closers, t.Close)
-	cfg.Transport = transportFor{t}
+	cfg.Transport, cfg.Listen = transportFor{t}, t.Addrs()
 	for _, problem := range t.Problems() {
 		d.log.Error("not all addresses are listened on: mend this and restart l2tpd", slog.String("why", problem.Error()))
 		cfg.Problems = append(cfg.Problems, problem.Error())
 	}
 	e = engine.New(cfg)
 	close(started)
-	for _, a := range t.Addrs() {
+	for _, a := range cfg.Listen {
 		d.log.Info("listening", slog.Any("address", a))
 	}
 	return e, cleanup, nil

@@ -50,9 +50,6 @@ func overhead(outer netip.Addr, sequencing bool) int {
 	return n
 }
 
-// interfaceName is what a configured call's interface is called.
-func interfaceName(c *policy.Call) string { return cmp.Or(c.PPP.Interface, c.Name) }
-
 // params puts together what the call machine needs: the template's values, over them those of the configured call.
 func (s *session) params() call.Params {
 	t := s.tmpl
@@ -73,7 +70,7 @@ func (s *session) params() call.Params {
 		Interface: t.Interface, MTU: mtu, Masquerade: t.Masquerade, MSSClamp: t.MSSClamp, Endpoint: s.t.remote.Addr(),
 	}
 	if c := s.conf; c != nil {
-		p.Name, p.Interface = c.Name, interfaceName(c)
+		p.Name, p.Interface = c.Name, c.InterfaceName()
 		p.Peer, p.Routes, p.Metric = c.PPP.Peer, c.PPP.Routes, c.PPP.Metric
 		p.Masquerade = p.Masquerade || c.PPP.Masquerade
 	}

@@ -186,7 +186,7 @@ func (x *dialer) gone(s *session) {
 // name with these routes. It goes on when that step has been done.
 func (x *dialer) watch() {
 	want := x.conf.OnDemand && !x.d.stopped && !x.removed
-	name, routes := demandName(x.conf), x.conf.PPP.Routes
+	name, routes := x.conf.WaitingInterface(), x.conf.PPP.Routes
 	switch {
 	case x.arming:
 	case x.demand != nil && (!want || x.device != name || !slices.Equal(x.waitsFor, routes)):
@@ -240,10 +240,4 @@ func (d *dialers) watchAgain(x *dialer) {
 		y.watch()
 	}
 	d.s.checkDrained()
-}
-
-// demandName is the name of the waiting device: the interface's, marked and cut to what the kernel allows.
-func demandName(c *policy.Call) string {
-	n := "w-" + interfaceName(c)
-	return n[:min(len(n), 15)]
 }

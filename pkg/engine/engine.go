@@ -103,6 +103,7 @@ type Config struct {
 	Logger    *slog.Logger
 	Limiter   *observe.Limiter // of lines about what strangers cause
 
+	Listen        []netip.AddrPort // what Transport really listens on, for status
 	KernelProblem string
 	Problems      []string // further reasons why not all works, for status
 	Version       string

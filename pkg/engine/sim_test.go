@@ -99,7 +99,7 @@ func (n *internet) start(t *testing.T, addr string, p *policy.Policy, newCore bo
 	b.k = kerneltest.New(kerneltest.Config{TrackSockets: true, Features: kernel.Features{Release: "test", NewCore: newCore, Reinjects: true}})
 	begun := time.Now()
 	b.e = New(Config{
-		Policy: p, Transport: b, Kernel: simKernel{b.k}, Network: b, Resolver: b, Random: rand.Reader,
+		Policy: p, Listen: p.Server.Listen, Transport: b, Kernel: simKernel{b.k}, Network: b, Resolver: b, Random: rand.Reader,
 		Now:       func() Time { return time.Since(begun) + time.Hour },
 		WallClock: time.Now,
 		Logger:    slog.New(slog.NewTextHandler(b.log, &slog.HandlerOptions{Level: slog.LevelDebug})),

@@ -282,7 +282,7 @@ func (e *Engine) status(all *part) *api.Status {
 	st := &api.Status{
 		Version: e.cfg.Version, State: api.StateRunning, StartedAt: e.started, PID: os.Getpid(),
 		ConfigFile: e.cfg.ConfigFile, ConfigLoaded: *e.loaded.Load(),
-		Mode: p.Server.Mode.String(), HostName: p.Server.HostName, Listen: begun.Listen,
+		Mode: p.Server.Mode.String(), HostName: p.Server.HostName, Listen: e.cfg.Listen,
 		ChecksumData: begun.Checksum, AllowFrom: []string{}, Secrets: []api.SecretRange{},
 		Tunnels: all.up, Sessions: all.sessUp, HalfOpen: all.half,
 	}
