@@ -75,7 +75,10 @@ type (
 	// OpNetwork brings the interface to the desired state and lets the open protocols pass.
 	OpNetwork struct{ Network Network }
 	// OpAuthorize checks credentials.
-	OpAuthorize struct{ Request ppp.EvAuthRequest }
+	OpAuthorize struct {
+		Request ppp.EvAuthRequest
+		User    string // who the call belongs to since its first login; another user may not take it over
+	}
 	// OpAddress finds an address for the peer, named User if it has been authenticated.
 	OpAddress struct {
 		User   string
@@ -108,6 +111,7 @@ type Result struct {
 	Routes    []netip.Prefix // OpAuthorize: networks behind the user
 	Address   netip.Addr     // OpAddress: invalid when there is none
 	Idle      time.Duration  // OpIdle
+	NoIPv6    error          // OpNetwork: IPv6 alone could not be set, and why
 }
 
 // Stage names the part of a set-up in which a call ended.
@@ -219,6 +223,9 @@ type Call struct {
 	numbering   Sequencing
 	// numberingAtFirst is what numbering was when PPP began.
 	numberingAtFirst Sequencing
+	// held are frames of a negotiation that begins anew, until they can be numbered; nil: there are none to hold.
+	held    [][]byte
+	holding bool
 
 	link     *ppp.Link
 	reached  Stage // of PPP: LCP, user authentication, address

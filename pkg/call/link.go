@@ -14,7 +14,12 @@ import (
 
 // collect moves what the link put out into out, and follows its events.
 func (c *Call) collect(now Time, out *Output) {
-	out.Frames = append(out.Frames, c.linkOut.Frames...)
+	c.holding = c.holding || c.numbersAgain(c.linkOut.Events)
+	if c.holding {
+		c.held = append(c.held, c.linkOut.Frames...)
+	} else {
+		out.Frames = append(out.Frames, c.linkOut.Frames...)
+	}
 	// An event may make the link speak again; its new frames and events are appended behind the ones being read.
 	events := slices.Clone(c.linkOut.Events)
 	c.linkOut.Reset()
@@ -26,6 +31,26 @@ func (c *Call) collect(now Time, out *Output) {
 	}
 }
 
+// numbersAgain says that with these events the last open NCP goes, so that numbering begins again (P179). The frames that go with
+// them must have numbers: the peer follows a numbered frame only, and until it does the kernel drops what it sends.
+func (c *Call) numbersAgain(events []ppp.Event) bool {
+	if c.state != stateLink || c.numbering == c.numberingAtFirst {
+		return false
+	}
+	ipv4, ipv6, down := c.ipv4, c.ipv6, false
+	for _, ev := range events {
+		if ev, ok := ev.(ppp.EvNetworkDown); ok {
+			down = true
+			if ev.Proto == ppp.ProtoIPv6 {
+				ipv6 = false
+			} else {
+				ipv4 = false
+			}
+		}
+	}
+	return down && !ipv4 && !ipv6
+}
+
 // linkEvent follows one event of the link.
 func (c *Call) linkEvent(now Time, ev ppp.Event, out *Output) {
 	switch ev := ev.(type) {
@@ -35,7 +60,7 @@ func (c *Call) linkEvent(now Time, ev ppp.Event, out *Output) {
 			c.reached = StageAddress
 		}
 	case ppp.EvAuthRequest:
-		out.Ops = append(out.Ops, OpAuthorize{Request: ev})
+		out.Ops = append(out.Ops, OpAuthorize{Request: ev, User: c.user})
 	case ppp.EvAuthenticated:
 		c.reached = StageAddress
 		c.wantUnit(out)
@@ -156,13 +181,15 @@ func (c *Call) Done(now Time, op Op, r Result, out *Output) {
 			out.Events = append(out.Events, EvAnomaly{Text: r.Err.Error()})
 		}
 		c.renumbering = false
+		out.Frames = append(out.Frames, c.held...)
+		c.held, c.holding = nil, false
 		if c.state == stateSetup {
 			c.startLink(now, out)
 		}
 	case OpNetwork:
-		c.networkApplied(op, r, out)
+		c.networkApplied(now, op, r, out)
 	case OpAuthorize:
-		c.authorized(now, r, out)
+		c.authorized(now, op, r, out)
 	case OpAddress:
 		if !c.failed(r, out) && c.state == stateLink {
 			if !r.Address.IsValid() {
@@ -210,7 +237,10 @@ func (c *Call) failed(r Result, out *Output) bool {
 	return true
 }
 
-func (c *Call) authorized(now Time, r Result, out *Output) {
+func (c *Call) authorized(now Time, op OpAuthorize, r Result, out *Output) {
+	if c.link.Asked() != op.Request.Attempt {
+		return // the peer has begun anew meanwhile
+	}
 	if r.Err != nil {
 		r.OK, r.Message = false, "authentication is not available"
 		out.Events = append(out.Events, EvAnomaly{Text: "authorize: " + r.Err.Error()})
@@ -229,11 +259,19 @@ func (c *Call) authorized(now Time, r Result, out *Output) {
 			}
 		}
 	}
-	c.link.Do(now, ppp.CmdAuthResult{OK: r.OK, Message: r.Message}, &c.linkOut)
+	c.link.Do(now, ppp.CmdAuthResult{Attempt: op.Request.Attempt, OK: r.OK, Message: r.Message}, &c.linkOut)
 	c.collect(now, out)
 }
 
-func (c *Call) networkApplied(op OpNetwork, r Result, out *Output) {
+func (c *Call) networkApplied(now Time, op OpNetwork, r Result, out *Output) {
+	if r.NoIPv6 != nil && r.Err == nil && c.state == stateLink { // each protocol for itself (P265)
+		out.Events = append(out.Events, EvAnomaly{Text: "the call goes on without IPv6: " + r.NoIPv6.Error()})
+		c.link.Do(now, ppp.CmdCloseNetwork{Proto: ppp.ProtoIPv6}, &c.linkOut)
+		c.collect(now, out)
+		if !op.Network.IPv4 {
+			return
+		}
+	}
 	if r.Err != nil && !c.wasUp {
 		c.end(EvDown{Stage: StageAddress, Cause: "network", Text: r.Err.Error()},
 			wire.Result{Code: wire.CDNNoFacilitiesTemp}, disconnect{}, out)

@@ -137,6 +137,8 @@ func (s *script) set(whose, setting string) {
 		s.w.give, _ = netip.ParseAddr(value)
 	case "owner fixed":
 		s.w.fixed = addr(value)
+	case "owner without-ipv6":
+		s.w.noIPv6 = errors.New(value)
 	case "owner idle":
 		s.w.idle = s.duration(value)
 	default:

@@ -35,6 +35,7 @@ type world struct {
 	fixed       netip.Addr
 	userRoutes  []netip.Prefix
 	give        netip.Addr // answer to OpAddress
+	noIPv6      error      // how the network fails to set IPv6 up
 	idle        time.Duration
 	established int // times that the control connection has said so
 
@@ -155,7 +156,7 @@ func (w *world) collectFar() {
 		switch ev := ev.(type) {
 		case ppp.EvAuthRequest:
 			w.farOut.Reset()
-			w.far.Do(w.now, ppp.CmdAuthResult{OK: true}, &w.farOut)
+			w.far.Do(w.now, ppp.CmdAuthResult{Attempt: ev.Attempt, OK: true}, &w.farOut)
 			w.collectFar()
 			return
 		case ppp.EvAddressWanted:
@@ -200,7 +201,11 @@ func (w *world) result(op Op) Result {
 		return Result{Address: w.give}
 	case OpIdle:
 		return Result{Idle: w.idle}
-	case OpCreate, OpSequencing, OpNetwork, OpRelease:
+	case OpNetwork:
+		if op.Network.IPv6 {
+			return Result{NoIPv6: w.noIPv6}
+		}
+	case OpCreate, OpSequencing, OpRelease:
 	}
 	return Result{}
 }

@@ -123,5 +123,6 @@ func (s *session) pppConfig(t *policy.Template, mtu int) ppp.Config {
 			c.Answer = []ppp.AuthMethod{ppp.AuthCHAPMD5, ppp.AuthPAP}
 		}
 	}
+	c.IPv6 = c.IPv6 && mtu >= ppp.MinIPv6MTU
 	return c
 }

@@ -66,7 +66,7 @@ type DataPath interface {
 	Close() error
 }
 
-// Meter reads what the kernel counted; it does not sleep.
+// Meter reads what the kernel counted. Idle may sleep.
 type Meter interface {
 	Stats() (kernel.Stats, error)
 	Idle() (time.Duration, error)

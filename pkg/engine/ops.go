@@ -61,8 +61,10 @@ func (s *session) start(op call.Op) {
 	case call.OpAddress:
 		s.address(op)
 	case call.OpIdle:
-		idle, err := s.data.Idle()
-		s.finished(op, call.Result{Idle: idle, Err: err})
+		s.async(op, func() call.Result { // PPP has one lock in the whole machine: who makes an interface meanwhile holds it
+			idle, err := s.data.Idle()
+			return call.Result{Idle: idle, Err: err}
+		})
 	case call.OpRelease:
 		s.release(op)
 	}
@@ -185,7 +187,10 @@ func (s *session) authorize(op call.OpAuthorize) {
 			if users[r.Name] == nil {
 				v.Why = fmt.Sprintf("there is no user %q", r.Name)
 			}
-			if ok {
+			switch {
+			case ok && op.User != "" && op.User != u.Name: // its address and routes are those of the first
+				v.Why = fmt.Sprintf("the session is that of user %q, and another cannot take it over", op.User)
+			case ok:
 				v = call.Result{OK: true, User: u.Name, UserIPv4: u.IPv4, Routes: u.Routes}
 			}
 			s.checked(op, v)
@@ -195,12 +200,16 @@ func (s *session) authorize(op call.OpAuthorize) {
 
 // checked is the verdict about credentials. A user's own address must be free before the login succeeds.
 func (s *session) checked(op call.OpAuthorize, r call.Result) {
+	zero := s.t.s.e.shards[0]
+	if a := s.owned; a.IsValid() && op.User == "" && a != r.UserIPv4 { // of a login that nothing came of
+		s.owned = netip.Addr{}
+		zero.post(func() { zero.pools.disown(a, s) })
+	}
 	if !r.OK || !r.UserIPv4.IsValid() {
 		s.finished(op, r)
 		return
 	}
 	s.owned = r.UserIPv4
-	zero := s.t.s.e.shards[0]
 	zero.post(func() {
 		zero.pools.own(r.UserIPv4, s, func(refusal string) {
 			s.t.s.post(func() {

@@ -1,15 +1,18 @@
 package engine
 
 import (
+	"maps"
 	"net/netip"
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/l2tpd/l2tpd/pkg/api"
+	"github.com/l2tpd/l2tpd/pkg/call"
 	"github.com/l2tpd/l2tpd/pkg/kernel"
 	"github.com/l2tpd/l2tpd/pkg/kernel/kerneltest"
 	"github.com/l2tpd/l2tpd/pkg/policy"
@@ -544,5 +547,61 @@ func TestRemovedCallTakesNoSuccessor(t *testing.T) {
 		}
 		a.stop()
 		b.stop()
+	})
+}
+
+// P258, S160: a session belongs to the user of its first login. Another one, with credentials of his own, neither takes it over
+// nor makes the first one's address unusable.
+func TestSessionStaysWithItsUser(t *testing.T) {
+	simulated(t, func(t *testing.T) {
+		n := newInternet()
+		his, theirs := netip.MustParseAddr("192.168.20.50"), netip.MustParseAddr("192.168.20.51")
+		b := n.start(t, "2.2.2.2", changed(lasting(), func(p *policy.Policy) {
+			p.Users["RouterA"].IPv4 = his
+			p.Users["other"] = &policy.User{Name: "other", Password: policy.NewSecret([]byte("other")), IPv4: theirs}
+		}), true)
+		defer b.stop()
+		a := n.start(t, "1.1.1.1", one(autostart), true)
+		defer a.stop()
+		a.up("c0", time.Minute)
+
+		holders := func() (got []netip.Addr) {
+			_ = b.e.shards[0].in(t.Context(), func() { got = slices.SortedFunc(maps.Keys(b.e.shards[0].pools.owned), netip.Addr.Compare) })
+			return got
+		}
+		login := func(since string) {
+			_ = b.e.each(t.Context(), func(s *shard) {
+				for _, x := range s.tunnels {
+					for _, sess := range x.sessions {
+						sess.authorize(call.OpAuthorize{User: since, Request: ppp.EvAuthRequest{Method: ppp.AuthPAP, Name: "other", Password: []byte("other")}})
+					}
+				}
+			})
+			synctest.Wait()
+		}
+		login("RouterA")
+		if got := holders(); !slices.Equal(got, []netip.Addr{his}) {
+			t.Errorf("after another's login the addresses in use are %v, want %v", got, his)
+		}
+		login("") // as if the first login had not been answered yet when the peer began anew
+		if got := holders(); !slices.Equal(got, []netip.Addr{theirs}) {
+			t.Errorf("the addresses in use are %v, want %v", got, theirs)
+		}
+	})
+}
+
+// A link that cannot carry 1280 octets is not offered IPv6 (RFC 8200, 5).
+func TestNoIPv6OnNarrowLinks(t *testing.T) {
+	simulated(t, func(t *testing.T) {
+		n := newInternet()
+		wide := func(p *policy.Policy) { p.Templates["dialin"].IPv6 = true }
+		b := n.start(t, "2.2.2.2", changed(lasting(), wide), true)
+		defer b.stop()
+		a := n.start(t, "1.1.1.1", changed(one(autostart), func(p *policy.Policy) { p.Calls["c0"].PPP.IPv6, p.Templates["lan"].MTU = true, 1279 }), true)
+		defer a.stop()
+		a.up("c0", time.Minute)
+		if s := a.look().Sessions[0]; s.IPCP != "Opened" || s.IPV6CP == "Opened" {
+			t.Errorf("IPCP is %s, IPV6CP %s", s.IPCP, s.IPV6CP)
+		}
 	})
 }

@@ -22,7 +22,8 @@ type AuthenticatorRecord struct {
 	Tries       int
 	Deadline    Time // to challenge again without an answer
 	Rechallenge Time
-	Forgotten   bool // restored while the owner was deciding: a repeat is worth asking again
+	Attempt     uint32 // number of the latest question to the owner
+	Forgotten   bool   // restored while the owner was deciding: a repeat is worth asking again
 }
 
 // ClaimantRecord is what the peer demands of us, part of a Record.
@@ -68,7 +69,7 @@ func (a auth) begin() {
 func (a auth) stop() {
 	s := &a.l.s
 	s.AuthDeadline, s.PeerName = 0, nil
-	s.Authenticator = AuthenticatorRecord{ID: s.Authenticator.ID}
+	s.Authenticator = AuthenticatorRecord{ID: s.Authenticator.ID, Attempt: s.Authenticator.Attempt}
 	s.Claimant = ClaimantRecord{ID: s.Claimant.ID}
 }
 
@@ -113,11 +114,21 @@ func (a auth) receive(proto Protocol, p packet) {
 	}
 }
 
+// asked is the attempt that the owner is deciding; 0: none. Attempts have numbers because a verdict may come when the peer has begun
+// anew, perhaps under another name.
+func (a auth) asked() uint32 {
+	s := &a.l.s.Authenticator
+	if s.Progress != authAsked {
+		return 0
+	}
+	return s.Attempt
+}
+
 // verdict is the owner's answer to EvAuthRequest.
 func (a auth) verdict(c CmdAuthResult) {
 	l := a.l
 	s := &l.s.Authenticator
-	if s.Progress != authAsked {
+	if s.Progress != authAsked || s.Attempt != c.Attempt {
 		return
 	}
 	s.Progress, s.Message, s.Response, s.Forgotten = authFailed, c.Message, nil, false

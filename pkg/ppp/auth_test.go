@@ -43,6 +43,28 @@ func TestPAPRepeatsGetTheSameAnswer(t *testing.T) {
 	p.want(p.do(CmdAuthResult{OK: false})) // the verdict stands
 }
 
+// P256, P257: a verdict that comes when the peer has begun anew, under another name, is not taken for the new attempt's.
+func TestVerdictsAreForTheirAttempt(t *testing.T) {
+	t.Parallel()
+	p := newProbe(t, Config{Auth: onlyPAP})
+	p.openLCP()
+	p.want(p.give(papFrame(1, "alice", "p")), "! auth request PAP name=\"alice\"")
+	alice := p.link.Asked()
+	p.give(newFrame(ProtoLCP, codeConfigureRequest, 9, opts("0506 00000098")))
+	p.give(p.ack(ProtoLCP))
+	if p.link.Asked() != 0 {
+		t.Error("alice's attempt is still open")
+	}
+	p.want(p.give(papFrame(2, "root", "p")), "! auth request PAP name=\"root\"")
+	root := p.link.Asked()
+	if alice == 0 || root == 0 || alice == root {
+		t.Fatalf("attempts %d and %d", alice, root)
+	}
+	p.want(p.do(CmdAuthResult{Attempt: alice, OK: true}))
+	p.want(p.do(CmdAuthResult{Attempt: alice}))
+	p.want(p.do(CmdAuthResult{Attempt: root, OK: true}), "> PAP Authenticate-Ack id=2 message=\"\"", "! authenticated peer=\"root\"")
+}
+
 // P257: Nak, then Terminate-Request.
 func TestPAPNakThenTerminate(t *testing.T) {
 	t.Parallel()

@@ -69,13 +69,14 @@ func (c chap) responded(in packet) {
 		return
 	}
 	s.Progress, s.Name, s.Response, s.Deadline, s.Tries = authAsked, bytes.Clone(name), bytes.Clone(value), 0, 0
+	s.Attempt++
 	c.ask()
 }
 
 func (c chap) ask() {
 	s := &c.l.s.Authenticator
 	c.l.event(EvAuthRequest{
-		Method: AuthCHAPMD5, ID: s.ID, Name: string(s.Name),
+		Attempt: s.Attempt, Method: AuthCHAPMD5, ID: s.ID, Name: string(s.Name),
 		Challenge: bytes.Clone(s.Challenge), Response: bytes.Clone(s.Response),
 	})
 }

@@ -92,9 +92,9 @@ func fuzzStep(t *testing.T, p *probe, frame []byte) {
 	events := p.out.Events
 	p.out = Output{}
 	for _, e := range events {
-		switch e.(type) {
+		switch e := e.(type) {
 		case EvAuthRequest:
-			p.link.Do(p.now, CmdAuthResult{OK: true}, &p.out)
+			p.link.Do(p.now, CmdAuthResult{Attempt: e.Attempt, OK: true}, &p.out)
 		case EvAddressWanted:
 			p.link.Do(p.now, CmdAddress{Peer: addr("10.0.0.2")}, &p.out)
 		case EvLinkUp, EvAuthenticated, EvNetworkUp, EvNetworkDown, EvLinkDown, EvIdleCheck, EvAnomaly:

@@ -177,9 +177,9 @@ func (o *owner) judge(e EvAuthRequest) CmdAuthResult {
 	case AuthNone:
 	}
 	if ok {
-		return CmdAuthResult{OK: true, Message: "welcome"}
+		return CmdAuthResult{Attempt: e.Attempt, OK: true, Message: "welcome"}
 	}
-	return CmdAuthResult{Message: "go away"}
+	return CmdAuthResult{Attempt: e.Attempt, Message: "go away"}
 }
 
 // next does the earliest thing; it is false when nothing is left to do.

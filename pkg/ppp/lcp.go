@@ -206,7 +206,7 @@ func (p lcp) changed(c change) {
 		if l.cfg.EchoInterval > 0 {
 			l.s.EchoAt, l.s.EchoTries = l.now+l.cfg.EchoInterval, 0
 		}
-		l.s.PassiveUntil = 0
+		l.s.PeerLeft, l.s.PeerWords = false, ""
 		auth{l}.begin()
 	case layerDown:
 		l.s.EchoAt = 0

@@ -122,6 +122,9 @@ func (l *Link) Receive(now Time, frame []byte, out *Output) {
 	switch proto {
 	case ProtoLCP:
 		lcp{l}.receive(p)
+		if l.s.LCP.State != stStopped {
+			l.s.PassiveUntil = 0 // the peer has begun: the wait is over
+		}
 	case ProtoPAP, ProtoCHAP:
 		auth{l}.receive(proto, p)
 	case ProtoIPCP, ProtoIPV6CP:
@@ -144,6 +147,8 @@ func (l *Link) Do(now Time, c Command, out *Output) {
 		ipcp{l}.assigned(c.Peer.Unmap())
 	case CmdIdle:
 		times{l}.idleFor(c.Idle)
+	case CmdCloseNetwork:
+		network{l}.close(c.Proto)
 	case CmdClose:
 		if l.s.End.Reason == ReasonNone {
 			l.s.Goodbye = c.Text
@@ -186,6 +191,9 @@ func (l *Link) Deadline() Time {
 	}
 	return d
 }
+
+// Asked is the Attempt of the EvAuthRequest that waits for its answer; 0: none does.
+func (l *Link) Asked() uint32 { return auth{l}.asked() }
 
 // View is a consistent look at the link. Addresses are there while their protocol is open.
 func (l *Link) View() View {

@@ -1,11 +1,14 @@
 package ppp
 
+// MinIPv6MTU is what an IPv6 link must carry, in octets (RFC 8200, 5).
+const MinIPv6MTU = 1280
+
 // network is the network-layer protocol phase: the NCPs, each for itself (P265).
 type network struct{ l *Link }
 
 // wanted says whether p is an NCP that the configuration asks for.
 func (w network) wanted(p Protocol) bool {
-	return p == ProtoIPCP && w.l.cfg.IPv4 != IPv4Off || p == ProtoIPV6CP && w.l.cfg.IPv6
+	return p == ProtoIPCP && w.l.cfg.IPv4 != IPv4Off || p == ProtoIPV6CP && w.l.cfg.IPv6 && w.l.s.LCP.PeerMRU >= MinIPv6MTU
 }
 
 // each calls f for every NCP that is wanted.
@@ -42,6 +45,17 @@ func (w network) begin() {
 		n.fire(trUp)
 	})
 	w.check()
+}
+
+// close ends one NCP in good order. The link ends with its last.
+func (w network) close(p Protocol) {
+	ncp := ProtoIPCP
+	if p == ProtoIPv6 {
+		ncp = ProtoIPV6CP
+	}
+	if w.l.s.Phase == PhaseNetwork && w.wanted(ncp) {
+		w.l.negotiator(ncp).fire(trClose)
+	}
 }
 
 // stop takes the NCPs down with LCP.

@@ -49,7 +49,8 @@ func (p pap) requested(in packet) {
 		return
 	}
 	s.Progress, s.ID, s.Name, s.Forgotten = authAsked, in.id, bytes.Clone(name), false
-	l.event(EvAuthRequest{Method: AuthPAP, ID: in.id, Name: string(name), Password: bytes.Clone(password)})
+	s.Attempt++
+	l.event(EvAuthRequest{Attempt: s.Attempt, Method: AuthPAP, ID: in.id, Name: string(name), Password: bytes.Clone(password)})
 }
 
 func (p pap) answered(in packet) {

@@ -59,7 +59,7 @@ type Config struct {
 	DNS        []netip.Addr // offered to the peer on request, at most two (P263)
 	NBNS       []netip.Addr
 	WantDNS    bool   // ask the peer for DNS servers
-	IPv6       bool   // negotiate IPV6CP
+	IPv6       bool   // negotiate IPV6CP, unless the peer takes no packets of 1280 octets (RFC 8200, 5)
 	IPv6ID     uint64 // our interface identifier; 0: chosen from Random (P264)
 	PeerIPv6ID uint64 // what the peer must take; 0: anything
 
@@ -153,6 +153,7 @@ type (
 	}
 	// EvAuthRequest: the peer presented credentials; answer with CmdAuthResult. Sent once an attempt, never for a repeat.
 	EvAuthRequest struct {
+		Attempt   uint32 // goes into the answer
 		Method    AuthMethod
 		ID        uint8
 		Name      string
@@ -202,8 +203,9 @@ type Command interface{ command() }
 
 // Commands to a link.
 type (
-	// CmdAuthResult answers EvAuthRequest. Message goes to the peer in the reply.
+	// CmdAuthResult answers EvAuthRequest. Message goes to the peer in the reply. An answer to an attempt that is over is ignored.
 	CmdAuthResult struct {
+		Attempt uint32
 		OK      bool
 		Message string
 	}
@@ -212,14 +214,17 @@ type (
 	CmdAddress struct{ Peer netip.Addr }
 	// CmdIdle says for how long no user data has moved, from the kernel's counters.
 	CmdIdle struct{ Idle time.Duration }
+	// CmdCloseNetwork closes one NCP, ProtoIPv4 or ProtoIPv6, and leaves the other.
+	CmdCloseNetwork struct{ Proto Protocol }
 	// CmdClose sends Terminate-Request and ends with EvLinkDown when it is answered or given up.
 	CmdClose struct{ Text string }
 )
 
-func (CmdAuthResult) command() {}
-func (CmdAddress) command()    {}
-func (CmdIdle) command()       {}
-func (CmdClose) command()      {}
+func (CmdAuthResult) command()   {}
+func (CmdAddress) command()      {}
+func (CmdIdle) command()         {}
+func (CmdCloseNetwork) command() {}
+func (CmdClose) command()        {}
 
 // View is a consistent look at a link for show output.
 type View struct {
