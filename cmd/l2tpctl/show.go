@@ -70,7 +70,7 @@ func showCounters(c *api.Counters) string {
 	v.row("errors", "%d in", c.InErrors)
 	d := c.Discarded
 	v.row("discarded", "%d filtered, %d malformed, %d over limit", d.Filtered, d.Malformed, d.OverLimit)
-	v.row("", "%d no such tunnel, %d no such session, %d foreign source", d.NoSuchTunnel, d.NoSuchSession, d.ForeignSource)
+	v.row("", "%d no such tunnel, %d no such session, %d foreign source, %d without data", d.NoSuchTunnel, d.NoSuchSession, d.ForeignSource, d.NoData)
 	controlRows(v, &c.Control)
 	v.row("listening sockets", "%s", socket(c.Listener))
 	v.row("tunnel sockets", "%s", socket(c.TunnelSockets))

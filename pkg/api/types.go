@@ -103,6 +103,7 @@ type Discards struct {
 	Filtered      uint64 `json:"filtered"` // source not in allow_from (S119)
 	NoSuchTunnel  uint64 `json:"no_such_tunnel"`
 	NoSuchSession uint64 `json:"no_such_session"`
+	NoData        uint64 `json:"no_data"` // data messages without a PPP frame, as some peers of the drafts before 13 send
 	Malformed     uint64 `json:"malformed"`
 	ForeignSource uint64 `json:"foreign_source"` // a live tunnel's id from an address that is not its peer's
 	OverLimit     uint64 `json:"over_limit"`     // an SCCRQ beyond the half-open limits

@@ -174,6 +174,9 @@ type (
 		Asked  bool   // the owner asked for it
 		ByPeer bool
 		Idle   bool // idle time over: dial on demand may arm itself again
+		// TryAnother: the peer is full and says so (P58). Elsewhere is where it says to go (P170); invalid: it does not.
+		TryAnother bool
+		Elsewhere  netip.Addr
 	}
 	// EvGone: everything is released. Sent once, last.
 	EvGone struct{}

@@ -2,6 +2,7 @@ package control
 
 import (
 	"bytes"
+	"crypto/md5"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -171,7 +172,7 @@ func TestCrossingRequests(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				return own.Collide(m, a.now, &out)
+				return own.Collide(m, own.cfg, a.now, &out)
 			}
 			got := []Collision{outcome(ta, fromB.Datagrams[0]), outcome(tb, fromA.Datagrams[0])}
 			slices.Sort(got)
@@ -330,30 +331,40 @@ func TestRefuseIsShort(t *testing.T) {
 	}
 }
 
-// PeekSCCRQ shows what the owner needs, and only for an SCCRQ.
-func TestPeekSCCRQ(t *testing.T) {
+// hiddenTunnelID is the AVPs Random Vector and, hidden with it, Assigned Tunnel ID, as octets (RFC 2661, 4.3).
+func hiddenTunnelID(secret string, id uint16) []byte {
+	vector := bytes.Repeat([]byte{0xa7}, 16)
+	pad := md5.Sum(slices.Concat([]byte{0, byte(wire.AVPAssignedTunnelID)}, []byte(secret), vector))
+	b := append([]byte{0x80, 22, 0, 0, 0, byte(wire.AVPRandomVector)}, vector...)
+	return append(b, 0xc0, 10, 0, 0, 0, byte(wire.AVPAssignedTunnelID), pad[0], pad[1]^2, pad[2]^byte(id>>8), pad[3]^byte(id))
+}
+
+// P46, P75: the id that tells one tunnel of a peer from another is read hidden too, by who has the secret; the message stays as
+// it is.
+func TestAssignedTunnelID(t *testing.T) {
 	t.Parallel()
-	s := newScript(t)
-	peek := func(name string, args map[string]string) string {
-		_, payload, err := wire.ParseHeader(s.message(name, args))
+	head := []byte{0x80, 8, 0, 0, 0, 0, 0, byte(wire.MsgSCCRQ)}
+	for _, tt := range []struct {
+		name    string
+		payload []byte
+		secret  string
+		want    TunnelID
+	}{
+		{"open", append(slices.Clone(head), 0x80, 8, 0, 0, 0, 9, 0, 77), "", 77},
+		{"none", head, "mysecret", 0},
+		{"hidden", append(slices.Clone(head), hiddenTunnelID("mysecret", 77)...), "mysecret", 77},
+		{"hidden, no secret", append(slices.Clone(head), hiddenTunnelID("mysecret", 77)...), "", 0},
+	} {
+		m, err := wire.ParseMessage(tt.payload)
 		if err != nil {
 			t.Fatal(err)
 		}
-		host, id, challenge, ok := PeekSCCRQ(payload)
-		return fmt.Sprintln(host, id, challenge, ok)
-	}
-	for _, tt := range []struct {
-		name, want string
-		args       map[string]string
-	}{
-		{"SCCRQ", "peer 77 false true", nil},
-		{"SCCRQ", "x 77 true true", map[string]string{"host": "x", "challenge": "01"}},
-		{"SCCRQ", " 77 false true", map[string]string{"without": "7"}},
-		{"SCCRQ", "peer 0 false true", map[string]string{"without": "9"}},
-		{"SCCRP", " 0 false false", nil},
-	} {
-		if got := strings.TrimSuffix(peek(tt.name, tt.args), "\n"); got != tt.want {
-			t.Errorf("%s %v: got %q, want %q", tt.name, tt.args, got, tt.want)
+		before := len(m.AVPs)
+		if got := AssignedTunnelID(m, []byte(tt.secret)); got != tt.want {
+			t.Errorf("%s: got %d, want %d", tt.name, got, tt.want)
+		}
+		if _, readable := m.Uint16(wire.AVPAssignedTunnelID); len(m.AVPs) != before || readable != (tt.name == "open") {
+			t.Errorf("%s: the message has changed", tt.name)
 		}
 	}
 }

@@ -190,7 +190,7 @@ func (l *life) step() {
 			return
 		}
 		if m, err := wire.ParseMessage(payload); err == nil && m.Type == wire.MsgSCCRQ && l.next()%8 == 0 {
-			l.do(func(out *Output) { l.tun.Collide(m, l.now, out) })
+			l.do(func(out *Output) { l.tun.Collide(m, l.tun.cfg, l.now, out) })
 		}
 	default:
 		l.command(op)
@@ -322,11 +322,11 @@ func FuzzAccept(f *testing.F) {
 		if err != nil || !h.Control {
 			return
 		}
-		PeekSCCRQ(payload)
 		m, err := wire.ParseMessage(payload)
 		if err != nil {
 			return
 		}
+		AssignedTunnelID(m, []byte("secret"))
 		var out Output
 		tun, err := Accept(testConfig(1), 5, m, h, 1, &out)
 		if (tun == nil) == (err == nil) {

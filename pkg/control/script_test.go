@@ -71,7 +71,7 @@ func (s *script) line(text string) []string {
 		if err != nil {
 			s.t.Fatal(err)
 		}
-		s.out = append(s.out, "collision "+s.tun.Collide(m, s.now, &out).String())
+		s.out = append(s.out, "collision "+s.tun.Collide(m, s.tun.cfg, s.now, &out).String())
 	case "wait":
 		s.wait(words[1])
 		return s.out

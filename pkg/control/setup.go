@@ -66,17 +66,17 @@ func cut(s string, n int) string {
 	return s[:n]
 }
 
-// PeekSCCRQ reads from the payload of a control message what its owner needs before it keeps anything: the host name, the
-// peer's tunnel id and whether there is a challenge; "" and 0 for what is missing or hidden, which Accept will refuse. It
-// reports false for anything but a readable SCCRQ.
-func PeekSCCRQ(payload []byte) (hostName string, peer TunnelID, challenge, ok bool) {
-	m, err := wire.ParseMessage(payload)
-	if err != nil || m.Type != wire.MsgSCCRQ {
-		return "", 0, false, false
+// AssignedTunnelID is what m says of its sender's tunnel id, hidden under secret or not (P46); 0: nothing that can be read.
+// m is not changed.
+func AssignedTunnelID(m wire.Message, secret []byte) TunnelID {
+	id, ok := m.Uint16(wire.AVPAssignedTunnelID)
+	if !ok && len(secret) > 0 && slices.ContainsFunc(m.AVPs, func(a wire.AVP) bool { return a.Hidden && a.Type == wire.AVPAssignedTunnelID }) {
+		m.AVPs = slices.Clone(m.AVPs)
+		if m.Unhide(secret) == nil {
+			id, _ = m.Uint16(wire.AVPAssignedTunnelID)
+		}
 	}
-	hostName, _ = m.Text(wire.AVPHostName)
-	id, _ := m.Uint16(wire.AVPAssignedTunnelID)
-	return hostName, TunnelID(id), m.Has(wire.AVPChallenge), true
+	return TunnelID(id)
 }
 
 // Accept judges an SCCRQ that came with header h. A good one makes a tunnel in wait-ctl-conn, and SCCRP leaves (P61). A bad
@@ -92,9 +92,6 @@ func Accept(cfg TunnelConfig, id TunnelID, m wire.Message, h wire.Header, now Ti
 	print := fingerprint(m)
 	m.AVPs = slices.Clone(m.AVPs)
 	ignored, refusal := judgeRequest(&m, cfg)
-	if refusal == nil && m.Has(wire.AVPChallenge) && len(cfg.Secret) == 0 {
-		refusal = refuse(m, wire.Result{Code: wire.StopNotAuthorised, Text: "no secret"})
-	}
 	if refusal != nil {
 		refusal.limit, refusal.pre13 = max(1, int(h.Length)-1), cfg.PRE13
 		return nil, refusal
@@ -128,6 +125,9 @@ func judgeRequest(m *wire.Message, cfg TunnelConfig) (ignored []string, refusal 
 	if err != nil {
 		return nil, refuse(*m, resultOf(err))
 	}
+	if m.Has(wire.AVPChallenge) && len(cfg.Secret) == 0 { // P125
+		return nil, refuse(*m, wire.Result{Code: wire.StopNotAuthorised, Text: "no secret"})
+	}
 	return ignored, nil
 }
 
@@ -137,10 +137,10 @@ func refuse(m wire.Message, r wire.Result) *Refusal {
 	return &Refusal{Result: r, Peer: TunnelID(peer)}
 }
 
-// refuseVersion refuses every protocol version but 1 (P34, P77). A message without one is left to Validate.
+// refuseVersion refuses every protocol version but 1.0 (P34, P77). A message without one is left to Validate.
 func refuseVersion(m wire.Message) (wire.Result, bool) {
 	ver, rev, ok := m.Version()
-	if !ok || ver == 1 {
+	if !ok || ver == 1 && rev == 0 {
 		return wire.Result{}, false
 	}
 	return wire.Result{

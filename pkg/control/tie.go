@@ -7,14 +7,14 @@ import (
 )
 
 // Collide decides what becomes of this tunnel when m, an SCCRQ from its peer, crosses ours (P66, P113-P118; RFC 2661, 4.4.3,
-// Tie Breaker). Only a tunnel in wait-ctl-reply can lose, and only to an SCCRQ that is valid. Whatever the outcome, nothing is
-// sent; m is not changed.
-func (t *Tunnel) Collide(m wire.Message, now Time, out *Output) Collision {
+// Tie Breaker). Only a tunnel in wait-ctl-reply can lose, and only to an SCCRQ that Accept would take under cfg. Whatever the
+// outcome, nothing is sent; m is not changed.
+func (t *Tunnel) Collide(m wire.Message, cfg TunnelConfig, now Time, out *Output) Collision {
 	if t.state != TunnelWaitCtlReply {
 		return CollisionNone
 	}
 	m.AVPs = slices.Clone(m.AVPs)
-	if _, refusal := judgeRequest(&m, t.cfg); refusal != nil {
+	if _, refusal := judgeRequest(&m, cfg); refusal != nil {
 		return CollisionNone
 	}
 	theirs, has := m.Uint64(wire.AVPTieBreaker)

@@ -190,7 +190,8 @@ func (t *Tunnel) addressed(now Time, h wire.Header, payload []byte) (again bool,
 	}
 	switch {
 	case m.Type == wire.MsgStopCCN:
-		if id, ok := m.Uint16(wire.AVPAssignedTunnelID); !ok || id != uint16(t.peer.TunnelID) {
+		// Once it has named us by our id the peer knows it, and whoever does not is somebody else.
+		if t.state != TunnelWaitCtlConn && t.state != TunnelClosing || AssignedTunnelID(m, t.cfg.Secret) != t.peer.TunnelID {
 			return false, ErrTunnelID
 		}
 		return false, nil

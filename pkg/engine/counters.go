@@ -10,11 +10,11 @@ import (
 
 // counters of the whole engine (S113-S128). Those of live tunnels and sessions are added when somebody looks.
 type counters struct {
-	filtered, malformed, noTunnel, noSession, foreign, overLimit atomic.Uint64
-	refused, evicted, authFailures                               atomic.Uint64
-	framesIn, framesOut, framesLost                              atomic.Uint64
-	tunnels                                                      atomic.Int64 // up, and half-open ones that peers have begun
-	tunnelsUp, halfOpen                                          atomic.Int64
+	filtered, malformed, noTunnel, noSession, noData, foreign, overLimit atomic.Uint64
+	refused, evicted, authFailures                                       atomic.Uint64
+	framesIn, framesOut, framesLost                                      atomic.Uint64
+	tunnels                                                              atomic.Int64 // up, and half-open ones that peers have begun
+	tunnelsUp, halfOpen                                                  atomic.Int64
 
 	control [11]atomic.Uint64 // of tunnels that are gone, in the order of controlOf
 	data    [9]atomic.Uint64  // of sessions that are gone, in the order of dataOf
@@ -68,7 +68,7 @@ func (c *counters) addData(x kernel.Stats) {
 // discards are the datagrams that changed nothing.
 func (c *counters) discards() api.Discards {
 	return api.Discards{
-		Filtered: c.filtered.Load(), NoSuchTunnel: c.noTunnel.Load(), NoSuchSession: c.noSession.Load(),
+		Filtered: c.filtered.Load(), NoSuchTunnel: c.noTunnel.Load(), NoSuchSession: c.noSession.Load(), NoData: c.noData.Load(),
 		Malformed: c.malformed.Load(), ForeignSource: c.foreign.Load(), OverLimit: c.overLimit.Load() + c.evicted.Load(),
 	}
 }

@@ -105,6 +105,7 @@ func (x *dialer) cameUp(s *session) {
 	}
 	x.attempts.Succeeded++
 	x.delay, x.notBefore, x.lastErr = 0, 0, nil
+	x.referred, x.others = false, 0
 	x.crossed, x.contested = false, false
 }
 
@@ -121,6 +122,9 @@ func (x *dialer) ended(s *session, ev call.EvDown) {
 	}
 	if s.upSince.IsZero() {
 		x.attempts.Failed++
+		if s.outgoing() && ev.TryAnother {
+			x.tryAnother(ev.Elsewhere)
+		}
 	}
 	peer := ""
 	if ev.ByPeer {
@@ -132,6 +136,18 @@ func (x *dialer) ended(s *session, ev call.EvDown) {
 		x.d.s.e.log.Warn("both ends have the same precedence: the lower session id decides; set one end to in, the other to out",
 			slog.String("event", "precedence-conflict"), slog.String("call", x.conf.Name),
 			slog.String("precedence", x.conf.Precedence.String()))
+	}
+}
+
+// tryAnother plans the next attempt without delay: where the full peer sends us, once, else at the next of its addresses, each once
+// before the ordinary wait (P58, P170).
+func (x *dialer) tryAnother(elsewhere netip.Addr) {
+	switch {
+	case elsewhere.IsValid() && !x.referred:
+		x.referred, x.elsewhere, x.atOnce = true, elsewhere, true
+	case x.others+1 < len(x.addrs):
+		x.others++
+		x.atOnce = true
 	}
 }
 

@@ -48,9 +48,12 @@ type dialer struct {
 	turn      int          // index into addrs of the next try
 	timer     deadline     // next redial
 	delay     time.Duration
-	notBefore Time // packets bring nothing up before this time
-	atOnce    bool // the attempt under way is out of date: the next follows without delay
-	removed   bool // no longer configured: here until its session is gone
+	notBefore Time       // packets bring nothing up before this time
+	atOnce    bool       // the attempt under way is out of date, or the peer sends us to another: the next follows without delay
+	elsewhere netip.Addr // where the peer has sent us; for the next attempt alone
+	referred  bool       // and that in this round of attempts already
+	others    int        // further addresses of the peer that were tried in this round, without delay
+	removed   bool       // no longer configured: here until its session is gone
 
 	crossed   bool // the present attempt met one of the peer's
 	contested bool // both ends turned out to have the same precedence
@@ -259,6 +262,11 @@ func (x *dialer) dial() {
 	}
 	x.d.s.due.arm(&x.timer, 0)
 	delete(x.d.riders, x)
+	if a := x.elsewhere; a.IsValid() {
+		x.elsewhere = netip.Addr{}
+		x.dialTo(a)
+		return
+	}
 	if a, err := netip.ParseAddr(x.conf.Peer); err == nil {
 		x.dialTo(a.Unmap())
 		return
@@ -293,7 +301,7 @@ func (x *dialer) dialTo(a netip.Addr) {
 		return
 	}
 	t := s.newTunnel(id, local, remote)
-	t.port, t.hello = port, x.conf.Tunnel.Hello
+	t.port, t.hello, t.pre13 = port, x.conf.Tunnel.Hello, x.conf.PRE13
 	t.initiator, t.key, t.secret = true, key, !x.conf.Secret.Empty()
 	t.admit(!s.e.policy.Load().Server.PinPort)
 	cfg := s.e.tunnelConfig(s.e.policy.Load(), x.conf.Tunnel, x.conf.Secret, x.conf.PRE13)
@@ -394,6 +402,7 @@ func (x *dialer) again() {
 	if !x.wanted || x.d.stopped || x.conf.Passive || x.session != nil {
 		return
 	}
+	x.referred, x.others = false, 0
 	wait := x.backOff()
 	if x.conf.OnDemand && !x.conf.AutoStart {
 		x.wanted, x.notBefore = false, x.d.s.now()+wait

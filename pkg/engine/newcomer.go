@@ -14,41 +14,39 @@ import (
 
 // newcomer takes a control message without tunnel id: an SCCRQ, or the StopCCN of a peer that has not learnt our id (P74).
 func (s *shard) newcomer(p packet) {
-	_, payload, err := wire.ParseHeader(p.data)
+	h, payload, err := wire.ParseHeader(p.data)
 	if err != nil {
 		s.e.counts.malformed.Add(1)
 		return
 	}
 	s.strangers.earn(s.now(), len(p.data))
-	host, peer, _, ok := control.PeekSCCRQ(payload)
-	if !ok {
-		peer = stoppedTunnel(payload)
+	m, err := wire.ParseMessage(payload)
+	if err != nil || m.Type != wire.MsgSCCRQ && m.Type != wire.MsgStopCCN {
+		s.notSCCRQ(p)
+		return
 	}
-	key := sourceKey{remote: p.remote, peer: peer}
-	if t := s.bySource[key]; t != nil && peer != 0 {
+	// The secret first: the id by which a repeated message is known may be hidden.
+	host, _ := m.Text(wire.AVPHostName)
+	resp := s.e.policy.Load().ForSCCRQ(p.remote.Addr(), host, s.e.peersOf)
+	key := sourceKey{remote: p.remote, peer: control.AssignedTunnelID(m, resp.Secret.Reveal())}
+	if t := s.bySource[key]; t != nil && key.peer != 0 {
 		// A repeated SCCRQ gets the same SCCRP (P75); a StopCCN is matched by AVP 9 (P74).
-		if !errors.Is(t.asked(p), control.ErrRestarted) || t.doubt() != peerGone {
+		if !errors.Is(t.asked(p), control.ErrRestarted) || !t.down && t.doubt() != peerGone {
 			return
 		}
 		t.restarted() // and chose the same id again
 	}
-	if !ok {
-		s.e.counts.malformed.Add(1)
-		s.strange(slog.LevelInfo, "not-sccrq", p.remote.Addr(), "control message without tunnel dropped: not an SCCRQ",
-			slog.Any("peer", p.remote))
+	if m.Type != wire.MsgSCCRQ {
+		s.notSCCRQ(p)
 		return
 	}
-	s.sccrq(p, payload, host, key)
+	s.sccrq(p, h, m, resp, key)
 }
 
-// stoppedTunnel is the Assigned Tunnel ID of a StopCCN; 0: it is something else.
-func stoppedTunnel(payload []byte) control.TunnelID {
-	m, err := wire.ParseMessage(payload)
-	if err != nil || m.Type != wire.MsgStopCCN {
-		return 0
-	}
-	id, _ := m.Uint16(wire.AVPAssignedTunnelID)
-	return control.TunnelID(id)
+func (s *shard) notSCCRQ(p packet) {
+	s.e.counts.malformed.Add(1)
+	s.strange(slog.LevelInfo, "not-sccrq", p.remote.Addr(), "control message without tunnel dropped: not an SCCRQ",
+		slog.Any("peer", p.remote))
 }
 
 // packet takes a message of a known tunnel; data reaches user space while the kernel session is not there yet, or when it is
@@ -76,22 +74,18 @@ func (s *shard) packet(p packet) {
 			slog.Any("peer", p.remote), slog.Int("tunnel", int(h.TunnelID)), slog.Int("session", int(h.SessionID)))
 		return
 	}
-	if len(payload) > 0 { // P181: an empty data message is nothing
-		sess.frame(payload)
+	if len(payload) == 0 || t.pre13 && h.Reset { // P181, P286: acknowledgements of the drafts before 13
+		s.e.counts.noData.Add(1)
+		return
 	}
+	sess.frame(payload)
 }
 
 // sccrq answers a request for a new tunnel. Nothing is kept before it has been found good.
-func (s *shard) sccrq(p packet, payload []byte, host string, key sourceKey) {
+func (s *shard) sccrq(p packet, h wire.Header, m wire.Message, resp policy.Responder, key sourceKey) {
 	pol := s.e.policy.Load()
 	src := p.remote.Addr()
-	resp := pol.ForSCCRQ(src, host, s.e.peersOf)
-	m, err := wire.ParseMessage(payload)
-	h, _, _ := wire.ParseHeader(p.data)
 	switch {
-	case err != nil:
-		s.e.counts.malformed.Add(1)
-		return
 	case s.e.stopping.Load():
 		s.refuse(p, key.peer, wire.Result{Code: wire.StopShutdown}, "the daemon is stopping")
 		return
@@ -102,7 +96,9 @@ func (s *shard) sccrq(p packet, payload []byte, host string, key sourceKey) {
 		s.refuse(p, key.peer, noResources, s.e.noDataPath())
 		return
 	}
-	if !s.roomFor(p, key, pol) || s.collides(p.remote, m) || !s.shareable(p, key) {
+	cfg := s.e.tunnelConfig(pol, pol.Server.Tunnel, resp.Secret, resp.PRE13)
+	cfg.IgnoreWindow13 = resp.IgnoreWindow13
+	if !s.roomFor(p, key, pol) || s.collides(p.remote, m, cfg) || !s.shareable(p, key) {
 		return
 	}
 	id := s.newTunnelID()
@@ -111,8 +107,7 @@ func (s *shard) sccrq(p packet, payload []byte, host string, key sourceKey) {
 		return
 	}
 	t := s.newTunnel(id, p.local, p.remote)
-	cfg := s.e.tunnelConfig(pol, pol.Server.Tunnel, resp.Secret, resp.PRE13)
-	cfg.IgnoreWindow13 = resp.IgnoreWindow13
+	var err error
 	t.ctl, err = control.Accept(cfg, id, m, h, s.now(), &t.out)
 	if err != nil {
 		delete(s.tunnels, id)
@@ -129,7 +124,7 @@ func (s *shard) sccrq(p packet, payload []byte, host string, key sourceKey) {
 		return
 	}
 	s.makeRoom(src, pol.Server)
-	t.secret, t.source, t.hello = !resp.Secret.Empty(), key, cfg.HelloInterval
+	t.secret, t.source, t.hello, t.pre13 = !resp.Secret.Empty(), key, cfg.HelloInterval, cfg.PRE13
 	t.tie = m.Has(wire.AVPTieBreaker)
 	s.bySource[key] = t
 	s.enterHalfOpen(t)
@@ -181,13 +176,14 @@ func (s *shard) answer(p packet, r *control.Refusal, why string) {
 	_ = s.e.cfg.Transport.Send(p.local, p.remote, b) // a stranger's loss
 }
 
-// collides settles an SCCRQ that crosses ours; true: it is to be dropped.
-func (s *shard) collides(remote netip.AddrPort, m wire.Message) bool {
-	for _, t := range slices.Clone(s.byRemote[remote]) {
-		if !t.initiator || t.ctl.State() != control.TunnelWaitCtlReply {
+// collides settles an SCCRQ that crosses ours; true: it is to be dropped. The peer may dial from another port than that which we
+// dial (P155); a tunnel that is to be one of several concerns its own port only.
+func (s *shard) collides(remote netip.AddrPort, m wire.Message, cfg control.TunnelConfig) bool {
+	for _, t := range slices.Clone(s.byAddr[remote.Addr()]) {
+		if !t.initiator || t.ctl.State() != control.TunnelWaitCtlReply || t.remote != remote && t.key.Own != "" {
 			continue
 		}
-		outcome := t.ctl.Collide(m, s.now(), &t.out)
+		outcome := t.ctl.Collide(m, cfg, s.now(), &t.out)
 		t.tieLost = outcome == control.CollisionPeers || outcome == control.CollisionEqual
 		t.flush()
 		switch outcome {
@@ -266,8 +262,12 @@ func (s *shard) shareable(p packet, key sourceKey) bool {
 		switch {
 		case dialling && newCore:
 			continue
+		case dialling && t.local.Compare(p.remote) < 0:
+			return false // the peer sees the same two addresses, and dials again from another port
 		case dialling:
-			return false // ours came first: the peer repeats its SCCRQ
+			t.reason = "it gives way to the peer's: this kernel cannot serve both between the same addresses and ports"
+			t.do(control.CmdForget{})
+			continue
 		}
 		doubt := t.doubt()
 		if newCore {

@@ -448,6 +448,14 @@ func TestDataInTheKernelSuppressesHello(t *testing.T) {
 				if got := n.saw(a.addr, wire.MsgHello); got != c.want {
 					t.Errorf("HELLO sent: %v, want %v", got, c.want)
 				}
+				if c.data { // the last was a moment ago: silence begins
+					time.Sleep(29 * time.Second) // virtual
+					early := n.saw(a.addr, wire.MsgHello)
+					time.Sleep(9 * time.Second) // virtual: an interval and a quarter
+					if late := n.saw(a.addr, wire.MsgHello); early || !late {
+						t.Errorf("HELLO after 29 s of silence: %v; after 38 s: %v", early, late)
+					}
+				}
 				if got := len(a.look().Sessions); got != 1 {
 					t.Errorf("%d sessions, want 1", got)
 				}

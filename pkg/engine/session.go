@@ -219,7 +219,7 @@ func (s *session) explain(ev control.EvSessionDown) call.EvDown {
 	d := call.EvDown{Stage: call.StageSession, Cause: ev.Cause.String(), Text: ev.Result.CDNString()}
 	switch ev.Cause {
 	case control.CausePeer:
-		d.ByPeer, d.Text = true, "the peer says: "+ev.Result.CDNString()
+		d.ByPeer, d.Text, d.TryAnother = true, "the peer says: "+ev.Result.CDNString(), triesAnother(ev.Result)
 		if ev.Result.Code == wire.CDNLostCarrier {
 			d.Text = "the peer hung up: " + ev.Result.CDNString()
 		}
@@ -241,6 +241,11 @@ func (s *session) explain(ev control.EvSessionDown) call.EvDown {
 		d.Stage = call.StageSession
 	}
 	return d
+}
+
+// triesAnother says that the peer answers "try another" (P58).
+func triesAnother(r wire.Result) bool {
+	return r.Code == wire.CDNError && r.HasError && r.Error == wire.ErrCodeTryAnother // the code is 2 in both messages
 }
 
 // frame takes a PPP frame that reached user space.

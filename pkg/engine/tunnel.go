@@ -37,6 +37,7 @@ type tunnel struct {
 
 	initiator bool
 	secret    bool
+	pre13     bool            // the peer may be of the drafts before 13
 	accept    *policy.Accept  // responder: the entry that let it in and counts it, if any
 	key       policy.ShareKey // initiator: what calls must have in common to share it
 	tie       bool            // responder: the peer's SCCRQ carries a Tie Breaker
@@ -64,7 +65,7 @@ type tunnel struct {
 	downAt   Time
 	ending   control.EvTunnelDown
 	hello    time.Duration // silence before HELLO; 0: none
-	dataAt   Time          // when the sessions' counters were last seen to have moved
+	looked   Time          // when the sessions' counters were last read for signs of life
 
 	started, established time.Time
 	lastError            string
@@ -135,15 +136,37 @@ func (t *tunnel) do(commands ...control.Command) {
 	t.flush()
 }
 
-// expire is the tunnel's deadline. Data that the kernel has received since counts as a sign of life (P150); it asks the kernel
-// only when a HELLO would leave.
+// looks is how often in a HELLO interval the kernel is asked for data that it has received. When since the last look it came is
+// not known: a dead peer gains a quarter of the interval by it.
+const looks = 4
+
+// expire is the tunnel's deadline. Data that the kernel has received counts as a sign of life (P150).
 func (t *tunnel) expire(now Time) {
-	if t.up && t.hello > 0 && now-max(t.heardAt, t.dataAt) >= t.hello && t.heard() {
-		t.dataAt = now
-		t.ctl.Do(now, control.CmdHeard{At: now}, &t.out)
+	if at := t.lookAt(); at != 0 && at <= now {
+		t.looked = now
+		if t.heard() {
+			t.ctl.Do(now, control.CmdHeard{At: now}, &t.out)
+		}
 	}
 	t.ctl.Expire(now, &t.out)
 	t.flush()
+}
+
+// lookAt is when the kernel is to be asked next; 0: never.
+func (t *tunnel) lookAt() Time {
+	if !t.up || t.down || t.hello <= 0 || len(t.sessions) == 0 {
+		return 0
+	}
+	return t.looked + t.hello/looks
+}
+
+// deadline is when expire is wanted; 0: never.
+func (t *tunnel) deadline() Time {
+	d, look := t.ctl.Deadline(), t.lookAt()
+	if look != 0 && (d == 0 || look < d) {
+		return look
+	}
+	return d
 }
 
 // heard says whether a session's receive counter has moved since the last call.
@@ -185,7 +208,7 @@ func (t *tunnel) flush() {
 	t.flushing = false
 	t.bury()
 	if t.s.tunnels[t.id] == t {
-		t.s.due.arm(&t.timer, t.ctl.Deadline())
+		t.s.due.arm(&t.timer, t.deadline())
 	}
 }
 
@@ -240,6 +263,7 @@ func (t *tunnel) event(ev control.Event) {
 
 // isUp makes the data path: a connected socket, and the kernel's tunnel on it.
 func (t *tunnel) isUp(ev control.EvTunnelUp) {
+	t.looked = t.s.now()
 	t.up, t.peer, t.established = true, ev.Peer, t.s.e.cfg.WallClock()
 	t.admit(false)
 	t.leaveHalfOpen()
@@ -404,6 +428,12 @@ func (t *tunnel) explainSession() call.EvDown {
 	d := call.EvDown{
 		Stage: tunnelStage(t.ending), Cause: t.cause(t.ending), Text: why,
 		ByPeer: t.ending.Cause == control.CausePeer, Asked: t.ordered,
+	}
+	if r := t.ending.Result; d.ByPeer && triesAnother(r) {
+		d.TryAnother = true
+		if a, err := netip.ParseAddr(r.Text); err == nil && a.IsGlobalUnicast() && a.Zone() == "" {
+			d.Elsewhere = a.Unmap()
+		}
 	}
 	switch {
 	case why == "":
