@@ -31,10 +31,16 @@ func (s *shard) newcomer(p packet) {
 	key := sourceKey{remote: p.remote, peer: control.AssignedTunnelID(m, resp.Secret.Reveal())}
 	if t := s.bySource[key]; t != nil && key.peer != 0 {
 		// A repeated SCCRQ gets the same SCCRP (P75); a StopCCN is matched by AVP 9 (P74).
-		if !errors.Is(t.asked(p), control.ErrRestarted) || !t.down && t.doubt() != peerGone {
+		switch {
+		case !errors.Is(t.asked(p), control.ErrRestarted):
 			return
+		case t.down: // it said goodbye, and has chosen the same id again
+			t.do(control.CmdForget{})
+		case t.doubt() != peerGone:
+			return
+		default:
+			t.restarted()
 		}
-		t.restarted() // and chose the same id again
 	}
 	if m.Type != wire.MsgSCCRQ {
 		s.notSCCRQ(p)

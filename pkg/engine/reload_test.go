@@ -160,14 +160,14 @@ func TestReloadOfACall(t *testing.T) {
 			between: func(a *box) {
 				a.mu.Lock()
 				defer a.mu.Unlock()
-				a.names["new.example"] = netip.MustParseAddr("4.4.4.4")
+				a.names["new.example"] = []netip.Addr{netip.MustParseAddr("4.4.4.4")}
 			},
 			then: func(t *testing.T, a, b *box) {
 				if !a.e.concernsCalls(netip.MustParseAddr("4.4.4.4")) || a.e.concernsCalls(b.addr) {
 					t.Errorf("the call is not expected from where its peer is now: %v", a.e.peersOf("c0"))
 				}
 				a.mu.Lock()
-				a.names["new.example"] = netip.MustParseAddr("5.5.5.5")
+				a.names["new.example"] = []netip.Addr{netip.MustParseAddr("5.5.5.5")}
 				a.mu.Unlock()
 				time.Sleep(namesHold)
 				if !a.e.concernsCalls(netip.MustParseAddr("5.5.5.5")) {

@@ -54,7 +54,7 @@ type box struct {
 	connected []netip.AddrPort
 	demands   map[string]func()
 	waits     map[string][]netip.Prefix // routes of the waiting devices
-	names     map[string]netip.Addr     // what the resolver knows; all else is at 2.2.2.2
+	names     map[string][]netip.Addr   // what the resolver knows; all else is at 2.2.2.2
 	released  int
 	closed    int // tunnel sockets
 }
@@ -93,7 +93,7 @@ func (n *internet) start(t *testing.T, addr string, p *policy.Policy, newCore bo
 	t.Helper()
 	b := &box{
 		t: t, net: n, addr: netip.MustParseAddr(addr), applied: map[string]network.Interface{}, ports: map[netip.AddrPort]bool{}, demands: map[string]func(){},
-		waits: map[string][]netip.Prefix{}, names: map[string]netip.Addr{},
+		waits: map[string][]netip.Prefix{}, names: map[string][]netip.Addr{},
 		log: &logBuffer{}, nextFD: 3,
 	}
 	b.k = kerneltest.New(kerneltest.Config{TrackSockets: true, Features: kernel.Features{Release: "test", NewCore: newCore, Reinjects: true}})
@@ -291,7 +291,7 @@ func (b *box) LookupNetIP(ctx context.Context, _, host string) ([]netip.Addr, er
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if a, ok := b.names[host]; ok {
-		return []netip.Addr{a}, nil
+		return slices.Clone(a), nil
 	}
 	return []netip.Addr{netip.MustParseAddr("2.2.2.2")}, nil
 }
