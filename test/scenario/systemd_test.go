@@ -32,24 +32,31 @@ func TestUnderSystemd(t *testing.T) {
 	sd := p.a.Systemd()
 	sd.Install()
 	// A secret from systemd, one from a file; a login, masquerading and a call on demand open every hole of the unit.
-	sd.Write("/etc/credstore/branch", "to-b")
+	sd.Write("/etc/credstore/branch", "to-b-0123456789abcdef")
 	sd.Write("/etc/systemd/system/l2tpd.service.d/test.conf", "[Service]\nLoadCredential=branch:/etc/credstore/branch\nWatchdogSec=5s\n")
 	const conf = `
 server: {hostname: a}
 calls:
   remote: {peer: 10.0.0.2, remote: remote, secret: {credential: branch}, autostart: on, redial: {min: 500ms, max: 1s},
-    ppp: {template: lan, user: box-a, password: {file: /etc/l2tpd/login.secret}, masquerade: on, routes: [192.168.20.0/24]}}
+    ppp: {template: lan, ipv4: request, user: box-a, password: {file: /etc/l2tpd/login.secret}, masquerade: on, routes: [192.168.20.0/24]}}
   spare: {peer: 10.0.0.2, remote: spare, secret: {credential: branch}, on_demand: on,
-    ppp: {template: lan, user: box-a, password: {file: /etc/l2tpd/login.secret}, routes: [192.168.30.0/24]}}
-ppp: {templates: {lan: {auth: none}}}
+    ppp: {template: lan, ipv4: request, user: box-a, password: {file: /etc/l2tpd/login.secret}, masquerade: on, routes: [192.168.30.0/24]}}
+secrets: [{from: any, secret: {credential: branch}}]
+lns: {accept: [{from: 10.0.0.2, template: in}]}
+ppp: {templates: {lan: {auth: none}, in: {auth: [chap], users: [local], ipv4_local: 192.168.10.1, ipv4_pool: few}}}
+pools: {few: {ranges: [192.168.50.2-192.168.50.9]}}
+users: {box-b: {password: {file: /etc/l2tpd/login.secret}}}
 `
 	sd.Write("/etc/l2tpd/l2tpd.yaml", conf)
 	sd.Write("/etc/l2tpd/login.secret", "login-secret")
 	b := p.b.L2TPD(`
 server: {hostname: b}
-secrets: [{from: any, secret: to-b}]
+secrets: [{from: any, secret: to-b-0123456789abcdef}]
+calls:
+  inward: {peer: 10.0.0.1, remote: anybody, secret: to-b-0123456789abcdef, autostart: on, redial: {min: 500ms, max: 1s},
+    ppp: {template: lan, ipv4: request, user: box-b, password: login-secret}}
 lns: {accept: [{from: any, template: in}]}
-ppp: {templates: {in: {auth: [chap], users: [local], ipv4_pool: few}}}
+ppp: {templates: {lan: {auth: none}, in: {auth: [chap], users: [local], ipv4_local: 192.168.20.1, ipv4_pool: few}}}
 pools: {few: {ranges: [192.168.40.2-192.168.40.9]}}
 users: {box-a: {password: login-secret}}
 log: {level: debug}
@@ -65,18 +72,28 @@ log: {level: debug}
 	p.a.Reaches("192.168.20.1") // from the address that masquerading takes: b has no route to our LAN
 	p.b.IP("addr add 192.168.30.1/24 dev lo")
 	p.a.Reaches("192.168.30.1") // dialled by the first packet
-	for _, e := range entries(t, sd.Journal("L2TP_EVENT=call-up", "L2TP_CALL=remote")) {
-		for field, want := range map[string]string{"L2TP_PEER": "10.0.0.2:1701", "L2TP_USER": "box-a", "SYSLOG_IDENTIFIER": "l2tpd", "PRIORITY": "6"} {
-			if e[field] != want {
-				t.Errorf("journal: %s is %v, want %s", field, e[field], want)
-			}
+	b.WaitUp("inward")
+	fields := func(match, value string, want map[string]string) {
+		t.Helper()
+		found := entries(t, sd.Journal("L2TP_EVENT=call-up", match+"="+value))
+		if len(found) != 1 {
+			t.Errorf("journal: %d entries with %s=%s, want 1", len(found), match, value)
 		}
-		for _, field := range []string{"L2TP_TUNNEL_ID", "L2TP_SESSION_ID", "L2TP_PEER_TUNNEL_ID", "L2TP_PEER_SESSION_ID"} {
-			if v, _ := e[field].(string); v == "" || v == "0" {
-				t.Errorf("journal: %s is %v", field, e[field])
+		for _, e := range found {
+			for field, want := range want {
+				if e[field] != want {
+					t.Errorf("journal: %s is %v, want %s", field, e[field], want)
+				}
+			}
+			for _, field := range []string{"L2TP_TUNNEL_ID", "L2TP_SESSION_ID", "L2TP_PEER_TUNNEL_ID", "L2TP_PEER_SESSION_ID"} {
+				if v, _ := e[field].(string); v == "" || v == "0" {
+					t.Errorf("journal: %s is %v", field, e[field])
+				}
 			}
 		}
 	}
+	fields("L2TP_CALL", "remote", map[string]string{"L2TP_PEER": "10.0.0.2:1701", "SYSLOG_IDENTIFIER": "l2tpd", "PRIORITY": "6"})
+	fields("L2TP_USER", "box-b", map[string]string{"L2TP_PEER": "10.0.0.2:1701", "PRIORITY": "6"})
 
 	// A reload with an error in it fails, says where, and changes nothing.
 	sd.Write("/etc/l2tpd/l2tpd.yaml", strings.Replace(conf, "autostart: on", "autostart: perhaps", 1))
@@ -113,7 +130,7 @@ log: {level: debug}
 	if len(cause) == 0 || fmt.Sprint(cause[len(cause)-1]["L2TP_CAUSE"]) != "local" {
 		t.Errorf("journal: tunnel-down is %v", cause)
 	}
-	if out := sd.Run("journalctl", "-u", "l2tpd", "--no-pager", "-o", "export"); strings.Contains(out, "to-b\n") || strings.Contains(out, "login-secret") {
+	if out := sd.Run("journalctl", "-u", "l2tpd", "--no-pager", "-o", "export"); strings.Contains(out, "to-b-0123456789abcdef") || strings.Contains(out, "login-secret") {
 		t.Error("a secret is in the journal")
 	}
 }

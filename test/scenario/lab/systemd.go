@@ -11,23 +11,27 @@ import (
 	"syscall"
 )
 
-// Systemd is a systemd that runs as process 1 of a host, with its journal, as on an operator's machine. It sees the whole file
-// system; what is written to /etc, /usr/bin and /usr/sbin stays with it.
+// Systemd is a systemd that runs as process 1 of a host, with its journal, as on an operator's machine. What it and others write
+// below /etc, /usr, /var and /tmp stays with it.
 type Systemd struct {
 	*Proc
 	pid string // of systemd, as the lab sees it
 }
 
-// aloneScript gives systemd what it wants to have to itself. It runs as process 1 of new namespaces.
+// aloneScript gives systemd what it wants to have to itself. It runs as process 1 of new namespaces; $1 has our programs.
 const aloneScript = `
 set -e
 mount -t tmpfs -o mode=755 run /run
-mkdir -p /run/lock
-for dir in /etc /usr/bin /usr/sbin; do
+mkdir -p /run/lock /run/bin
+mount --bind "$1" /run/bin
+mount -t tmpfs -o mode=1777 tmp /tmp
+for dir in /etc /usr/bin /usr/sbin /var; do
 	mkdir -p "/run/own$dir/upper" "/run/own$dir/work"
 	mount -t overlay -o "lowerdir=$dir,upperdir=/run/own$dir/upper,workdir=/run/own$dir/work" overlay "$dir"
 done
+umount -l /sys/fs/cgroup
 mount -t cgroup2 cgroup2 /sys/fs/cgroup
+mount --make-rshared / # what process 1 does, unless it finds itself in a container
 mkdir -p /run/systemd/system
 cat >/run/systemd/system/lab.target <<end
 [Unit]
@@ -46,10 +50,16 @@ func (h *Host) Systemd() *Systemd {
 	// The control group first, from outside: it becomes the root of what systemd sees.
 	c := exec.Command("sh", "-c", `
 		mkdir -p "$1" && echo $$ >"$1/cgroup.procs" &&
-		exec unshare --mount --pid --cgroup --ipc --uts --fork --mount-proc --kill-child sh -c "$2"`, "sh", group, aloneScript)
+		exec unshare --mount --pid --cgroup --ipc --uts --fork --mount-proc --kill-child sh -c "$2" sh "$3"`,
+		"sh", group, aloneScript, filepath.Dir(h.l.Binary("l2tpd")))
 	c.SysProcAttr = &syscall.SysProcAttr{}
 	s := &Systemd{Proc: h.start("systemd", c)}
 	h.l.Eventually("systemd of host "+h.Name, func() error {
+		select {
+		case <-s.done:
+			h.l.t.Fatalf("systemd of host %s has ended: %v\n%s", h.Name, s.err, s.Log())
+		default:
+		}
 		b, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%[1]d/children", s.PID()))
 		if err != nil {
 			return err
@@ -64,6 +74,12 @@ func (h *Host) Systemd() *Systemd {
 		}
 		return nil
 	})
+	h.l.t.Cleanup(func() { // before the lab's own end
+		if h.l.t.Failed() {
+			out, _ := s.Try("journalctl", "--no-pager", "-n", "60", "-o", "short-monotonic")
+			h.l.t.Logf("--- journal of host %s\n%s", h.Name, out)
+		}
+	})
 	return s
 }
 
@@ -74,8 +90,8 @@ func (s *Systemd) Install() {
 	if err != nil {
 		s.Host.l.t.Fatal(err)
 	}
-	s.Run("install", "-m", "755", s.Host.l.Binary("l2tpd"), "/usr/sbin/l2tpd")
-	s.Run("install", "-m", "755", s.Host.l.Binary("l2tpctl"), "/usr/bin/l2tpctl")
+	s.Run("install", "-m", "755", "/run/bin/l2tpd", "/usr/sbin/l2tpd")
+	s.Run("install", "-m", "755", "/run/bin/l2tpctl", "/usr/bin/l2tpctl")
 	s.Run("install", "-m", "644", unit+"/l2tpd.service", "/etc/systemd/system/l2tpd.service")
 	s.Run("install", "-m", "644", "-D", unit+"/l2tpd.sysusers", "/etc/sysusers.d/l2tpd.conf")
 	s.Run("install", "-m", "644", "-D", unit+"/l2tpd.tmpfiles", "/etc/tmpfiles.d/l2tpd.conf")
