@@ -29,7 +29,7 @@ func (w *walker) complete(c *Config) {
 	}
 	if p.Templates[defaultTemplate] == nil {
 		t := &policy.Template{Name: defaultTemplate}
-		w.section(schema().children["ppp"].children["templates"], emptyMapping(), "", t)
+		w.section(w.src.table.children["ppp"].children["templates"], emptyMapping(), "", t)
 		t.Auth = nil
 		p.Templates[defaultTemplate] = t
 	}

@@ -128,7 +128,7 @@ func (w *walker) checkPeer(p *policy.Policy, c *policy.Call, at string) {
 	if c.Passive || w.bad[at+".peer"] {
 		return
 	}
-	if c.Secret.Empty() && w.values[at+".secret"] == nil {
+	if c.Secret.Empty() && w.values[at+".secret"] == nil && !w.bad[at+".secret"] {
 		w.warnAt(at, fmt.Sprintf("call %s has no secret: the tunnel is not authenticated", c.Name), "add secret; secret: none says that this is meant, under IPsec for example")
 	}
 	peer, err := netip.ParseAddr(c.Peer)

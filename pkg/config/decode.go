@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -69,11 +70,34 @@ func scalar[V any](w *walker, f *field, n *yaml.Node, to *V, parse func(*field, 
 	}
 	v, p := parse(f, n.Value)
 	if !p.none() {
-		w.fault(n, f.key()+": "+p.what, p.advice)
+		if _, text := any(v).(string); text {
+			w.fault(n, f.key()+": "+p.what, p.advice)
+		} else {
+			w.misread(f, n, f.key()+": "+p.what, p.advice)
+		}
 		return false
 	}
 	*to = v
 	return true
+}
+
+// misread reports a scalar that is not what f wants. What it looks like may say better what to do.
+func (w *walker) misread(f *field, n *yaml.Node, message, advice string) {
+	if goesOn.MatchString(n.Value) {
+		message, advice = f.key()+": the value goes on with another key", "put a comma and a space, or a line end, before that key"
+	}
+	w.fault(n, message, cmp.Or(typography(n.Value), advice))
+}
+
+// typography advises against what word processors make of hyphens and quotes; "" if there is none of it.
+func typography(text string) string {
+	switch {
+	case strings.ContainsAny(text, "\u2010\u2011\u2012\u2013\u2014\u2015\u2212"):
+		return "write a plain hyphen: -"
+	case strings.ContainsAny(text, "\u2018\u2019\u201a\u201c\u201d\u201e\u00ab\u00bb"):
+		return "write plain quotes, \" or ', or none"
+	}
+	return ""
 }
 
 // single says that n is one plain value.
@@ -130,7 +154,7 @@ func (w *walker) word(f *field, n *yaml.Node, to any) {
 		if near := nearest(n.Value, f.words); near != "" {
 			advice = "did you mean " + near + "? (one of: " + strings.Join(f.words, ", ") + ")"
 		}
-		w.fault(n, f.key()+" cannot be "+quoteKey(n.Value), advice)
+		w.misread(f, n, f.key()+" cannot be "+quoteKey(n.Value), advice)
 		return
 	}
 	switch p := to.(type) {

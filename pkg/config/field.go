@@ -94,12 +94,39 @@ func in[O, V any](get func(*O) *V) func(any) any {
 // key is the last part of the path.
 func (f *field) key() string { return f.path[strings.LastIndexByte(f.path, '.')+1:] }
 
+// secret says that the value is one, or where one is to be found.
+func (f *field) secret() bool { return strings.HasPrefix(f.typ, "secret") }
+
+// orNone says that the word none is not a secret.
+func (f *field) orNone() bool { return strings.HasSuffix(f.typ, "none") }
+
 // node is the table as a tree.
 type node struct {
 	field    *field
 	def      *yaml.Node // the default, parsed; nil: none
 	order    []string   // keys in the order of the table
 	children map[string]*node
+}
+
+// hasSecret says that n, or something below it, is a secret.
+func (n *node) hasSecret() bool {
+	if n.field.secret() {
+		return true
+	}
+	for _, c := range n.children {
+		if c.hasSecret() {
+			return true
+		}
+	}
+	return false
+}
+
+// keys adds the names of all keys below n.
+func (n *node) keys(to map[string]bool) {
+	for key, c := range n.children {
+		to[key] = true
+		c.keys(to)
+	}
 }
 
 // schema makes the tree of the table. Its root stands for the whole file.

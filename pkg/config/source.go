@@ -16,10 +16,13 @@ import (
 
 // source is the text of a configuration: it parses, and it cuts snippets that show no secret.
 type source struct {
-	name  string
-	data  []byte
-	lines []string
-	masks map[int][]span // by line number
+	name   string
+	data   []byte
+	lines  []string
+	table  *node
+	words  map[string]bool // the names of all keys
+	starts []place         // of all nodes, in order
+	masks  map[int][]span  // by line number
 }
 
 // span is a run of characters of one line: from is the first column, to the one after the last; 0: to the end of the line.
@@ -31,7 +34,9 @@ func newSource(name string, data []byte) *source {
 	for i := range lines {
 		lines[i] = strings.TrimSuffix(lines[i], "\r")
 	}
-	return &source{name: name, data: data, lines: lines, masks: map[int][]span{}}
+	s := &source{name: name, data: data, lines: lines, table: schema(), words: map[string]bool{}, masks: map[int][]span{}}
+	s.table.keys(s.words)
+	return s
 }
 
 // parse gives the root node of the only document, nil for an empty one.
@@ -51,6 +56,7 @@ func (s *source) parse() (*yaml.Node, *Diagnostic) {
 	case err != nil:
 		return nil, s.syntax(err)
 	default:
+		s.conceal(min(max(second.Line, 1), len(s.lines)))
 		d := s.diagnostic(second.Line, second.Column, "a second YAML document begins here", "keep everything in one document: remove the line with ---")
 		return nil, &d
 	}
@@ -91,7 +97,7 @@ var libraryLine = regexp.MustCompile(`^(?:yaml: )?(?:line (\d+): )?(.*)$`)
 // syntax makes a diagnostic of a parser's error. The library names the line where the enclosing block begins, or none, so
 // the place is searched.
 func (s *source) syntax(fault error) *Diagnostic {
-	line, message := 1, strings.ReplaceAll(fault.Error(), "\n", " ")
+	line, message := 1, unquote(strings.ReplaceAll(fault.Error(), "\n", " "))
 	if m := libraryLine.FindStringSubmatch(message); m != nil {
 		message = m[2]
 		if _, err := fmt.Sscanf(m[1], "%d", &line); err != nil {
@@ -109,9 +115,23 @@ func (s *source) syntax(fault error) *Diagnostic {
 		column = 1 + strings.Index(indent, "\t")
 		message, advice = "a tab in the indentation", "indent with spaces"
 	}
-	s.masks[line] = append(s.masks[line], guessSecret(s.lines[line-1])...)
+	s.conceal(line)
 	d := s.diagnostic(line, column, "not YAML: "+printable(message), advice)
 	return &d
+}
+
+// unquote drops what the library quotes of the text. Single characters that it names stay.
+func unquote(message string) string {
+	for _, quote := range []string{"'", "`"} {
+		parts := strings.Split(message, quote)
+		for i := 1; i < len(parts); i += 2 {
+			if len(parts[i]) > 1 {
+				parts[i] = "..."
+			}
+		}
+		message = strings.Join(parts, quote)
+	}
+	return message
 }
 
 // refine moves the place of two errors from the bracket around them to what is wrong in it.
@@ -230,11 +250,15 @@ func (s *source) snippet(line, column int) string {
 	return strings.TrimRight(printable(string(text)), " ") + "\n" + strings.Repeat(" ", max(0, caret)) + "^"
 }
 
-// masked is the line with its secrets replaced, and where column at, counted from 0, went.
+// masked is the line with its secrets and its comment replaced, and where column at, counted from 0, went.
 func (s *source) masked(line, at int) ([]rune, int) {
 	text := []rune(s.lines[line-1])
 	hide := make([]bool, len(text)+1)
-	for _, m := range s.masks[line] {
+	masks := s.masks[line]
+	if m := comment.FindStringIndex(s.lines[line-1]); m != nil {
+		masks = append(masks[:len(masks):len(masks)], span{from: 1 + utf8.RuneCountInString(s.lines[line-1][:m[1]])})
+	}
+	for _, m := range masks {
 		to := m.to
 		if to == 0 || to > len(text)+1 {
 			to = len(text) + 1

@@ -36,6 +36,11 @@ func readCallSecret(w *walker, f *field, n *yaml.Node, object any) {
 	}
 }
 
+// isReference says that a key of a secret names where it is to be found.
+func isReference(key *yaml.Node) bool {
+	return key.Kind == yaml.ScalarNode && (key.Value == "file" || key.Value == "credential")
+}
+
 // isNone says that n is the word none; in quotes it is a secret.
 func isNone(n *yaml.Node) bool {
 	return n.Kind == yaml.ScalarNode && strings.EqualFold(n.Value, "none") && n.Style&(yaml.SingleQuotedStyle|yaml.DoubleQuotedStyle) == 0
@@ -93,7 +98,7 @@ func (w *walker) secret(f *field, n *yaml.Node) (policy.Secret, bool) {
 // secretFrom reads a secret from a file or a credential of systemd. One newline at its end does not count.
 func (w *walker) secretFrom(f *field, n *yaml.Node) ([]byte, bool) {
 	const forms = "write {file: path} or {credential: name}"
-	if len(n.Content) != 2 || n.Content[0].Kind != yaml.ScalarNode || n.Content[0].Value != "file" && n.Content[0].Value != "credential" {
+	if len(n.Content) != 2 || !isReference(n.Content[0]) {
 		w.fault(n, f.key()+": not exactly one of file and credential", forms)
 		return nil, false
 	}
@@ -157,14 +162,14 @@ func readPeer(w *walker, f *field, n *yaml.Node, object any) {
 	if _, err := netip.ParseAddr(s); err == nil || strings.Trim(s, "0123456789.") == "" || strings.ContainsAny(s, ":/") {
 		a, p := parseAddress(f, s)
 		if !p.none() {
-			w.fault(n, "peer: "+p.what, "write "+f.typ)
+			w.misread(f, n, "peer: "+p.what, "write "+f.typ)
 			return
 		}
 		c.Peer = a.String()
 		return
 	}
 	if !hostName(s) {
-		w.fault(n, "peer: "+quoteKey(s)+" is neither an address nor a host name", "write "+f.typ)
+		w.misread(f, n, "peer: "+quoteKey(s)+" is neither an address nor a host name", "write "+f.typ)
 		return
 	}
 	c.Peer = strings.TrimSuffix(s, ".")
@@ -204,7 +209,7 @@ func readCallIPv4(w *walker, f *field, n *yaml.Node, object any) {
 			if near := nearest(n.Value, []string{"request", "unnumbered"}); near != "" {
 				advice = "did you mean " + near + "?"
 			}
-			w.fault(n, "ipv4 cannot be "+quoteKey(n.Value), advice)
+			w.misread(f, n, "ipv4 cannot be "+quoteKey(n.Value), advice)
 			return
 		}
 		c.PPP.IPv4, c.PPP.Local = ppp.IPv4Own, a
@@ -234,7 +239,7 @@ func readAuth(w *walker, f *field, n *yaml.Node, object any) {
 			if !w.single(f, item) {
 				continue
 			}
-			m, ok := w.authMethod(item, false)
+			m, ok := w.authMethod(f, item, false)
 			switch {
 			case !ok:
 			case slices.Contains(list, m[0]):
@@ -249,13 +254,13 @@ func readAuth(w *walker, f *field, n *yaml.Node, object any) {
 	if !w.single(f, n) {
 		return
 	}
-	if m, ok := w.authMethod(n, true); ok {
+	if m, ok := w.authMethod(f, n, true); ok {
 		t.Auth = m
 	}
 }
 
 // authMethod reads one word; either and none stand alone.
-func (w *walker) authMethod(n *yaml.Node, alone bool) ([]ppp.AuthMethod, bool) {
+func (w *walker) authMethod(f *field, n *yaml.Node, alone bool) ([]ppp.AuthMethod, bool) {
 	word := strings.ToLower(n.Value)
 	switch word {
 	case "chap", "chap-md5":
@@ -280,7 +285,7 @@ func (w *walker) authMethod(n *yaml.Node, alone bool) ([]ppp.AuthMethod, bool) {
 	if near := nearest(word, []string{"chap", "pap", "either", "none"}); near != "" {
 		advice = "did you mean " + near + "?"
 	}
-	w.fault(n, "auth cannot be "+quoteKey(n.Value), advice)
+	w.misread(f, n, "auth cannot be "+quoteKey(n.Value), advice)
 	return nil, false
 }
 
@@ -301,7 +306,7 @@ func readUsers(w *walker, f *field, n *yaml.Node, _ any) {
 		case "tacacs", "tacacs+":
 			w.fault(item, "users: TACACS is not offered", "use users: [local]")
 		default:
-			w.fault(item, "users cannot be "+quoteKey(item.Value), "write users: [local]")
+			w.misread(f, item, "users cannot be "+quoteKey(item.Value), "write users: [local]")
 		}
 	}
 }

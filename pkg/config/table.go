@@ -94,8 +94,8 @@ func accessFields() []field {
 	return []field{
 		{
 			path: "secret", typ: "secret or none", rows: "S50", reload: ReloadTunnelRestart, weak: 16, example: "{credential: default}", aside: true,
-			doc:  "Short for one entry of secrets, from any. It cannot stand beside secrets.",
-			read: readTopSecret,
+			doc: "Short for one entry of secrets, from any. It cannot stand beside secrets.",
+			aka: secretWords("password"), read: readTopSecret,
 		},
 		{
 			path: "secrets", kind: kindList, reload: ReloadTunnelRestart, rows: "S46-S49, S110, S188",
@@ -115,7 +115,7 @@ func accessFields() []field {
 		{
 			path: "secrets[].secret", typ: "secret or none", rows: "S28, S47", reload: ReloadTunnelRestart, example: "{credential: default}", required: true, weak: 16,
 			doc: "The secret, {file: path} or {credential: name}; none: no authentication for these peers, and their challenge is refused.",
-			aka: []string{"password"},
+			aka: secretWords("password"),
 			at: func(o any) any {
 				r := o.(*policy.SecretRule)
 				return secretOrNone{r.Secret, r.None}
@@ -171,6 +171,11 @@ func accessFields() []field {
 	}
 }
 
+// secretWords are what a secret is called elsewhere, other among them.
+func secretWords(other string) []string {
+	return []string{other, "pass", "passwd", "passphrase", "pw", "pwd", "psk", "key", "shared_key", "shared_secret"}
+}
+
 func sequencingWords() []string { return []string{"on-request", "always", "startup"} }
 
 func dataFields() []field {
@@ -184,8 +189,8 @@ func dataFields() []field {
 		{path: "users", kind: kindNamed, reload: ReloadNewSessions, rows: "S160", example: "remuser", names: nameRule{what: "user", max: 255, any: true}, doc: "Users who may log in by PPP, by name."},
 		{
 			path: "users.*.password", typ: "secret", rows: "S160", reload: ReloadNewSessions, example: "{file: /etc/l2tpd/remuser.secret}", required: true,
-			doc: "The password, {file: path} or {credential: name}. CHAP needs it in clear.",
-			at:  in(func(u *policy.User) *policy.Secret { return &u.Password }),
+			doc: "The password, {file: path} or {credential: name}. CHAP needs it in clear.", aka: secretWords("secret"),
+			at: in(func(u *policy.User) *policy.Secret { return &u.Password }),
 		},
 		{
 			path: "users.*.ipv4", typ: "IPv4 address", rows: "S17, S160", reload: ReloadNewSessions, example: "192.168.20.200", aka: []string{"ip", "address", "ipaddress"},

@@ -69,7 +69,7 @@ func peerFields() []field {
 			at:  call(func(c *policy.Call) *bool { return &c.EphemeralPort }),
 		},
 		{
-			path: "calls.*.secret", rows: "S28, S67, S188", example: "{credential: branch}", weak: 16, reload: ReloadTunnelRestart, aka: []string{"password"},
+			path: "calls.*.secret", rows: "S28, S67, S188", example: "{credential: branch}", weak: 16, reload: ReloadTunnelRestart, aka: secretWords("password"),
 			doc: "The peer's tunnel secret, presented when we connect: a text, {file: path} or {credential: name}. none, the default: no authentication.",
 			typ: "secret or none",
 			at:  call(func(c *policy.Call) *policy.Secret { return &c.Secret }), read: readCallSecret,
@@ -213,7 +213,8 @@ func linkFields() []field {
 		},
 		{
 			path: "calls.*.ppp.password", typ: "secret", rows: "S163", example: "{credential: routera}", doc: "Our password when the peer asks for a login.",
-			at: call(func(c *policy.Call) *policy.Secret { return &c.PPP.Password }),
+			aka: secretWords("secret"),
+			at:  call(func(c *policy.Call) *policy.Secret { return &c.PPP.Password }),
 		},
 		{
 			path: "calls.*.ppp.routes", rows: "S167", example: "[192.168.20.0/24]", aka: []string{"route"},

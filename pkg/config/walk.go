@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"fmt"
 	"regexp"
 	"slices"
@@ -68,7 +69,7 @@ func (w *walker) document(top *yaml.Node, c *Config) {
 	if top == nil {
 		top = emptyMapping()
 	}
-	w.section(schema(), top, "", c)
+	w.section(w.src.table, top, "", c)
 	for _, r := range w.secrets {
 		c.Policy.Secrets = append(c.Policy.Secrets, *r)
 	}
@@ -123,7 +124,7 @@ func (w *walker) value(child *node, value, section *yaml.Node, at string, object
 		w.fault(value, quotePath(f.key())+" has no value", "write a value, or remove the key"+defaultText(f))
 	case value != nil:
 		w.decode(f, value, object)
-	case f.required && !w.bad[parent(at)]:
+	case f.required && !w.bad[at] && !w.bad[parent(at)]:
 		where := w.keys[parent(at)]
 		if where == nil {
 			where = section
@@ -135,9 +136,11 @@ func (w *walker) value(child *node, value, section *yaml.Node, at string, object
 	}
 }
 
-// index finds the values of a mapping by key, and what is wrong with the keys.
+// index finds the values of a mapping by key, and what is wrong with the keys. A key that is only misspelt, or whose value is
+// refused, is not missing: it counts as bad.
 func (w *walker) index(s *node, y *yaml.Node, path string) map[string]*yaml.Node {
 	present := map[string]*yaml.Node{}
+	var meant []string
 	for i := 0; i+1 < len(y.Content); i += 2 {
 		key, value := y.Content[i], y.Content[i+1]
 		at := join(path, key.Value)
@@ -149,7 +152,9 @@ func (w *walker) index(s *node, y *yaml.Node, path string) map[string]*yaml.Node
 			w.fault(key, "expected a plain word as key, found "+describe(key), "keys here: "+keyList(s))
 			continue
 		case s.children[key.Value] == nil:
-			w.unknown(s, key, path)
+			if k := w.unknown(s, key, value, path); k != "" {
+				meant = append(meant, join(path, k))
+			}
 			continue
 		case present[key.Value] != nil:
 			w.fault(key, fmt.Sprintf("%s is here twice: first in line %d", quotePath(key.Value), w.keys[at].Line), "keep one of the two")
@@ -157,14 +162,25 @@ func (w *walker) index(s *node, y *yaml.Node, path string) map[string]*yaml.Node
 		}
 		present[key.Value], w.keys[at], w.values[at] = value, key, value
 	}
+	for _, at := range meant {
+		w.bad[at] = w.bad[at] || w.keys[at] == nil
+	}
 	return present
 }
 
-// unknown reports a key that the table does not have, with the key that was probably meant.
-func (w *walker) unknown(s *node, key *yaml.Node, path string) {
+// unknown reports a key that the table does not have, and returns the key that was probably meant, "" if none.
+func (w *walker) unknown(s *node, key, value *yaml.Node, path string) string {
 	where := ""
 	if path != "" {
 		where = " in " + quotePath(path)
+	}
+	if stray(key, value) {
+		what := "a key that is no word"
+		if isNull(value) {
+			what = "a key without a value"
+		}
+		w.fault(key, what+where, cmp.Or(typography(key.Value), "write key: value, with a space after the colon")+"; keys here: "+keyList(s))
+		return ""
 	}
 	var words []string
 	for _, k := range s.order {
@@ -172,17 +188,19 @@ func (w *walker) unknown(s *node, key *yaml.Node, path string) {
 			words = append(words, k)
 			if slices.ContainsFunc(f.aka, func(a string) bool { return squash(a) == squash(key.Value) }) {
 				w.fault(key, "unknown key "+quoteKey(key.Value)+where, "did you mean "+k+"?")
-				return
+				return k
 			}
 		}
 	}
 	advice := "keys here: " + keyList(s)
-	if k := nearest(key.Value, words); k != "" {
+	k := nearest(key.Value, words)
+	if k != "" {
 		advice = "did you mean " + k + "?"
 	} else if found := places(key.Value); len(found) > 0 {
 		advice = "there is " + strings.Join(found, ", ") + "; " + advice
 	}
 	w.fault(key, "unknown key "+quoteKey(key.Value)+where, advice)
+	return k
 }
 
 // places are the paths of the table that end in key, at most three: the key may just be in the wrong section.
@@ -215,6 +233,10 @@ func (w *walker) named(s *node, y *yaml.Node, path string) {
 		at := join(path, nameKey(name))
 		w.path = at
 		if !w.plainNode(key) || !w.plainNode(value) || !w.goodName(rule, key) {
+			continue
+		}
+		if s.hasSecret() && isNull(value) {
+			w.fault(key, "a "+rule.what+" without settings", fmt.Sprintf("write %s: {NAME: {...}}, with a space after every colon", s.field.key()))
 			continue
 		}
 		if f := first[name]; f != nil {
@@ -376,9 +398,12 @@ func quotePath(path string) string {
 	return path
 }
 
-// quoteKey quotes a key of the file; a long or strange one is cut.
+// quoteKey quotes a key or value of the file; a long or strange one is cut, and what may be a secret at its end.
 func quoteKey(key string) string {
 	const longest = 40
+	if at := goesOn.FindStringIndex(key); at != nil {
+		key = key[:at[1]] + "..."
+	}
 	if r := []rune(printable(key)); len(r) > longest {
 		return strconv.Quote(string(r[:longest]) + "...")
 	}

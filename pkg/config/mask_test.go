@@ -1,0 +1,67 @@
+package config
+
+import (
+	"errors"
+	"strings"
+	"testing"
+)
+
+// slips are the single characters that a slip of the keyboard adds to a configuration.
+var slips = []string{"{", "}", "[", "]", `"`, "'", ":", ": ", ",", "#", " #", "@", "&", "*", "|", ">", "-", "- ", "%", "!", "?", "? ", "=", " ", "\t", "\n"}
+
+// One slip at any place of a configuration, or one missing character: whatever the error is, no secret shows in it.
+func TestNoSlipShowsASecret(t *testing.T) {
+	t.Parallel()
+	for name, text := range map[string]string{
+		"short form": "secret: hushhush\n",
+		"rules":      "secrets:\n  - {from: any, secret: hushhush}\n  - from: 10.0.0.1\n    secret: 'hushhush'\n",
+		"users":      "users:\n  bob:\n    password: |\n      hushhush\n      hushhush\n  eve: {password: \"hushhush\"}\n",
+		"calls":      "calls:\n  a:\n    peer: x\n    secret: hushhush\n    ppp: {password:\n      hushhush}\n",
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			for i := range len(text) + 1 {
+				shows(t, text[:i]+text[min(i+1, len(text)):])
+				for _, s := range slips {
+					shows(t, text[:i]+s+text[i:])
+				}
+			}
+		})
+	}
+}
+
+// shows fails the test when what is said of a configuration has a part of its secrets.
+func shows(t *testing.T, text string) {
+	t.Helper()
+	c, err := Parse("x.yaml", []byte(text), testEnv())
+	var said Errors
+	if err != nil {
+		errors.As(err, &said)
+	} else {
+		said = c.Warnings
+	}
+	if strings.Contains(said.Error(), "hush") {
+		t.Errorf("%q:\n%v", text, said)
+	}
+}
+
+// What is written where it does not belong: under another name, without its key, in another shape, or behind another value.
+func TestNoMisplacedSecretShows(t *testing.T) {
+	t.Parallel()
+	for _, text := range []string{
+		"hush", "- hush", "secret:hush", "# hush\nmode: x", "? hush", "--- hush", "secret: x\n---\nhush", "secret: x\n--- hush",
+		"psk: hush", "key: hush", "pw: [hush]", "shared_key: {a: hush, hush: b}", "sever: {secret: hush}", "radius: {secret: hush}", "ipsec: hush",
+		"secrets: hush", "secrets: [hush]", "secrets: {from: any, psk: hush}", "secrets: [{from: any secret:hush}]", "secrets: [{from: any, secret:hush}]",
+		"secrets: [{from: {secret: hush}}]", "secrets: [{secret: #hush\n}]", "secrets: [{secret: &hush }]", "secrets: [{secret: &hush x}]",
+		"secrets: [{secret: !hush x}]", "secrets: [{secret: !!null hush}]", "secrets: [{secret: *hush}]", "secrets: [{secret: {file: [hush]}}]",
+		"secrets: [{secret: {hush: x}}]", "secrets: [{secret: a, secret: hush}]", "secrets: [{<<: {secret: hush}}]",
+		"secrets:\n  - secret: x\n    psk: >\n      hush\n      hush\n    from: 1", "secrets:\n  - secret:\n      hush\n      hush\n    from: 1",
+		"users: hush", "users: [hush]", "users: {bob: hush}", "users: {bob: [hush]}", "users: {bob:hush}", "users: {bob hush}", "users: [bob: hush]",
+		"users: {bob: {pasword: hush}}", "users: {bob: {pwd: hush}}", "users: {bob: {password hush}}", "users: {bob: {password:hush}}",
+		"users: {bob: {password: a, ipv4: 10.0.0.1 psk=hush}}", "users: {bob: {password: a, hush}}", "users:\n  bob:\n    password:hush",
+		"calls: {a: {peer: 1.2.3.4 secret=hush}}", "calls: {a: {peer: any, method: icrq secret:hush}}", "calls: {a: {peer: any, ppp: {ipv4: x pass:hush}}}",
+		"calls: {a: {peer: any, ppp: {template: lan password:hush}}}", "ppp: {templates: {t: {auth: chap psk:hush, users: local pw:hush}}}",
+	} {
+		shows(t, text)
+	}
+}
