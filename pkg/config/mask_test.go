@@ -1,13 +1,16 @@
 package config
 
 import (
+	"bytes"
 	"errors"
 	"strings"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
 )
 
 // slips are the single characters that a slip of the keyboard adds to a configuration.
-var slips = []string{"{", "}", "[", "]", `"`, "'", ":", ": ", ",", "#", " #", "@", "&", "*", "|", ">", "-", "- ", "%", "!", "?", "? ", "=", " ", "\t", "\n"}
+var slips = []string{"{", "}", "[", "]", `"`, "'", ":", ": ", ",", "#", " #", "@", "&", "*", "|", ">", "-", "- ", "%", "!", "?", "? ", "=", " ", "\t", "\n", "\r", "\u2028"}
 
 // One slip at any place of a configuration, or one missing character: whatever the error is, no secret shows in it.
 func TestNoSlipShowsASecret(t *testing.T) {
@@ -63,5 +66,16 @@ func TestNoMisplacedSecretShows(t *testing.T) {
 		"calls: {a: {peer: any, ppp: {template: lan password:hush}}}", "ppp: {templates: {t: {auth: chap psk:hush, users: local pw:hush}}}",
 	} {
 		shows(t, text)
+	}
+}
+
+// CRLF is a line end as good as LF: the places and masks are the same.
+func TestLineEndsOfOtherSystems(t *testing.T) {
+	t.Parallel()
+	data := inputs(t, "testdata/bad")["testdata/bad/secret-lines.yaml"]
+	_, want := Parse("x.yaml", data, testEnv())
+	_, got := Parse("x.yaml", bytes.ReplaceAll(data, []byte("\n"), []byte("\r\n")), testEnv())
+	if diff := cmp.Diff(want.Error(), got.Error()); diff != "" {
+		t.Errorf("(-LF +CRLF):\n%s", diff)
 	}
 }

@@ -41,6 +41,9 @@ func newSource(name string, data []byte) *source {
 
 // parse gives the root node of the only document, nil for an empty one.
 func (s *source) parse() (*yaml.Node, *Diagnostic) {
+	if d := s.unreadable(); d != nil {
+		return nil, d
+	}
 	dec := yaml.NewDecoder(bytes.NewReader(s.data))
 	root, err := decodeNode(dec)
 	if errors.Is(err, io.EOF) {
@@ -64,6 +67,28 @@ func (s *source) parse() (*yaml.Node, *Diagnostic) {
 		return nil, nil
 	}
 	return root.Content[0], nil
+}
+
+// unreadable finds what the library reads otherwise than as the lines that editors show: another encoding, and other line ends.
+// Its places would not be those of s.lines.
+func (s *source) unreadable() *Diagnostic {
+	const advice = "save the file as UTF-8 with LF line ends"
+	found := func(line, column int, message string) *Diagnostic {
+		s.conceal(line)
+		d := s.diagnostic(line, column, message, advice)
+		return &d
+	}
+	if bytes.HasPrefix(s.data, []byte("\xff\xfe")) || bytes.HasPrefix(s.data, []byte("\xfe\xff")) {
+		return found(1, 1, "the file is UTF-16")
+	}
+	for i, text := range s.lines {
+		at := strings.IndexFunc(text, func(r rune) bool { return strings.ContainsRune("\r\u0085\u2028\u2029", r) })
+		if at >= 0 {
+			r, _ := utf8.DecodeRuneInString(text[at:])
+			return found(i+1, 1+utf8.RuneCountInString(text[:at]), fmt.Sprintf("a line ends with %U, which is not LF", r))
+		}
+	}
+	return nil
 }
 
 // decodeNode reads one document. The library has panicked on strange input before; that is a syntax error here.
