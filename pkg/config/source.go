@@ -140,6 +140,9 @@ func (s *source) syntax(fault error) *Diagnostic {
 		column = 1 + strings.Index(indent, "\t")
 		message, advice = "a tab in the indentation", "indent with spaces"
 	}
+	if strings.HasPrefix(s.lines[line-1], "%") {
+		advice = "remove this line: no YAML directive is needed"
+	}
 	s.conceal(line)
 	d := s.diagnostic(line, column, "not YAML: "+printable(message), advice)
 	return &d
