@@ -282,6 +282,9 @@ func parseRoute(_ *field, s string) (netip.Prefix, problem) {
 		}
 		p = netip.PrefixFrom(a, a.BitLen())
 	}
+	if p, err = policy.UnmapPrefix(p); err != nil {
+		return netip.Prefix{}, problem{s + ": " + err.Error(), "write the IPv4 network: network/bits"}
+	}
 	if p.Masked() != p {
 		return netip.Prefix{}, problem{s + " has host bits", "write " + p.Masked().String() + ", or " + p.Addr().String() + " for the one host"}
 	}

@@ -86,6 +86,10 @@ func TestParseRangeReadsEveryForm(t *testing.T) {
 		"2001:db8::1":                 "2001:db8::1",
 		"2001:db8::1-2001:db8::ff":    "2001:db8::1-2001:db8::ff",
 		"::ffff:1.2.3.4":              "1.2.3.4",
+		"::ffff:10.0.0.0/104":         "10.0.0.0/8", // once matched nothing
+		"::ffff:10.0.0.7/128":         "10.0.0.7",
+		"::ffff:0.0.0.0/96":           "0.0.0.0/0",
+		"::ffff:1.2.3.4-1.2.3.9":      "1.2.3.4-1.2.3.9",
 	} {
 		r := rng(t, in)
 		if r.String() != want {
@@ -95,7 +99,7 @@ func TestParseRangeReadsEveryForm(t *testing.T) {
 			t.Errorf("%v reads back as %v", r, again)
 		}
 	}
-	for _, in := range []string{"", "x", "1.2.3", "1.2.3.4-", "-1.2.3.4", "1.2.3.9-1.2.3.4", "1.2.3.4-::1", "1.2.3.4/33", "fe80::1%eth0", "1-2-3", "/"} {
+	for _, in := range []string{"", "x", "1.2.3", "1.2.3.4-", "-1.2.3.4", "1.2.3.9-1.2.3.4", "1.2.3.4-::1", "1.2.3.4/33", "fe80::1%eth0", "1-2-3", "/", "::ffff:10.0.0.0/95"} {
 		if r, err := ParseRange(in); err == nil {
 			t.Errorf("ParseRange(%q) = %v, want an error", in, r)
 		}
@@ -118,6 +122,8 @@ func TestRangeContains(t *testing.T) {
 		{"10.0.0.1-10.0.0.9", "10.0.0.10", false},
 		{"10.0.0.1-10.0.0.9", "10.0.0.0", false},
 		{"10.0.0.0/24", "::ffff:10.0.0.7", true},
+		{"::ffff:10.0.0.0/104", "10.1.2.3", true},
+		{"::ffff:10.0.0.0/104", "::ffff:10.1.2.3", true},
 		{"fe80::/64", "fe80::1%eth0", true},
 	} {
 		if got := rng(t, c.r).Contains(addr(t, c.a)); got != c.want {

@@ -18,10 +18,11 @@ var (
 	errRangeFamilies = errors.New("both ends of a range must be of one address family")
 	errRangeOrder    = errors.New("the range ends before it begins")
 	errRangeZone     = errors.New("an address with a zone makes no range")
+	errPrefixMapped  = errors.New("a prefix of IPv4-mapped addresses has at least 96 bits")
 )
 
 // ParseRange reads "any", one address, "from-to" with both ends included, or a CIDR prefix, of IPv4 or IPv6 (S29).
-// A prefix with host bits set means its whole network. An IPv4-mapped IPv6 address is taken as IPv4.
+// A prefix with host bits set means its whole network. An IPv4-mapped IPv6 address, or prefix of them, is taken as IPv4.
 func ParseRange(s string) (Range, error) {
 	s = strings.TrimSpace(s)
 	switch {
@@ -69,10 +70,26 @@ func parsePrefix(s string) (Range, error) {
 	if err != nil {
 		return Range{}, fmt.Errorf("%q is not an address prefix", s)
 	}
+	if p, err = UnmapPrefix(p); err != nil {
+		return Range{}, err
+	}
 	return PrefixRange(p), nil
 }
 
-// PrefixRange is the range of all addresses of a valid prefix.
+// UnmapPrefix is the IPv4 prefix that a valid prefix of IPv4-mapped addresses stands for; any other prefix is returned as it is.
+// It is an error if p has more than the mapped addresses.
+func UnmapPrefix(p netip.Prefix) (netip.Prefix, error) {
+	const mapped = 96 // bits in front of the IPv4 address
+	switch {
+	case !p.Addr().Is4In6():
+		return p, nil
+	case p.Bits() < mapped:
+		return netip.Prefix{}, errPrefixMapped
+	}
+	return netip.PrefixFrom(p.Addr().Unmap(), p.Bits()-mapped), nil
+}
+
+// PrefixRange is the range of all addresses of a valid prefix, which must not be one of IPv4-mapped addresses: see UnmapPrefix.
 func PrefixRange(p netip.Prefix) Range {
 	p = p.Masked()
 	last := p.Addr().AsSlice()
