@@ -176,7 +176,7 @@ func (w *walker) checkAccept(p *policy.Policy) {
 		if f := p.Server.AllowFrom; len(f) > 0 && !slices.ContainsFunc(f, a.From.Overlaps) {
 			w.faultAt(at+".from", fmt.Sprintf("server.allow_from drops everything from %v", a.From), "add these sources to server.allow_from")
 		}
-		if !w.authenticated(p, a) {
+		if !w.bad["secret"] && !w.bad["secrets"] && !covered(p, a.From, a.HostName) {
 			w.warnAt(at+".from", fmt.Sprintf("tunnels from %v are not authenticated", a.From),
 				"add an entry of secrets for these sources; secret: none says that this is meant, under IPsec for example")
 		}
@@ -193,11 +193,25 @@ func (w *walker) checkAccept(p *policy.Policy) {
 	}
 }
 
-// authenticated says that an entry of secrets covers all sources of a, be it by the word none.
-func (w *walker) authenticated(p *policy.Policy, a policy.Accept) bool {
-	return slices.ContainsFunc(p.Secrets, func(r policy.SecretRule) bool {
-		host := r.HostName == "" || strings.EqualFold(r.HostName, a.HostName)
-		return host && (r.From.IsAny() || r.From.Contains(a.From.From) && r.From.Contains(a.From.To))
+// covered says that secrets have an entry, be it with the word none, for every peer in from: whatever its host name is, or with
+// this one. Of any those families count that are listened on.
+func covered(p *policy.Policy, from policy.Range, host string) bool {
+	ranges := []policy.Range{from}
+	if from.IsAny() {
+		ranges = nil
+		for _, l := range p.Server.Listen {
+			all := netip.PrefixFrom(netip.IPv6Unspecified(), 0)
+			if l.Addr().Is4() {
+				all = netip.PrefixFrom(netip.IPv4Unspecified(), 0)
+			}
+			ranges = append(ranges, policy.PrefixRange(all))
+		}
+	}
+	return !slices.ContainsFunc(ranges, func(r policy.Range) bool {
+		return !slices.ContainsFunc(p.Secrets, func(rule policy.SecretRule) bool {
+			fits := rule.HostName == "" || strings.EqualFold(rule.HostName, host)
+			return fits && rule.From.Contains(r.From) && rule.From.Contains(r.To)
+		})
 	})
 }
 

@@ -26,6 +26,7 @@ func (w *walker) checkCalls(p *policy.Policy) {
 		w.checkTunnel(&c.Tunnel, at+".tunnel")
 		w.checkPre13(c.PRE13, c.IgnoreWindow13, at)
 	}
+	w.checkCallers(p, names)
 	w.checkInterfaces(p, names)
 	w.checkMatches(p, names)
 	w.checkRoutes(p, names)
@@ -80,7 +81,7 @@ func (w *walker) checkPassive(p *policy.Policy, c *policy.Call, at string) {
 	if c.OnDemand {
 		w.faultAt(at+".on_demand", "on_demand with peer: any: there is no address to call", "remove on_demand, or write the peer's address")
 	}
-	if !slices.ContainsFunc(p.Secrets, func(r policy.SecretRule) bool { return r.From.IsWhole() && r.HostName == "" }) && !w.bad["secret"] && !w.bad["secrets"] {
+	if !w.bad["secret"] && !w.bad["secrets"] && !covered(p, policy.Range{}, "") {
 		w.warnAt(at, fmt.Sprintf("call %s waits for any peer, and tunnels from anywhere are not authenticated", c.Name),
 			"add an entry of secrets from any; secret: none says that this is meant, under IPsec for example")
 	}
@@ -156,6 +157,30 @@ func (w *walker) checkPeer(p *policy.Policy, c *policy.Call, at string) {
 	}
 	if !w.bad["server.allow_from"] && !p.Admit(peer) {
 		w.faultAt(at+".peer", fmt.Sprintf("server.allow_from drops everything from peer %v", peer), "add the peer to server.allow_from")
+	}
+}
+
+// checkCallers warns of peers that must be given a secret, and may connect to us without one: a call lets its peer in (S46, S188).
+// Each is named once. A call without a secret has its own warning.
+func (w *walker) checkCallers(p *policy.Policy, names []string) {
+	if in, out := p.Roles(); !in && !out || w.bad["server.mode"] || w.bad["secret"] || w.bad["secrets"] {
+		return
+	}
+	named := map[string]bool{}
+	for _, name := range names {
+		c, at := p.Calls[name], "calls."+nameKey(name)
+		peer := strings.ToLower(c.Peer)
+		if c.Passive || c.Type != policy.CallVirtual || c.Secret.Empty() || named[peer] || w.bad[at+".peer"] || w.bad[at+".type"] {
+			continue
+		}
+		named[peer] = true
+		from, advice := policy.Range{}, "add an entry of secrets from any: the address behind a name may change; secret: none there says that this is meant"
+		if a, err := netip.ParseAddr(c.Peer); err == nil {
+			from, advice = policy.Range{From: a, To: a}, fmt.Sprintf("add secrets: [{from: %v, secret: ...}]; secret: none there says that this is meant", a)
+		}
+		if !covered(p, from, "") {
+			w.warnAt(at+".peer", fmt.Sprintf("calls that come from peer %s are not authenticated", c.Peer), advice)
+		}
 	}
 }
 
