@@ -257,6 +257,9 @@ func (w *walker) checkTemplate(p *policy.Policy, t *policy.Template, path string
 			w.faultAt(path+"."+key, key+" has no meaning with ipv4: off", "remove the key, or write ipv4: on")
 		}
 	}
+	if !t.IPv4 && !t.IPv6 && !w.bad[path+".ipv4"] && !w.bad[path+".ipv6"] && w.servesCallers(p, t) {
+		w.faultAt(path, "neither IPv4 nor IPv6: nothing could be carried by the calls of lns.accept", "write ipv4: on, or ipv6: on")
+	}
 	if t.Rechallenge > 0 && !w.bad[path+".auth"] && !slices.Contains(t.Auth, ppp.AuthCHAPMD5) {
 		w.faultAt(path+".rechallenge", "rechallenge needs chap in auth", "add chap to auth, or remove rechallenge")
 	}

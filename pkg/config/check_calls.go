@@ -132,11 +132,25 @@ func (w *walker) checkPeer(p *policy.Policy, c *policy.Call, at string) {
 	if c.Secret.Empty() && w.values[at+".secret"] == nil && !w.bad[at+".secret"] {
 		w.warnAt(at, fmt.Sprintf("call %s has no secret: the tunnel is not authenticated", c.Name), "add secret; secret: none says that this is meant, under IPsec for example")
 	}
+	listen, local := p.Server.Listen, c.LocalAddr
 	peer, err := netip.ParseAddr(c.Peer)
-	if err != nil {
+	named := err != nil
+	switch {
+	case !local.IsValid():
+	case local == peer:
+		w.faultAt(at+".peer", fmt.Sprintf("peer %v is our own address (local_address)", peer), "write the other box's address")
+	case !named && local.Is4() != peer.Is4():
+		w.faultAt(at+".local_address", fmt.Sprintf("local_address %v and peer %v are of two address families", local, peer), "write an address of ours of the peer's family")
+	case c.EphemeralPort || w.bad["server.listen"]:
+	case !slices.ContainsFunc(listen, func(l netip.AddrPort) bool {
+		return l.Addr() == local || l.Addr().IsUnspecified() && l.Addr().Is4() == local.Is4()
+	}):
+		w.faultAt(at+".local_address", fmt.Sprintf("local_address %v is not listened on (server.listen)", local),
+			"add it to server.listen, or write source_port: ephemeral")
+	}
+	if named {
 		return
 	}
-	listen := p.Server.Listen
 	family := func(a netip.Addr) string {
 		if a.Is4() {
 			return "IPv4"
@@ -151,9 +165,6 @@ func (w *walker) checkPeer(p *policy.Policy, c *policy.Call, at string) {
 		case slices.ContainsFunc(listen, func(l netip.AddrPort) bool { return l.Addr() == peer }):
 			w.faultAt(at+".peer", fmt.Sprintf("peer %v is an address of this box (server.listen)", peer), "write the other box's address")
 		}
-	}
-	if c.LocalAddr.IsValid() && c.LocalAddr.Is4() != peer.Is4() {
-		w.faultAt(at+".local_address", fmt.Sprintf("local_address %v and peer %v are of two address families", c.LocalAddr, peer), "write an address of ours of the peer's family")
 	}
 	if !w.bad["server.allow_from"] && !p.Admit(peer) {
 		w.faultAt(at+".peer", fmt.Sprintf("server.allow_from drops everything from peer %v", peer), "add the peer to server.allow_from")

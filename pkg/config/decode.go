@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"net/netip"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -193,6 +194,8 @@ func parseText(f *field, s string) (string, problem) {
 		return "", problem{fmt.Sprintf("the text has %d octets", len(s)), fmt.Sprintf("shorten it to %d octets", f.max)}
 	case !utf8.ValidString(s) || strings.ContainsFunc(s, unicode.IsControl):
 		return "", problem{"the text has characters that cannot be printed", "remove them"}
+	case f.typ == "path" && !filepath.IsAbs(s):
+		return "", problem{quoteKey(s) + " is not an absolute path", "write the whole path" + defaultText(f)}
 	}
 	return s, problem{}
 }
@@ -242,6 +245,8 @@ func parseAddress(f *field, s string) (netip.Addr, problem) {
 			advice = "write the address alone, without /" + s[strings.LastIndexByte(s, '/')+1:]
 		}
 		return netip.Addr{}, problem{quoteKey(s) + " is not an IP address", advice}
+	case a.Is6() && a.IsLinkLocalUnicast():
+		return netip.Addr{}, problem{s + " is link-local: it needs an interface, which is not offered", "write an address that is valid everywhere"}
 	case a.Zone() != "":
 		return netip.Addr{}, problem{s + " has a zone", "write an address that is valid everywhere"}
 	}
@@ -251,8 +256,22 @@ func parseAddress(f *field, s string) (netip.Addr, problem) {
 		return netip.Addr{}, problem{s + " is not an IPv4 address", "write an IPv4 address"}
 	case a.IsUnspecified() || a.IsMulticast() || a == netip.AddrFrom4([4]byte{255, 255, 255, 255}):
 		return netip.Addr{}, problem{s + " is no host's address", "write the address of one host"}
+	case strings.Contains(f.typ, "IPv4"):
+		if what := notOnLink(policy.Range{From: a, To: a}); what != "" {
+			return netip.Addr{}, problem{fmt.Sprintf("%s is within %s, which no link has", s, what), "write an address that a host may have"}
+		}
 	}
 	return a, problem{}
+}
+
+// notOnLink names a range with an address in r that no end of a link may have; "" if there is none.
+func notOnLink(r policy.Range) string {
+	for _, odd := range [][2]string{{"0.0.0.0/8", "this network"}, {"127.0.0.0/8", "loopback"}, {"224.0.0.0/4", "multicast"}, {"255.255.255.255/32", "broadcast"}} {
+		if r.Overlaps(policy.PrefixRange(netip.MustParsePrefix(odd[0]))) {
+			return odd[0] + " (" + odd[1] + ")"
+		}
+	}
+	return ""
 }
 
 func parseListen(_ *field, s string) (netip.AddrPort, problem) {
@@ -302,6 +321,9 @@ func parseSourceRange(f *field, s string) (policy.Range, problem) {
 			return r, problem{"a pool cannot be any", "write the addresses: from-to, or network/bits"}
 		case !r.From.Is4():
 			return r, problem{r.String() + " is not IPv4", "write IPv4 ranges: pools of IPv6 are not offered by this version"}
+		}
+		if what := notOnLink(r); what != "" {
+			return r, problem{fmt.Sprintf("%v has addresses of %s, which no link has", r, what), "leave them out"}
 		}
 	}
 	return r, problem{}

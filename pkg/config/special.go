@@ -162,7 +162,10 @@ func readPeer(w *walker, f *field, n *yaml.Node, object any) {
 	if _, err := netip.ParseAddr(s); err == nil || strings.Trim(s, "0123456789.") == "" || strings.ContainsAny(s, ":/") {
 		a, p := parseAddress(f, s)
 		if !p.none() {
-			w.misread(f, n, "peer: "+p.what, "write "+f.typ)
+			if err != nil {
+				p.advice = "write " + f.typ
+			}
+			w.misread(f, n, "peer: "+p.what, p.advice)
 			return
 		}
 		c.Peer = a.String()
@@ -205,6 +208,10 @@ func readCallIPv4(w *walker, f *field, n *yaml.Node, object any) {
 	default:
 		a, p := parseAddress(&field{typ: "IPv4"}, n.Value)
 		if !p.none() {
+			if _, err := netip.ParseAddr(n.Value); err == nil {
+				w.fault(n, "ipv4: "+p.what, p.advice)
+				return
+			}
 			advice := "write off, request, unnumbered or an IPv4 address"
 			if near := nearest(n.Value, []string{"request", "unnumbered"}); near != "" {
 				advice = "did you mean " + near + "?"
