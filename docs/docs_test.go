@@ -27,7 +27,9 @@ func read(t *testing.T, path string) string {
 func TestEveryConfigurationInTheManualsIsGood(t *testing.T) {
 	t.Parallel()
 	env := config.Env{
-		ReadFile:       func(string) ([]byte, error) { return []byte("0123456789abcdef0123456789abcdef\n"), nil },
+		ReadSecret: func(string) ([]byte, bool, error) {
+			return []byte("0123456789abcdef0123456789abcdef\n"), false, nil
+		},
 		CredentialsDir: "/run/credentials/l2tpd.service",
 		Hostname:       func() (string, error) { return "edge1", nil },
 	}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"os"
 	"regexp"
@@ -17,8 +18,8 @@ import (
 // What the command line says, on which stream and with which exit code. Each golden holds all three.
 func TestCommandLine(t *testing.T) {
 	t.Parallel()
-	// The configuration is warned of when others may read it, which depends on how it was checked out.
-	if err := os.Chmod("testdata/warned.yaml", 0o644); err != nil {
+	// A file with a secret is warned of when others may read it, which depends on how it was checked out.
+	if err := errors.Join(os.Chmod("testdata/warned.yaml", 0o644), os.Chmod("testdata/secret", 0o600)); err != nil {
 		t.Fatal(err)
 	}
 	for name, args := range map[string][]string{

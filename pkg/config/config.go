@@ -1,9 +1,12 @@
 package config
 
 import (
+	"errors"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"syscall"
 
 	"github.com/l2tpd/l2tpd/configs"
 	"github.com/l2tpd/l2tpd/pkg/policy"
@@ -59,10 +62,11 @@ func (l Level) MarshalText() ([]byte, error) { return []byte(l.String()), nil }
 // Env is what a configuration may ask of its surroundings. Every field may be zero: then what needs it is an error of the
 // configuration at the place that asked.
 type Env struct {
-	ReadFile       func(name string) ([]byte, error) // for {file: ...} and {credential: ...}
-	CredentialsDir string                            // $CREDENTIALS_DIRECTORY of systemd
-	Hostname       func() (string, error)            // default of server.hostname
-	Shared         bool                              // the configuration is readable by others: literal secrets are warned of
+	// ReadSecret reads the file of a {file: ...} or {credential: ...}; shared: others may read it, which is warned of.
+	ReadSecret     func(name string) (octets []byte, shared bool, err error)
+	CredentialsDir string                 // $CREDENTIALS_DIRECTORY of systemd
+	Hostname       func() (string, error) // default of server.hostname
+	Shared         bool                   // the configuration is readable by others: literal secrets are warned of
 }
 
 // Load reads and checks the file at path. An error is Errors, also when the file cannot be read.
@@ -75,11 +79,45 @@ func Load(path string) (*Config, error) {
 			Advice:  "give the path of a file that this user may read",
 		}}
 	}
-	env := Env{ReadFile: os.ReadFile, CredentialsDir: os.Getenv("CREDENTIALS_DIRECTORY"), Hostname: os.Hostname}
+	env := Env{ReadSecret: readSecret, CredentialsDir: os.Getenv("CREDENTIALS_DIRECTORY"), Hostname: os.Hostname}
 	if st, err := os.Stat(path); err == nil {
-		env.Shared = st.Mode().Perm()&fs.FileMode(0o004) != 0
+		env.Shared = shared(st)
 	}
 	return Parse(path, data, env)
+}
+
+// shared says that others may read a file.
+func shared(st fs.FileInfo) bool { return st.Mode().Perm()&0o004 != 0 }
+
+// longestFile bounds what is read of a secret's file: more octets than any secret may have.
+const longestFile = 4096
+
+// Errors of readSecret.
+var (
+	errNotRegular = errors.New("not a regular file")
+	errFileTooBig = errors.New("longer than 4 KiB")
+)
+
+// readSecret is the ReadSecret of the real files. A FIFO would be waited for, a device read without end: only a regular file is
+// opened.
+func readSecret(name string) (octets []byte, isShared bool, err error) {
+	st, err := os.Stat(name)
+	if err != nil {
+		return nil, false, err
+	}
+	if !st.Mode().IsRegular() {
+		return nil, false, &fs.PathError{Op: "read", Path: name, Err: errNotRegular}
+	}
+	f, err := os.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, false, err
+	}
+	defer f.Close()
+	octets, err = io.ReadAll(io.LimitReader(f, longestFile+1))
+	if err == nil && len(octets) > longestFile {
+		err = &fs.PathError{Op: "read", Path: name, Err: errFileTooBig}
+	}
+	return octets, shared(st), err
 }
 
 // Parse checks the YAML text data; name is its file name for messages, and relative {file: ...} paths start at its folder.

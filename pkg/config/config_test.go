@@ -11,6 +11,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -25,20 +26,23 @@ func testEnv() Env {
 		"/creds/branch":                "a branch secret of 30 octets!!\r\n",
 		"/creds/routera":               "PasswordA",
 		"/creds/empty":                 "\n",
-		"/etc/l2tpd/remuser.secret":    "rempass\n\n",
+		"/etc/l2tpd/remuser.secret":    "rempass\n",
+		"/etc/l2tpd/lines.secret":      "rempass\n\n",
 		"/etc/l2tpd/branch.secret":     "0123456789abcdef\n",
 		"testdata/good/near.secret":    "beside the configuration",
 		"../../configs/examples/a.key": "never read",
+		"/shared/lines":                "hushhushhush\nhushhushhush\n",
+		"/shared/branch":               "hushhushhushhush\n",
 	}
 	return Env{
 		CredentialsDir: "/creds",
 		Hostname:       func() (string, error) { return "testhost", nil },
-		ReadFile: func(name string) ([]byte, error) {
+		ReadSecret: func(name string) ([]byte, bool, error) {
 			text, ok := files[name]
 			if !ok {
-				return nil, &fs.PathError{Op: "open", Path: name, Err: fs.ErrNotExist}
+				return nil, false, &fs.PathError{Op: "open", Path: name, Err: fs.ErrNotExist}
 			}
-			return []byte(text), nil
+			return []byte(text), strings.HasPrefix(name, "/shared/"), nil
 		},
 	}
 }
@@ -157,7 +161,7 @@ secrets:
   - {from: 10.0.0.5, secret: "none"}
   - {from: 10.0.0.6, secret: none}
   - {from: 10.0.0.7, secret: 0123456789012345}
-users: {u: {password: {file: /etc/l2tpd/remuser.secret}}}
+users: {u: {password: {file: /etc/l2tpd/lines.secret}}}
 `), testEnv())
 	if err != nil {
 		t.Fatal(err)
@@ -278,6 +282,56 @@ func TestLANToLANExamplesAreMirrorImages(t *testing.T) {
 	a, b := load("lan-to-lan-a.yaml").Calls["remote"], load("lan-to-lan-b.yaml").Calls["remote"]
 	if a.Precedence == b.Precedence || a.Secret.Equal(b.Secret) {
 		t.Error("S69, S188: the two sides must differ in precedence and secret")
+	}
+}
+
+// A secret's file is read when it is a regular one of a sensible size. Once a FIFO was waited for, and a device read without end.
+func TestOnlyRegularFilesHaveSecrets(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	write := func(name, text string, mode fs.FileMode) {
+		path := filepath.Join(dir, name)
+		if err := errors.Join(os.WriteFile(path, []byte(text), 0o600), os.Chmod(path, mode)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := syscall.Mkfifo(filepath.Join(dir, "fifo"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	write("good", strings.Repeat("x", 32)+"\n", 0o640)
+	write("linked", strings.Repeat("x", 32), 0o600)
+	write("shared", strings.Repeat("x", 32), 0o604)
+	write("long", strings.Repeat("x", 256), 0o600)
+	write("huge", strings.Repeat("x", 4097), 0o600)
+	if err := os.Symlink("linked", filepath.Join(dir, "link")); err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string]string{
+		"good":      "",
+		"link":      "",
+		"shared":    "a secret in a file that everyone may read",
+		"fifo":      ": not a regular file",
+		"":          ": not a regular file",
+		"/dev/zero": "cannot read \"/dev/zero\": not a regular file",
+		"huge":      ": longer than 4 KiB",
+		"long":      "secret is longer than 255 octets",
+		"absent":    ": no such file or directory",
+	} {
+		secret := name
+		if !filepath.IsAbs(name) {
+			secret = filepath.Join(dir, name)
+		}
+		write("l2tpd.yaml", "secret: {file: "+secret+"}\n", 0o600)
+		c, err := Load(filepath.Join(dir, "l2tpd.yaml"))
+		var said Errors
+		if err != nil {
+			errors.As(err, &said)
+		} else {
+			said = c.Warnings
+		}
+		if got := said.Error(); (got == "") != (want == "") || strings.Count(got, want) == 0 || (err == nil) != (want == "" || name == "shared") {
+			t.Errorf("%s: %q, want %q", name, got, want)
+		}
 	}
 }
 

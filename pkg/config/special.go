@@ -2,6 +2,7 @@ package config
 
 import (
 	"bytes"
+	"errors"
 	"net/netip"
 	"path/filepath"
 	"slices"
@@ -89,6 +90,8 @@ func (w *walker) secret(f *field, n *yaml.Node) (policy.Secret, bool) {
 	case len(octets) > longestSecret:
 		w.fault(n, f.key()+" is longer than 255 octets", "choose a shorter one")
 		return policy.Secret{}, false
+	case bytes.ContainsAny(octets, "\r\n"):
+		w.warn(n, f.key()+" has a line end within", "write it as one line; only the one at the end of a file does not count")
 	case len(octets) < f.weak:
 		w.warn(n, f.key()+" is shorter than 16 octets: it can be guessed from one packet", "choose 16 or more, at random: openssl rand -hex 16")
 	}
@@ -127,14 +130,20 @@ func (w *walker) secretFrom(f *field, n *yaml.Node) ([]byte, bool) {
 		path = filepath.Join(w.env.CredentialsDir, path)
 		advice = "add LoadCredential=" + printable(value.Value) + ":/path to the unit"
 	}
-	if w.env.ReadFile == nil {
+	if w.env.ReadSecret == nil {
 		w.fault(value, key.Value+": files cannot be read here", "write the secret itself")
 		return nil, false
 	}
-	octets, err := w.env.ReadFile(path)
+	octets, isShared, err := w.env.ReadSecret(path)
+	if errors.Is(err, errNotRegular) || errors.Is(err, errFileTooBig) {
+		advice = "write the secret alone into a file of its own"
+	}
 	if err != nil {
 		w.fault(value, "cannot read "+quoteKey(path)+": "+cause(err), advice)
 		return nil, false
+	}
+	if isShared {
+		w.warn(value, quoteKey(path)+": a secret in a file that everyone may read", "chmod o-r the file")
 	}
 	octets = bytes.TrimSuffix(bytes.TrimSuffix(octets, []byte("\n")), []byte("\r"))
 	if len(octets) == 0 {
