@@ -269,7 +269,7 @@ func (w *walker) checkTemplate(p *policy.Policy, t *policy.Template, path string
 	if t.Echo == 0 && w.has(path+".lcp_echo.failures") {
 		w.faultAt(path+".lcp_echo.failures", "lcp_echo: failures has no meaning with interval: never", "remove failures")
 	}
-	if len(t.Auth) > 0 && len(p.Users) == 0 && w.keys["users"] == nil && w.servesCallers(p, t) {
+	if len(t.Auth) > 0 && !w.bad[path+".auth"] && len(p.Users) == 0 && w.keys["users"] == nil && w.servesCallers(p, t) {
 		w.warnAt(path+".auth", "callers must log in (auth), and there are no users", "add users, or write auth: none")
 	}
 	if t.Interface != "" && !w.bad[path+".interface"] {

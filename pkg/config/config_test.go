@@ -387,6 +387,36 @@ func TestSyntaxErrorsPointToTheirPlace(t *testing.T) {
 	}
 }
 
+// Two templates that could make one interface, and a user's address that is ours twice, were once told in any order.
+func TestMessagesHaveOneOrder(t *testing.T) {
+	t.Parallel()
+	text := []byte(`
+calls: {l2tp1: {peer: 192.0.2.1, secret: none}}
+ppp: {templates: {a: {interface: "l2tp%d", ipv4_local: 10.0.0.1}, b: {interface: "l2t%d", ipv4_local: 10.0.0.1}, c: {interface: "l2tp%d", ipv4_local: 10.0.0.1}}}
+users: {u: {password: hush, ipv4: 10.0.0.1}}
+`)
+	_, want := Parse("x.yaml", text, testEnv())
+	for range 20 {
+		if _, got := Parse("x.yaml", text, testEnv()); got.Error() != want.Error() {
+			t.Fatalf("once\n%v\nonce\n%v", want, got)
+		}
+	}
+}
+
+// The names of calls and the limits of the keys keep most of these away.
+func TestInterfaceNamesThatTheKernelRefuses(t *testing.T) {
+	t.Parallel()
+	for name, want := range map[string]string{
+		"l2tp-remote": "", "a": "", "abcdefghijklmno": "", "pppx": "",
+		"abcdefghijklmnop": "longer", ".": "characters", "..": "characters", "a b": "characters", "a/b": "characters", "a%d": "characters",
+		"lo": "meaning", "all": "meaning", "default": "meaning", "ppp7": "other PPP links",
+	} {
+		if got := badInterface(name); (got == "") != (want == "") || !strings.Contains(got, want) {
+			t.Errorf("badInterface(%q) = %q, want %q", name, got, want)
+		}
+	}
+}
+
 func TestNearestFindsSlips(t *testing.T) {
 	t.Parallel()
 	words := []string{"sequencing", "secret", "peer", "idle_timeout", "hello", "pap"}

@@ -312,7 +312,15 @@ func parseRoute(_ *field, s string) (netip.Prefix, problem) {
 
 func parseSourceRange(f *field, s string) (policy.Range, problem) {
 	r, err := policy.ParseRange(s)
-	if err != nil {
+	switch {
+	case err == nil:
+	case looksNamed(s):
+		advice := "write its addresses: names are not looked up here"
+		if f.key() == "from" {
+			advice += "; for the peer that calls itself so, write from: any and host_name: " + s
+		}
+		return r, problem{quoteKey(s) + " is a name, not an address", advice}
+	default:
 		return r, problem{err.Error(), "write any, an address, from-to, or network/bits"}
 	}
 	if f.path == "pools.*.ranges" {
@@ -327,6 +335,12 @@ func parseSourceRange(f *field, s string) (policy.Range, problem) {
 		}
 	}
 	return r, problem{}
+}
+
+// looksNamed says that s is a host name, and no mistyped address.
+func looksNamed(s string) bool {
+	first, _, _ := strings.Cut(s, ".")
+	return hostName(s) && strings.ContainsFunc(first, unicode.IsLetter)
 }
 
 // typeText says for people what a field may be.

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -119,19 +120,16 @@ func distance(a, b string) int {
 	return last[len(b)]
 }
 
-// order sorts by position, errors before warnings at the same one.
+// order sorts by position, errors before warnings at the same one, and by text where nothing else decides: what was found on the way
+// through a map has no order.
 func order(list []Diagnostic) {
-	slices.SortStableFunc(list, func(a, b Diagnostic) int {
-		switch {
-		case a.Line != b.Line:
-			return a.Line - b.Line
-		case a.Column != b.Column:
-			return a.Column - b.Column
-		case a.Warning != b.Warning && b.Warning:
-			return -1
-		case a.Warning != b.Warning:
+	severity := func(d Diagnostic) int {
+		if d.Warning {
 			return 1
 		}
 		return 0
+	}
+	slices.SortStableFunc(list, func(a, b Diagnostic) int {
+		return cmp.Or(a.Line-b.Line, a.Column-b.Column, severity(a)-severity(b), strings.Compare(a.Message, b.Message))
 	})
 }

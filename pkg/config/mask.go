@@ -156,8 +156,12 @@ func (s *source) hide(n *yaml.Node) {
 	}
 	rest := []rune(s.lines[n.Line-1])
 	rest = rest[min(max(n.Column-1, 0), len(rest)):]
-	if n.Style == 0 && n.Anchor == "" && n.Kind == yaml.ScalarNode && strings.HasPrefix(string(rest), n.Value) {
-		s.mask(n.Line, span{n.Column, n.Column + utf8.RuneCountInString(n.Value)})
+	written := n.Value
+	if n.Kind == yaml.AliasNode {
+		written = "*" + written
+	}
+	if n.Style == 0 && n.Anchor == "" && strings.HasPrefix(string(rest), written) {
+		s.mask(n.Line, span{n.Column, n.Column + utf8.RuneCountInString(written)})
 		return
 	}
 	if len(rest) > 0 && (rest[0] == '\'' || rest[0] == '"') {

@@ -64,9 +64,6 @@ const longestSecret = 255 // octets (S28)
 // secret reads a literal secret, {file: path} or {credential: name}.
 func (w *walker) secret(f *field, n *yaml.Node) (policy.Secret, bool) {
 	const forms = "write a text, {file: path} or {credential: name}"
-	if !w.plainNode(n) {
-		return policy.Secret{}, false
-	}
 	var octets []byte
 	switch {
 	case n.Kind == yaml.MappingNode:
@@ -249,7 +246,11 @@ func readBorrow(w *walker, f *field, n *yaml.Node, object any) {
 // readAuth reads what the peer must log in with (S154).
 func readAuth(w *walker, f *field, n *yaml.Node, object any) {
 	t := object.(*policy.Template)
-	if n.Kind == yaml.SequenceNode && len(n.Content) > 0 {
+	if n.Kind == yaml.SequenceNode && len(n.Content) == 0 {
+		w.fault(n, "auth: the list is empty", "write auth: none, if callers shall not log in")
+		return
+	}
+	if n.Kind == yaml.SequenceNode {
 		var list []ppp.AuthMethod
 		for _, item := range n.Content {
 			if !w.single(f, item) {
