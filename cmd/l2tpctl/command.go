@@ -27,7 +27,13 @@ Exit codes: 0 done, 1 failed, 2 wrong usage, 3 no such tunnel, session or call, 
 		SilenceUsage:  true,
 		SilenceErrors: true,
 		Args:          oneOfItsVerbs,
-		RunE:          func(c *cobra.Command, _ []string) error { return c.Help() },
+	}
+	asked := root.Flags().Bool("version", false, "show the version of l2tpctl")
+	root.RunE = func(c *cobra.Command, _ []string) error {
+		if *asked {
+			return t.version()
+		}
+		return c.Help()
 	}
 	root.CompletionOptions.HiddenDefaultCmd = true
 	flags := root.PersistentFlags()
@@ -102,6 +108,14 @@ func arguments(n int) cobra.PositionalArgs {
 		}
 		return usagef("usage: "+line, "%s takes %s; got %d", path(c), what, len(args))
 	}
+}
+
+// tunnelID checks the one argument of a command before the daemon is asked, which may be long in answering.
+func tunnelID(c *cobra.Command, args []string) error {
+	if err := arguments(1)(c, args); err != nil {
+		return err
+	}
+	return api.CheckTunnel(args[0])
 }
 
 // look returns a command that gets a Snapshot and shows it, as JSON or by show.
@@ -189,21 +203,28 @@ func (t *tool) statusCommand() *cobra.Command {
 }
 
 func (t *tool) tunnelCommand() *cobra.Command {
+	show := t.look("show TUNNEL", "Show one tunnel: peer, windows, numbers, timers, counters, sessions", "", 1,
+		func(c *cobra.Command, args []string) (*api.Snapshot, error) {
+			return t.client().Tunnels(c.Context(), args[0])
+		}, showTunnel)
+	end := t.act(api.VerbTunnelClose, "close TUNNEL", "Close one tunnel and all its sessions",
+		"Close one tunnel and all its sessions: the peer gets a StopCCN. A configured call that was up in it is dialled again.")
+	show.Args, end.Args = tunnelID, tunnelID
 	return noun("tunnel", "List, show and close tunnels", "A tunnel is named by its local id, as the list shows it.",
 		t.look("list", "List tunnels", "", 0,
 			func(c *cobra.Command, _ []string) (*api.Snapshot, error) { return t.client().Tunnels(c.Context(), "") }, listTunnels),
-		t.look("show TUNNEL", "Show one tunnel: peer, windows, numbers, timers, counters, sessions", "", 1,
-			func(c *cobra.Command, args []string) (*api.Snapshot, error) {
-				return t.client().Tunnels(c.Context(), args[0])
-			}, showTunnel),
-		t.act(api.VerbTunnelClose, "close TUNNEL", "Close one tunnel and all its sessions",
-			"Close one tunnel and all its sessions: the peer gets a StopCCN. A configured call that was up in it is dialled again."))
+		show, end)
 }
 
 func (t *tool) sessionCommand() *cobra.Command {
 	tunnel := ""
 	list := t.look("list", "List sessions", "", 0,
 		func(c *cobra.Command, _ []string) (*api.Snapshot, error) {
+			if tunnel != "" {
+				if err := api.CheckTunnel(tunnel); err != nil {
+					return nil, err
+				}
+			}
 			return t.client().Sessions(c.Context(), tunnel, "")
 		}, listSessions)
 	list.Flags().StringVar(&tunnel, "tunnel", "", "only the sessions of this tunnel")
@@ -251,11 +272,13 @@ func (t *tool) reloadCommand() *cobra.Command {
 func (t *tool) versionCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: "version", Short: "Show the version of l2tpctl", Args: arguments(0),
-		RunE: func(*cobra.Command, []string) error {
-			if t.format == "json" {
-				return t.json(t.build)
-			}
-			return t.print(t.build.String() + "\n")
-		},
+		RunE: func(*cobra.Command, []string) error { return t.version() },
 	}
+}
+
+func (t *tool) version() error {
+	if t.format == "json" {
+		return t.json(t.build)
+	}
+	return t.print(t.build.String() + "\n")
 }

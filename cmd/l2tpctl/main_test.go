@@ -186,10 +186,12 @@ func TestWhatOperatorsSee(t *testing.T) {
 		"tunnel-show-unknown":     "tunnel show 4712",
 		"tunnel-show-no-id":       "tunnel show lns1",
 		"tunnel-show-no-argument": "tunnel show",
+		"tunnel-close-no-id":      "tunnel close 0",
 		"tunnel-close":            "tunnel close 9",
 		"session-list":            "session list",
 		"session-list-of-tunnel":  "session list --tunnel 65535",
 		"session-list-json":       "session list -o json",
+		"session-list-no-id":      "session list --tunnel lns1",
 		"session-show":            "session show branch",
 		"session-show-early":      "session show 65535/1",
 		"session-show-ambiguous":  "session show alice@example.net",
@@ -214,6 +216,8 @@ func TestWhatOperatorsSee(t *testing.T) {
 		"reload":                  "reload",
 		"version":                 "version",
 		"version-json":            "version -o json",
+		"version-option":          "--version",
+		"version-option-json":     "--version -o json",
 		"usage-unknown":           "tunell",
 		"usage-unknown-verb":      "tunnel lsit",
 		"usage-far-off":           "tunnel frobnicate",
@@ -342,6 +346,17 @@ func TestCallUpWaitsForTheEndOfTheAttempt(t *testing.T) {
 			list := []string{"call", "up", "backup", "--wait", tc.wait}
 			golden(t, name, list, try(t, looks{dialling{apitest.New(daemon())}, new(int), tc.to}, list...))
 		})
+	}
+}
+
+// What cannot be a tunnel is said at once: once the answer was waited for, where no daemon runs for seconds.
+func TestNoDaemonIsAskedForWhatIsNoTunnel(t *testing.T) {
+	t.Parallel()
+	for _, args := range []string{"tunnel show abc", "tunnel close 65536", "session list --tunnel abc"} {
+		got := try(t, nil, strings.Fields(args)...)
+		if got.code != exitUsage || !strings.Contains(got.err, "is no tunnel id") || strings.Contains(got.err, "waiting") {
+			t.Errorf("%s: exit code %d, %q", args, got.code, got.err)
+		}
 	}
 }
 

@@ -27,6 +27,14 @@ func parseID(what, s string) (uint16, *Error) {
 	return uint16(n), nil
 }
 
+// CheckTunnel says what is wrong with a reference to a tunnel that no daemon could resolve; nil if nothing is. The error is *Error.
+func CheckTunnel(ref string) error {
+	if _, bad := parseID("tunnel", ref); bad != nil {
+		return bad
+	}
+	return nil
+}
+
 // tunnel returns the id of the tunnel that ref names.
 func (r resolver) tunnel(ctx context.Context, ref string) (uint16, error) {
 	id, bad := parseID("tunnel", ref)
