@@ -44,7 +44,13 @@ func run(args []string, stdout, stderr io.Writer) int {
 	root.CompletionOptions.DisableDefaultCmd = true
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	root.AddCommand(runCommand(stderr), checkCommand(), referenceCommand(), versionCommand())
-	root.RunE = func(c *cobra.Command, _ []string) error { return c.Help() }
+	asked := root.Flags().Bool("version", false, "print the version")
+	root.RunE = func(c *cobra.Command, _ []string) error {
+		if *asked {
+			return printVersion(c)
+		}
+		return c.Help()
+	}
 	err := root.Execute()
 	var usage usageError
 	switch {
@@ -149,11 +155,13 @@ func referenceCommand() *cobra.Command {
 func versionCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: "version", Short: "Print the version", Args: arguments(cobra.NoArgs),
-		RunE: func(c *cobra.Command, _ []string) error {
-			_, err := fmt.Fprintln(c.OutOrStdout(), "l2tpd "+versionText())
-			return err
-		},
+		RunE: func(c *cobra.Command, _ []string) error { return printVersion(c) },
 	}
+}
+
+func printVersion(c *cobra.Command) error {
+	_, err := fmt.Fprintln(c.OutOrStdout(), "l2tpd "+versionText())
+	return err
 }
 
 // versionText is the version this binary was built as.

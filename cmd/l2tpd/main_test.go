@@ -66,8 +66,10 @@ func TestReferenceIsTheAnnotatedConfiguration(t *testing.T) {
 
 func TestVersionIsOneLine(t *testing.T) {
 	t.Parallel()
-	var stdout, stderr bytes.Buffer
-	if code := run([]string{"version"}, &stdout, &stderr); code != 0 || !regexp.MustCompile(`^l2tpd \S+\n$`).Match(stdout.Bytes()) {
-		t.Errorf("exit code %d, stdout %q", code, &stdout)
+	for _, arg := range []string{"version", "--version"} {
+		var stdout, stderr bytes.Buffer
+		if code := run([]string{arg}, &stdout, &stderr); code != 0 || !regexp.MustCompile(`^l2tpd \S+\n$`).Match(stdout.Bytes()) {
+			t.Errorf("%s: exit code %d, stdout %q", arg, code, &stdout)
+		}
 	}
 }
