@@ -5,6 +5,7 @@ import (
 	"maps"
 	"net/netip"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -348,4 +349,77 @@ func TestStatusShowsWhatTheSocketsAreLike(t *testing.T) {
 			t.Errorf("checksum %v, listen %v, mode %s: want on, one address, lns", s.ChecksumData, s.Listen, s.Mode)
 		}
 	})
+}
+
+// S49, S86: a rule of secrets, or an accept entry, that a reload removes counts no more for the next SCCRQ. The tunnel that is up
+// stays, and with the entry back its peer gets in again.
+func TestReloadThatRemovesWhoMayConnect(t *testing.T) {
+	near := policy.Range{From: netip.MustParseAddr("1.1.1.1"), To: netip.MustParseAddr("1.1.1.1")}
+	for name, x := range map[string]struct {
+		old, next func(*policy.Policy)
+		text      string // in the last error of the caller
+	}{
+		"secret": {
+			next: func(p *policy.Policy) { p.Secrets = nil },
+			text: "no secret",
+		},
+		"secret beside a wider one": {
+			old: func(p *policy.Policy) {
+				p.Secrets = append(p.Secrets, policy.SecretRule{From: near, Secret: p.Secrets[0].Secret})
+				p.Secrets[0].Secret = policy.NewSecret([]byte("for-all-others"))
+			},
+			next: func(p *policy.Policy) { p.Secrets[0].Secret = policy.NewSecret([]byte("for-all-others")) },
+			text: "secret",
+		},
+		"accept entry": {
+			next: func(p *policy.Policy) { p.Accept = nil },
+			text: "not authorised (4)",
+		},
+		"accept entry beside another": {
+			old: func(p *policy.Policy) {
+				p.Accept = append(p.Accept, policy.Accept{From: near, Template: "dialin"})
+				p.Accept[0].HostName = "somebody else"
+			},
+			next: func(p *policy.Policy) { p.Accept[0].HostName = "somebody else" },
+			text: "not authorised (4)",
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			simulated(t, func(t *testing.T) {
+				n := newInternet()
+				with := func(change func(*policy.Policy)) *policy.Policy {
+					if change == nil {
+						return lasting()
+					}
+					return changed(lasting(), change)
+				}
+				b := n.start(t, "2.2.2.2", with(x.old), true)
+				a := n.start(t, "1.1.1.1", one(func(c *policy.Call) { c.AutoStart, c.RedialMax = true, 2*time.Second }), true)
+				defer b.stop()
+				defer a.stop()
+				a.up("c0", time.Second)
+				was := a.look().Sessions[0].ID
+
+				b.e.Reload(with(x.next))
+				time.Sleep(time.Minute) // virtual
+				if s := a.look().Sessions; len(s) != 1 || s[0].ID != was {
+					t.Fatalf("the live session did not stay: %+v\n%s", s, b.log)
+				}
+
+				b.act(api.Action{Verb: api.VerbTunnelClose, Tunnel: b.look().Tunnels[0].ID})
+				time.Sleep(time.Minute) // virtual
+				asked := len(n.messages(a.addr, wire.MsgSCCRQ)) - 1
+				c := a.theCall()
+				if asked == 0 || c.State == api.CallUp || len(b.look().Sessions) > 0 {
+					t.Errorf("call %s after %d more SCCRQs\n%s", c.State, asked, b.log)
+				}
+				if e := c.LastError; e == nil || e.Stage != "tunnel authentication" || !strings.Contains(e.Text, x.text) {
+					t.Errorf("last error %+v, want %q", e, x.text)
+				}
+
+				b.e.Reload(with(x.old))
+				a.up("c0", time.Minute)
+			})
+		})
+	}
 }
