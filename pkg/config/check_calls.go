@@ -244,9 +244,15 @@ func (w *walker) checkLink(c *policy.Call, at string) {
 	}
 }
 
-// checkInterfaces checks interface names: valid, and of one call only (S8, S27).
+// checkInterfaces checks interface names: valid, and of one call only (S8, S27). A call on demand has one for its waiting device, too
+// (S157).
 func (w *walker) checkInterfaces(p *policy.Policy, names []string) {
-	first := map[string]string{}
+	first, waits := map[string]string{}, map[string]string{}
+	for _, name := range names {
+		if c := p.Calls[name]; c.OnDemand {
+			waits[c.WaitingInterface()] = name
+		}
+	}
 	for _, name := range names {
 		c, at := p.Calls[name], "calls."+nameKey(name)
 		path := at
@@ -262,6 +268,11 @@ func (w *walker) checkInterfaces(p *policy.Policy, names []string) {
 			continue
 		case first[iface] != "":
 			w.faultAt(path, fmt.Sprintf("interface %s is that of call %s as well (line %d)", iface, p.Calls[first[iface]].Name, w.line("calls."+nameKey(first[iface]))),
+				"choose another name: ppp: {interface: NAME}")
+			continue
+		}
+		if other := waits[iface]; other != "" {
+			w.faultAt(path, fmt.Sprintf("on interface %s waits call %s for its first packet (line %d)", iface, p.Calls[other].Name, w.line("calls."+nameKey(other))),
 				"choose another name: ppp: {interface: NAME}")
 			continue
 		}

@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+
+	"github.com/l2tpd/l2tpd/test/scenario/lab"
 )
 
 // entry is one entry of the journal; a field that is no text stays out.
@@ -25,16 +27,9 @@ func entries(t *testing.T, lines string) (found []entry) {
 	return found
 }
 
-// The unit as it is delivered, under a real systemd: everything that the daemon does fits through its hardening, "start" and
-// "reload" wait for the outcome, the journal has the fields, the watchdog brings a daemon back that hangs, "stop" says goodbye.
-func TestUnderSystemd(t *testing.T) {
-	p := newPair(t)
-	sd := p.a.Systemd()
-	sd.Install()
-	// A secret from systemd, one from a file; a login, masquerading and a call on demand open every hole of the unit.
-	sd.Write("/etc/credstore/branch", "to-b-0123456789abcdef")
-	sd.Write("/etc/systemd/system/l2tpd.service.d/test.conf", "[Service]\nLoadCredential=branch:/etc/credstore/branch\nWatchdogSec=5s\n")
-	const conf = `
+// unitConf opens every hole of the unit: a secret from systemd, one from a file, a login at either end, masquerading, a call on
+// demand.
+const unitConf = `
 server: {hostname: a}
 calls:
   remote: {peer: 10.0.0.2, remote: remote, secret: {credential: branch}, autostart: on, redial: {min: 500ms, max: 1s},
@@ -47,9 +42,8 @@ ppp: {templates: {lan: {auth: none}, in: {auth: [chap], users: [local], ipv4_loc
 pools: {few: {ranges: [192.168.50.2-192.168.50.9]}}
 users: {box-b: {password: {file: /etc/l2tpd/login.secret}}}
 `
-	sd.Write("/etc/l2tpd/l2tpd.yaml", conf)
-	sd.Write("/etc/l2tpd/login.secret", "login-secret")
-	b := p.b.L2TPD(`
+
+const unitPeer = `
 server: {hostname: b}
 secrets: [{from: any, secret: to-b-0123456789abcdef}]
 calls:
@@ -60,77 +54,112 @@ ppp: {templates: {lan: {auth: none}, in: {auth: [chap], users: [local], ipv4_loc
 pools: {few: {ranges: [192.168.40.2-192.168.40.9]}}
 users: {box-a: {password: login-secret}}
 log: {level: debug}
-`)
-	sd.Run("systemctl", "daemon-reload")
-	sd.Run("systemctl", "start", "l2tpd")
-	if out := sd.Run("systemctl", "show", "l2tpd", "-p", "ActiveState", "-p", "SubState", "-p", "StatusText"); !strings.Contains(out, "SubState=running") ||
-		!strings.Contains(out, "StatusText=") {
-		t.Errorf("systemctl show: %s", out)
-	}
-	up := func() { sd.Run("l2tpctl", "call", "up", "remote", "--wait", "60s") }
-	up()
-	p.a.Reaches("192.168.20.1") // from the address that masquerading takes: b has no route to our LAN
+`
+
+// delivered is a box that runs the unit as it is delivered, but for a shorter watchdog, and its peer.
+type delivered struct {
+	*pair
+	sd   *lab.Systemd
+	peer *lab.Daemon
+}
+
+func newDelivered(t *testing.T) *delivered {
+	t.Helper()
+	p := newPair(t)
 	p.b.IP("addr add 192.168.30.1/24 dev lo")
-	p.a.Reaches("192.168.30.1") // dialled by the first packet
-	b.WaitUp("inward")
-	fields := func(match, value string, want map[string]string) {
-		t.Helper()
-		found := entries(t, sd.Journal("L2TP_EVENT=call-up", match+"="+value))
-		if len(found) != 1 {
-			t.Errorf("journal: %d entries with %s=%s, want 1", len(found), match, value)
-		}
-		for _, e := range found {
-			for field, want := range want {
-				if e[field] != want {
-					t.Errorf("journal: %s is %v, want %s", field, e[field], want)
-				}
-			}
-			for _, field := range []string{"L2TP_TUNNEL_ID", "L2TP_SESSION_ID", "L2TP_PEER_TUNNEL_ID", "L2TP_PEER_SESSION_ID"} {
-				if v, _ := e[field].(string); v == "" || v == "0" {
-					t.Errorf("journal: %s is %v", field, e[field])
-				}
-			}
+	sd := p.a.Systemd()
+	sd.Install()
+	sd.Write("/etc/credstore/branch", "to-b-0123456789abcdef")
+	sd.Write("/etc/systemd/system/l2tpd.service.d/test.conf", "[Service]\nLoadCredential=branch:/etc/credstore/branch\nWatchdogSec=5s\n")
+	sd.Write("/etc/l2tpd/l2tpd.yaml", unitConf)
+	sd.Write("/etc/l2tpd/login.secret", "login-secret")
+	sd.Run("systemctl", "daemon-reload")
+	return &delivered{p, sd, p.b.L2TPD(unitPeer)}
+}
+
+// up waits for the call and for a packet through it, from the address that masquerading takes: the peer has no route to our LAN.
+func (d *delivered) up() {
+	d.sd.Run("l2tpctl", "call", "up", "remote", "--wait", "60s")
+	d.a.Reaches("192.168.20.1")
+}
+
+// state checks what systemd says of the service.
+func (d *delivered) state(t *testing.T, want ...string) {
+	t.Helper()
+	out := d.sd.Run("systemctl", "show", "l2tpd")
+	for _, w := range want {
+		if !strings.Contains(out, w+"\n") {
+			t.Errorf("systemctl show: no %s\n%s", w, out)
 		}
 	}
-	fields("L2TP_CALL", "remote", map[string]string{"L2TP_PEER": "10.0.0.2:1701", "SYSLOG_IDENTIFIER": "l2tpd", "PRIORITY": "6"})
-	fields("L2TP_USER", "box-b", map[string]string{"L2TP_PEER": "10.0.0.2:1701", "PRIORITY": "6"})
+}
+
+// said checks the fields of the one entry of a call that came up.
+func (d *delivered) said(t *testing.T, match string, want map[string]string) {
+	t.Helper()
+	found := entries(t, d.sd.Journal("L2TP_EVENT=call-up", match))
+	if len(found) != 1 {
+		t.Errorf("journal: %d entries with %s, want 1", len(found), match)
+		return
+	}
+	for field, want := range want {
+		if found[0][field] != want {
+			t.Errorf("journal: %s is %v, want %s", field, found[0][field], want)
+		}
+	}
+	for _, field := range []string{"L2TP_TUNNEL_ID", "L2TP_SESSION_ID", "L2TP_PEER_TUNNEL_ID", "L2TP_PEER_SESSION_ID"} {
+		if v, _ := found[0][field].(string); v == "" || v == "0" {
+			t.Errorf("journal: %s is %v", field, found[0][field])
+		}
+	}
+}
+
+// The unit as it is delivered, under a real systemd: everything that the daemon does fits through its hardening, "start" and
+// "reload" wait for the outcome, the journal has the fields, the watchdog brings a daemon back that hangs, "stop" says goodbye.
+func TestUnderSystemd(t *testing.T) {
+	d := newDelivered(t)
+	sd := d.sd
+	sd.Run("systemctl", "start", "l2tpd")
+	d.state(t, "ActiveState=active", "SubState=running", "StatusText=running")
+	d.up()
+	d.a.Reaches("192.168.30.1") // dialled by the first packet
+	d.peer.WaitUp("inward")
+	d.said(t, "L2TP_CALL=remote", map[string]string{"L2TP_PEER": "10.0.0.2:1701", "SYSLOG_IDENTIFIER": "l2tpd", "PRIORITY": "6"})
+	d.said(t, "L2TP_USER=box-b", map[string]string{"L2TP_PEER": "10.0.0.2:1701", "PRIORITY": "6"})
 
 	// A reload with an error in it fails, says where, and changes nothing.
-	sd.Write("/etc/l2tpd/l2tpd.yaml", strings.Replace(conf, "autostart: on", "autostart: perhaps", 1))
+	sd.Write("/etc/l2tpd/l2tpd.yaml", strings.Replace(unitConf, "autostart: on", "autostart: perhaps", 1))
 	if out, err := sd.Try("systemctl", "reload", "l2tpd"); err == nil {
 		t.Errorf("reload of a wrong configuration succeeds: %s", out)
 	}
 	if log := sd.Run("journalctl", "-u", "l2tpd", "--no-pager", "-o", "cat"); !strings.Contains(log, "l2tpd.yaml:4:") {
 		t.Errorf("the journal does not say where the error is:\n%s", log)
 	}
-	p.a.Reaches("192.168.20.1")
-	sd.Write("/etc/l2tpd/l2tpd.yaml", conf)
+	d.a.Reaches("192.168.20.1")
+	sd.Write("/etc/l2tpd/l2tpd.yaml", unitConf)
 	sd.Run("systemctl", "reload", "l2tpd")
 
 	// One that hangs is killed, started again, and its call comes back.
 	sd.Run("systemctl", "kill", "--signal=SIGSTOP", "l2tpd")
-	p.Eventually("the watchdog", func() error {
+	d.Eventually("the watchdog", func() error {
 		out := sd.Run("systemctl", "show", "l2tpd", "-p", "NRestarts", "-p", "SubState")
 		if !strings.Contains(out, "NRestarts=1") || !strings.Contains(out, "SubState=running") {
 			return errors.New(out)
 		}
 		return nil
 	})
-	up()
-	p.a.Reaches("192.168.20.1")
+	d.up()
 
-	mark := b.Mark()
+	mark := d.peer.Mark()
 	sd.Run("systemctl", "stop", "l2tpd")
-	b.WaitLogSince(mark, "tunnel down.*peer.*shutting down")
-	if out := sd.Run("systemctl", "show", "l2tpd", "-p", "Result", "-p", "SubState"); !strings.Contains(out, "Result=success") ||
-		!strings.Contains(out, "SubState=dead") {
-		t.Errorf("after stop: %s", out)
+	d.peer.WaitLogSince(mark, "tunnel down.*peer.*shutting down")
+	d.state(t, "Result=success", "SubState=dead")
+	down := entries(t, sd.Journal("L2TP_EVENT=tunnel-down"))
+	if len(down) == 0 || fmt.Sprint(down[len(down)-1]["L2TP_CAUSE"]) != "local" {
+		t.Errorf("journal: tunnel-down is %v", down)
 	}
-	cause := entries(t, sd.Journal("L2TP_EVENT=tunnel-down"))
-	if len(cause) == 0 || fmt.Sprint(cause[len(cause)-1]["L2TP_CAUSE"]) != "local" {
-		t.Errorf("journal: tunnel-down is %v", cause)
-	}
-	if out := sd.Run("journalctl", "-u", "l2tpd", "--no-pager", "-o", "export"); strings.Contains(out, "to-b-0123456789abcdef") || strings.Contains(out, "login-secret") {
+	out := sd.Run("journalctl", "-u", "l2tpd", "--no-pager", "-o", "export")
+	if strings.Contains(out, "to-b-0123456789abcdef") || strings.Contains(out, "login-secret") {
 		t.Error("a secret is in the journal")
 	}
 }
