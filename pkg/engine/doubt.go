@@ -11,12 +11,12 @@ import (
 
 // Times of a doubt whether a tunnel's peer is still the one that it was.
 const (
-	doubtWait   = 2 * time.Second  // how long it has to answer: one HELLO and its repetition
-	doubtMemory = 30 * time.Second // how long an answer holds
+	doubtWait   = 1200 * time.Millisecond // how long it has to answer: a HELLO and its repetition after a second
+	doubtMemory = 30 * time.Second        // how long an answer holds
 )
 
 // doubt is what is known of a tunnel's peer whose address has sent an SCCRQ for another tunnel. Anybody may have sent it under a
-// forged address: only silence proves that the peer has been restarted.
+// forged address: the new tunnel must come up, which takes an answer from that address, and the peer must be silent on the old one.
 type doubt uint8
 
 const (
@@ -42,6 +42,55 @@ func (t *tunnel) doubt() doubt {
 		return peerAsked
 	}
 	return peerGone
+}
+
+// alone sees to it that t is the only tunnel with a data path between its addresses and ports, where the kernel would mix two of them
+// up. False: not yet, or t is being closed, since its peer has another tunnel and is there.
+func (t *tunnel) alone() bool {
+	if t.s.e.newCore() {
+		return true
+	}
+	for _, x := range slices.Clone(t.s.byRemote[t.remote]) {
+		switch {
+		case !t.mixedUpWith(x):
+			continue
+		case x.down: // the end of its path tells us
+			return false
+		}
+		switch x.doubt() {
+		case peerThere:
+			t.reason = oneTunnel
+			full := noResources
+			full.Text = "second tunnel from one port"
+			t.do(control.CmdClose{Result: full})
+		case peerAsked:
+			t.s.due.arm(&t.patience, x.probeFrom+doubtWait)
+		case peerGone:
+			x.restarted()
+			if !t.mixedUpWith(x) {
+				continue
+			}
+		}
+		return false
+	}
+	return true
+}
+
+// mixedUpWith says that x has, or is making or closing, a data path between the addresses and ports of t.
+func (t *tunnel) mixedUpWith(x *tunnel) bool {
+	return x != t && x.local == t.local && x.path != pathNone && x.path != pathClosed
+}
+
+// oneTunnel is why a second tunnel is refused on an old kernel.
+const oneTunnel = "this kernel cannot serve a second tunnel between the same addresses and ports (Linux 6.11 or later can)"
+
+// successors lets the tunnels go on that have waited for the end of t's data path.
+func (t *tunnel) successors() {
+	for _, x := range slices.Clone(t.s.byRemote[t.remote]) {
+		if x != t {
+			x.startPath()
+		}
+	}
 }
 
 // restarted forgets a tunnel whose peer knows it no more.

@@ -36,10 +36,8 @@ func (s *shard) newcomer(p packet) {
 			return
 		case t.down: // it said goodbye, and has chosen the same id again
 			t.do(control.CmdForget{})
-		case t.doubt() != peerGone:
-			return
 		default:
-			t.restarted()
+			t.doubt() // restarted, and chose the same id again; or somebody else: the new tunnel must come up first
 		}
 	}
 	if m.Type != wire.MsgSCCRQ {
@@ -257,7 +255,7 @@ func (t *tunnel) enter(a *policy.Accept, srv policy.Server) (refusal string) {
 func maxTunnels(srv policy.Server) int { return cmp.Or(srv.MaxTunnels, 65535) }
 
 // shareable decides about a second tunnel from the address and port of another. The kernel's L2TP core of 6.11 and later serves
-// both. An older one mixes their data up: there the second is refused while the peer of the first is there.
+// both. An older one mixes their data up: there the second is refused while the peer of the first is known to be there.
 func (s *shard) shareable(p packet, key sourceKey) bool {
 	newCore := s.e.newCore()
 	for _, t := range slices.Clone(s.byRemote[p.remote]) {
@@ -275,19 +273,10 @@ func (s *shard) shareable(p packet, key sourceKey) bool {
 			t.do(control.CmdForget{})
 			continue
 		}
-		doubt := t.doubt()
-		if newCore {
-			continue // a restarted peer's old tunnel dies by its unanswered HELLO
-		}
-		switch doubt {
-		case peerAsked:
-			return false // the peer repeats its SCCRQ
-		case peerThere:
-			s.refuse(p, key.peer, noResources, "this kernel cannot serve a second tunnel between the same addresses and ports"+
-				" (Linux 6.11 or later can)")
+		// A restarted peer's old tunnel dies by its unanswered HELLO, or when the new one wants its place.
+		if t.doubt() == peerThere && !newCore {
+			s.refuse(p, key.peer, noResources, oneTunnel)
 			return false
-		case peerGone:
-			t.restarted()
 		}
 	}
 	return true

@@ -60,6 +60,7 @@ type tunnel struct {
 	pathErr  error
 	sessions map[control.SessionID]*session
 	timer    deadline
+	patience deadline // when the peer of the tunnel in its place has had the time to answer
 	up       bool
 	down     bool // EvTunnelDown has come
 	downAt   Time
@@ -84,6 +85,7 @@ func (s *shard) newTunnel(id control.TunnelID, local, remote netip.AddrPort) *tu
 		started: s.e.cfg.WallClock(),
 	}
 	t.timer = deadline{index: -1, fire: t.expire}
+	t.patience = deadline{index: -1, fire: func(Time) { t.startPath() }}
 	s.tunnels[id] = t
 	t.list()
 	return t
@@ -116,7 +118,7 @@ func (t *tunnel) names(more ...slog.Attr) []slog.Attr {
 func (t *tunnel) receive(p packet) error {
 	was := t.ctl.State()
 	err := t.ctl.Receive(t.s.now(), p.data, &t.out)
-	if err != nil && !errors.Is(err, control.ErrDuplicate) {
+	if err != nil && !errors.Is(err, control.ErrDuplicate) && !errors.Is(err, control.ErrRestarted) {
 		t.s.strange(slog.LevelInfo, "control-dropped", t.remote.Addr(), "control message dropped",
 			slog.Any("peer", t.remote), slog.Int("tunnel", int(t.id)), slog.String("why", err.Error()))
 	}
@@ -261,7 +263,7 @@ func (t *tunnel) event(ev control.Event) {
 	}
 }
 
-// isUp makes the data path: a connected socket, and the kernel's tunnel on it.
+// isUp tells of a tunnel that is established, and asks for its data path: a connected socket, and the kernel's tunnel on it.
 func (t *tunnel) isUp(ev control.EvTunnelUp) {
 	t.looked = t.s.now()
 	t.up, t.peer, t.established = true, ev.Peer, t.s.e.cfg.WallClock()
@@ -275,9 +277,17 @@ func (t *tunnel) isUp(ev control.EvTunnelUp) {
 	}
 	t.s.e.log.Info("tunnel up", t.attrs(slog.String("event", "tunnel-up"), slog.String("host", ev.Peer.HostName),
 		slog.String("vendor", ev.Peer.VendorName), slog.Bool("authenticated", t.secret))...)
+	t.startPath()
+}
+
+// startPath makes the data path once the tunnel is up and no other stands in its way.
+func (t *tunnel) startPath() {
+	if !t.up || t.down || t.path != pathNone || !t.alone() {
+		return
+	}
 	t.path = pathMaking
 	e, local, remote := t.s.e, t.local, t.remote
-	spec := kernel.TunnelSpec{ID: uint16(t.id), PeerID: uint16(ev.Peer.TunnelID)}
+	spec := kernel.TunnelSpec{ID: uint16(t.id), PeerID: uint16(t.peer.TunnelID)}
 	t.s.ask(func() func() {
 		conn, err := e.makePath(local, remote, spec)
 		mtu := 0
@@ -516,6 +526,7 @@ func (t *tunnel) bury() {
 			err := conn.Close()
 			return func() {
 				t.path = pathClosed
+				t.successors()
 				if err != nil {
 					t.s.e.log.Warn("close tunnel socket", t.attrs(slog.String("why", err.Error()))...)
 				}
@@ -546,6 +557,7 @@ func (t *tunnel) forget() {
 	}
 	s.e.routes[t.id].Store(nil)
 	s.due.arm(&t.timer, 0)
+	s.due.arm(&t.patience, 0)
 	if t.path != pathNone || t.initiator { // else the kernel never knew it: a flood must not use the ids up
 		s.resting.add(t.id, s.now())
 	}

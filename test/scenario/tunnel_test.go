@@ -318,7 +318,8 @@ ppp: {templates: {lan: {auth: none}}}
 	d.WaitTunnels(1)
 	peer.open(8)
 	peer.serve("second tunnel", func() bool {
-		return peer.state(8) == control.TunnelEstablished || peer.ending(8).Code != 0
+		// On an old kernel it may come up, and is closed when the first has answered.
+		return peer.state(8) == control.TunnelEstablished && d.Status().Kernel.NewCore || peer.ending(8).Code != 0
 	})
 	if d.Status().Kernel.NewCore {
 		if peer.state(8) != control.TunnelEstablished {
@@ -329,7 +330,7 @@ ppp: {templates: {lan: {auth: none}}}
 		if r := peer.ending(8); r.Code != wire.StopError || r.Error != wire.ErrCodeResources {
 			t.Errorf("the second tunnel: %v", r)
 		}
-		d.WaitLog("WARN .*this kernel cannot serve a second tunnel.*Linux 6.11")
+		d.WaitLog("this kernel cannot serve a second tunnel.*Linux 6.11")
 		d.WaitTunnels(1)
 	}
 	if peer.state(7) != control.TunnelEstablished {
