@@ -31,9 +31,12 @@ type Interface struct {
 // Manager applies desired states. It is safe for concurrent use; calls wait for each other, as the kernel would make them,
 // and block on netlink: they belong on an executor.
 type Manager struct {
-	log *slog.Logger
-	nl  *rtnl
-	nft *nft
+	log   *slog.Logger
+	nl    *rtnl
+	nft   *nft
+	watch *watch             // of the outer network, which the host routes follow
+	life  context.Context    // of what the watch starts
+	end   context.CancelFunc // of life
 
 	// busy is a lock that a context can give up on. It guards everything below.
 	busy    chan struct{}
@@ -58,11 +61,27 @@ func New(log *slog.Logger) (*Manager, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open rtnetlink: %w", err)
 	}
-	return &Manager{
+	m := &Manager{
 		log: log, nl: nl, nft: &nft{},
 		busy: make(chan struct{}, 1), owners: make(map[string]*owned),
 		guards: &guards{nl: nl, log: log, by: make(map[netip.Addr]*hostRoute)}, demands: make(map[string]*Demand),
-	}, nil
+	}
+	m.life, m.end = context.WithCancel(context.Background())
+	if m.watch, err = openWatch(m.outerChanged); err != nil {
+		m.end()
+		nl.close()
+		return nil, fmt.Errorf("watch routes: %w", err)
+	}
+	return m, nil
+}
+
+// outerChanged lets the host routes follow the outer network.
+func (m *Manager) outerChanged() {
+	if m.lock(m.life) != nil {
+		return
+	}
+	defer m.unlock()
+	m.guards.refresh()
 }
 
 func (m *Manager) lock(ctx context.Context) error {
@@ -287,6 +306,8 @@ func (m *Manager) sweep(keep []string) error {
 // Close closes the manager's sockets and what still waits for a first packet. It leaves interfaces and routes alone: sessions
 // may live on. The nftables table goes when no interface is in it.
 func (m *Manager) Close() error {
+	m.end()
+	watchErr := m.watch.close()
 	for _, d := range m.waiting() {
 		_ = d.Close()
 	}
@@ -294,7 +315,7 @@ func (m *Manager) Close() error {
 		return err
 	}
 	defer m.unlock()
-	err := m.nft.close()
+	err := errors.Join(m.nft.close(), watchErr)
 	m.nl.close()
 	if err != nil {
 		return fmt.Errorf("close: %w", err)

@@ -153,18 +153,22 @@ func TestEndpointKeepsAHostRouteWhileRoutesCoverIt(t *testing.T) {
 			m := h.manager()
 			host := netip.MustParseAddr(test.endpoint)
 			show := fmt.Sprintf("ip -%d route show exact %s", map[bool]int{true: 4, false: 6}[host.Is4()], test.endpoint)
+			refused := "\nunreachable " + test.endpoint + " proto 121 metric 2147483647"
+			if host.Is6() {
+				refused = "\nunreachable " + test.endpoint + " dev lo proto 121 metric 2147483647 pref medium"
+			}
 			first, second := branch(), branch()
 			first.Endpoint, first.Routes = host, prefixes(test.routes)
 			second.Endpoint, second.Routes, second.Name = host, first.Routes, "ppp1"
 			second.Metric, second.Local, second.LocalIPv6 = 60, ip("10.0.0.5"), ip("fe80::5")
 			h.apply(m, "first", first)
 			h.apply(m, "second", second)
-			h.shows(show, test.want)
-			h.run("ip route del " + test.endpoint + " proto 121")
+			h.shows(show, test.want+refused)
+			h.run("ip route del " + test.endpoint + " proto 121; ip route del " + test.endpoint + " proto 121")
 			h.apply(m, "first", first)
-			h.shows(show, test.want)
+			h.shows(show, test.want+refused)
 			h.remove(m, "first")
-			h.shows(show, test.want)
+			h.shows(show, test.want+refused)
 			second.Routes = prefixes("192.168.77.0/24")
 			h.apply(m, "second", second)
 			h.shows(show, "")
@@ -175,14 +179,19 @@ func TestEndpointKeepsAHostRouteWhileRoutesCoverIt(t *testing.T) {
 // After a crash: the covering route is there already, the host route is or is not.
 func TestEndpointFindsTheOuterRouteBehindOurOwn(t *testing.T) {
 	t.Parallel()
-	for _, left := range []string{"true", "ip route add 203.0.113.2 via 198.51.100.254 proto 121"} {
+	for _, left := range []string{
+		"true", "ip route add 203.0.113.2 via 198.51.100.254 proto 121",
+		"ip route add unreachable 203.0.113.2 proto 121 metric 2147483647",
+	} {
 		h := edge(t, "ppp0")
 		h.run("ip link set ppp0 up; ip route add 203.0.113.0/24 dev ppp0 proto 121 metric 50; " + left)
 		want := branch()
 		want.Routes, want.Endpoint = prefixes("203.0.113.0/24"), ip("203.0.113.2")
 		m := h.manager()
 		h.apply(m, "branch", want)
-		h.shows("ip route show exact 203.0.113.2", "203.0.113.2 via 198.51.100.254 dev eth0 proto 121")
+		h.shows("ip route show exact 203.0.113.2", `
+			203.0.113.2 via 198.51.100.254 dev eth0 proto 121
+			unreachable 203.0.113.2 proto 121 metric 2147483647`)
 		h.remove(m, "branch")
 		h.shows("ip route show exact 203.0.113.2", "")
 	}
@@ -196,6 +205,9 @@ func TestAdministratorsHostRouteServes(t *testing.T) {
 	want.Routes = prefixes("203.0.113.0/24")
 	m := h.manager()
 	h.apply(m, "branch", want)
+	h.shows("ip route show exact 203.0.113.2", `
+		203.0.113.2 via 198.51.100.77 dev eth0 proto static
+		unreachable 203.0.113.2 proto 121 metric 2147483647`)
 	h.remove(m, "branch")
 	h.shows("ip route show exact 203.0.113.2", "203.0.113.2 via 198.51.100.77 dev eth0 proto static")
 }
@@ -279,7 +291,8 @@ func TestSweepAfterACrash(t *testing.T) {
 	h.shows("ip route show proto 121", `
 		192.168.20.0/24 dev ppp0 scope link metric 50
 		203.0.113.0/24 dev ppp0 scope link metric 50
-		203.0.113.2 via 198.51.100.254 dev eth0`)
+		203.0.113.2 via 198.51.100.254 dev eth0
+		unreachable 203.0.113.2 metric 2147483647`)
 	h.shows("ip route show proto static", "192.0.2.0/24 via 198.51.100.3 dev eth0")
 	h.shows("nft list set inet l2tpd masqueraded | grep elements", `elements = { "ppp0" }`)
 	h.apply(m, "adopted", alive)

@@ -61,7 +61,8 @@ type target struct {
 	guard     netip.Addr // the tunnel's endpoint, if the routes cover it
 }
 
-// targetOf derives the target from what was asked for.
+// targetOf derives the target from what was asked for. A route to nothing but the endpoint is left out: it would take the place
+// of the host route, and catch the tunnel's own packets.
 func targetOf(want Interface) target {
 	t := target{mtu: want.MTU, ipv6: want.IPv6}
 	want.Endpoint = want.Endpoint.Unmap().WithZone("")
@@ -77,6 +78,9 @@ func targetOf(want Interface) target {
 	}
 	for _, dst := range want.Routes {
 		if dst.Addr().Is4() && !want.IPv4 || dst.Addr().Is6() && !want.IPv6 {
+			continue
+		}
+		if dst.IsSingleIP() && dst.Addr() == want.Endpoint {
 			continue
 		}
 		r := route{dst: dst.Masked(), metric: want.Metric}
@@ -205,10 +209,14 @@ type kernelRoute struct {
 	index    int        // of the interface; 0: several next hops
 	name     string     // of the interface, where it was looked up
 	protocol int
+	refuses  bool // it leads nowhere: the kernel answers that the destination is unreachable
 }
 
 func (r kernelRoute) String() string {
 	s := r.dst.String()
+	if r.refuses {
+		s = "unreachable " + s
+	}
 	if r.via.IsValid() {
 		s += " via " + r.via.String()
 	}
