@@ -102,15 +102,29 @@ func (m *Manager) unlock() { <-m.busy }
 // missing and changes nothing else. The owner is a name of the caller's choice for the call that has the interface; an owner
 // has one interface, and an interface one owner: the last to apply it.
 //
-// A route that cannot be installed does not keep the others from being: the error then joins what failed. An interface that
-// does not exist gives an error that matches os.ErrNotExist. After any error Remove takes back what was done.
+// An IPv4 route that cannot be installed does not keep the others from being: the error then joins what failed. An interface
+// that does not exist gives an error that matches os.ErrNotExist. After any error Remove takes back what was done.
+//
+// Trouble with IPv6 is not trouble with IPv4. An *IPv6Error says that the interface is complete as it would be with IPv6 closed:
+// it is up, its IPv4 part is in place if asked for, and nothing of IPv6 is left on it. When more than IPv6 failed the error is
+// no *IPv6Error.
 func (m *Manager) Apply(ctx context.Context, owner string, want Interface) error {
 	if err := m.lock(ctx); err != nil {
 		return fmt.Errorf("apply interface %s: %w", want.Name, err)
 	}
 	defer m.unlock()
-	if err := m.apply(ctx, owner, want); err != nil {
-		return fmt.Errorf("apply interface %s: %w", want.Name, remedy(err))
+	err := m.apply(ctx, owner, want)
+	if ipv6 := (*IPv6Error)(nil); errors.As(err, &ipv6) {
+		ipv6.Err = remedy(ipv6.Err)
+		want.IPv6 = false
+		if rest := m.apply(ctx, owner, want); rest != nil {
+			err = errors.Join(remedy(rest), ipv6.Err)
+		}
+	} else {
+		err = remedy(err)
+	}
+	if err != nil {
+		return fmt.Errorf("apply interface %s: %w", want.Name, err)
 	}
 	return nil
 }
@@ -138,10 +152,19 @@ func (m *Manager) apply(ctx context.Context, owner string, want Interface) error
 		m.owners[owner] = o
 	}
 	o.want, o.index = want, link.index
+	if want.IPv6 {
+		if err := openIPv6(link, want); err != nil {
+			return &IPv6Error{err}
+		}
+	}
 	target := targetOf(want)
 	if target.guard.IsValid() {
 		if err := m.guards.hold(owner, o, target.guard); err != nil {
-			return fmt.Errorf("host route to %v, which the routes of this interface cover: %w", target.guard, err)
+			err = fmt.Errorf("host route to %v, which the routes of this interface cover: %w", target.guard, err)
+			if want.IPv6 && target.guard.Is6() {
+				return &IPv6Error{err}
+			}
+			return err
 		}
 	}
 	have, err := m.nl.observe(link)
@@ -154,7 +177,11 @@ func (m *Manager) apply(ctx context.Context, owner string, want Interface) error
 			return err
 		}
 		if err := m.do(owner, link, op); err != nil {
-			failures = append(failures, fmt.Errorf("%v: %w", op, err))
+			err = fmt.Errorf("%v: %w", op, err)
+			if want.IPv6 && op.ipv6() {
+				return &IPv6Error{err}
+			}
+			failures = append(failures, err)
 			if op.kind != opAddRoute {
 				return errors.Join(failures...)
 			}
@@ -165,6 +192,18 @@ func (m *Manager) apply(ctx context.Context, owner string, want Interface) error
 		failures = append(failures, err)
 	}
 	return errors.Join(failures...)
+}
+
+// openIPv6 tells what keeps the interface from having IPv6 at all.
+func openIPv6(l link, want Interface) error {
+	mtu := want.MTU
+	if mtu == 0 {
+		mtu = l.mtu
+	}
+	if mtu < minIPv6MTU {
+		return fmt.Errorf("it takes an MTU of %d, that of the interface is %d", minIPv6MTU, mtu)
+	}
+	return nil
 }
 
 // do performs one operation of a plan.
@@ -234,7 +273,6 @@ func (m *Manager) remove(owner string) error {
 		return nil
 	}
 	delete(m.owners, owner)
-	err := m.nft.member(o.want.Name, false, false)
 	link, linkErr := m.nl.link(o.want.Name)
 	switch {
 	case errors.Is(linkErr, os.ErrNotExist), linkErr == nil && link.index != o.index:
@@ -242,6 +280,7 @@ func (m *Manager) remove(owner string) error {
 	case linkErr == nil:
 		linkErr = m.clear(link)
 	}
+	err := m.nft.member(o.want.Name, false, false)
 	// Last, so that the endpoint is never left to the routes that cover it.
 	m.guards.release(owner, o, netip.Addr{})
 	return errors.Join(err, linkErr)

@@ -96,7 +96,7 @@ func TestPlan(t *testing.T) {
 		want   []string
 	}{
 		{"a new interface gets everything", nil, observed{mtu: 1500}, []string{
-			"switch automatic addresses off", "set mtu 1400", "set up",
+			"set mtu 1400", "switch automatic addresses off", "set up",
 			"add address 10.0.0.1 peer 10.0.0.2/32", "add address fe80::1 peer fe80::2/128",
 			"add route 192.168.20.0/24 metric 50", "add route 2001:db8:20::/48 metric 50",
 		}},
