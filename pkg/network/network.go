@@ -108,6 +108,8 @@ func (m *Manager) unlock() { <-m.busy }
 // Trouble with IPv6 is not trouble with IPv4. An *IPv6Error says that the interface is complete as it would be with IPv6 closed:
 // it is up, its IPv4 part is in place if asked for, and nothing of IPv6 is left on it. When more than IPv6 failed the error is
 // no *IPv6Error.
+//
+// While IPv6 is open the kernel takes no router's word on the interface: Router Advertisements and redirects are dropped.
 func (m *Manager) Apply(ctx context.Context, owner string, want Interface) error {
 	if err := m.lock(ctx); err != nil {
 		return fmt.Errorf("apply interface %s: %w", want.Name, err)
@@ -153,7 +155,7 @@ func (m *Manager) apply(ctx context.Context, owner string, want Interface) error
 	}
 	o.want, o.index = want, link.index
 	if want.IPv6 {
-		if err := openIPv6(link, want); err != nil {
+		if err := m.openIPv6(link, want); err != nil {
 			return &IPv6Error{err}
 		}
 	}
@@ -188,14 +190,14 @@ func (m *Manager) apply(ctx context.Context, owner string, want Interface) error
 		}
 	}
 	m.guards.release(owner, o, target.guard)
-	if err := m.nft.member(want.Name, want.Masquerade && want.IPv4, want.MSSClamp); err != nil {
+	if err := m.nft.member(want.Name, setsOf(want)...); err != nil {
 		failures = append(failures, err)
 	}
 	return errors.Join(failures...)
 }
 
-// openIPv6 tells what keeps the interface from having IPv6 at all.
-func openIPv6(l link, want Interface) error {
+// openIPv6 does what comes before anything of IPv6: the interface can have it, and takes no router's word.
+func (m *Manager) openIPv6(l link, want Interface) error {
 	mtu := want.MTU
 	if mtu == 0 {
 		mtu = l.mtu
@@ -203,7 +205,22 @@ func openIPv6(l link, want Interface) error {
 	if mtu < minIPv6MTU {
 		return fmt.Errorf("it takes an MTU of %d, that of the interface is %d", minIPv6MTU, mtu)
 	}
-	return nil
+	return m.nft.join(want.Name, setRouterless)
+}
+
+// setsOf names the nftables sets that an interface is to be in.
+func setsOf(want Interface) []string {
+	var sets []string
+	if want.Masquerade && want.IPv4 {
+		sets = append(sets, setMasquerade)
+	}
+	if want.MSSClamp {
+		sets = append(sets, setClamp)
+	}
+	if want.IPv6 {
+		sets = append(sets, setRouterless)
+	}
+	return sets
 }
 
 // do performs one operation of a plan.
@@ -280,7 +297,7 @@ func (m *Manager) remove(owner string) error {
 	case linkErr == nil:
 		linkErr = m.clear(link)
 	}
-	err := m.nft.member(o.want.Name, false, false)
+	err := m.nft.member(o.want.Name)
 	// Last, so that the endpoint is never left to the routes that cover it.
 	m.guards.release(owner, o, netip.Addr{})
 	return errors.Join(err, linkErr)

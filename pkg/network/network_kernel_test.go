@@ -231,6 +231,9 @@ const ruleset = `
 	set mssclamped {
 	type ifname
 	%s}
+	set routerless {
+	type ifname
+	%s}
 	chain postrouting {
 	type nat hook postrouting priority srcnat; policy accept;
 	meta nfproto ipv4 oifname @masqueraded masquerade
@@ -240,35 +243,64 @@ const ruleset = `
 	oifname @mssclamped tcp flags syn / syn,rst tcp option maxseg size set rt mtu
 	iifname @mssclamped tcp flags syn / syn,rst tcp option maxseg size set rt mtu
 	}
+	chain input {
+	type filter hook input priority filter; policy accept;
+	iifname @routerless icmpv6 type nd-router-advert drop
+	iifname @routerless icmpv6 type nd-redirect drop
+	}
 	}`
+
+// members is how nft shows those of a set.
+func members(s ...string) string {
+	if len(s) == 0 {
+		return ""
+	}
+	return "elements = { \"" + strings.Join(s, "\",\n\"") + "\" }\n"
+}
 
 func TestInterfacesJoinAndLeaveTheSets(t *testing.T) {
 	t.Parallel()
 	h := edge(t, "ppp0", "ppp1")
 	m := h.manager()
-	h.apply(m, "plain", branch())
+	plain := branch()
+	plain.IPv6 = false
+	h.apply(m, "plain", plain)
 	h.shows("nft list ruleset", "")
 	first, second := branch(), branch()
-	first.Masquerade, first.MSSClamp = true, true
+	first.Masquerade, first.MSSClamp, first.IPv6 = true, true, false
 	second.Name, second.Metric, second.MSSClamp, second.Local, second.LocalIPv6 = "ppp1", 60, true, ip("10.0.0.5"), ip("fe80::5")
 	h.apply(m, "plain", first)
 	h.apply(m, "second", second)
-	members := func(s ...string) string { return "elements = { \"" + strings.Join(s, "\",\n\"") + "\" }\n" }
-	h.shows("nft list ruleset", fmt.Sprintf(ruleset, members("ppp0"), members("ppp0", "ppp1")))
+	h.shows("nft list ruleset", fmt.Sprintf(ruleset, members("ppp0"), members("ppp0", "ppp1"), members("ppp1")))
 
 	// A firewall that reloads flushes everything; the next change brings it all back.
 	h.run("nft flush ruleset")
 	second.Masquerade = true
 	h.apply(m, "second", second)
-	h.shows("nft list ruleset", fmt.Sprintf(ruleset, members("ppp0", "ppp1"), members("ppp0", "ppp1")))
+	h.shows("nft list ruleset", fmt.Sprintf(ruleset, members("ppp0", "ppp1"), members("ppp0", "ppp1"), members("ppp1")))
 
 	h.remove(m, "plain")
-	h.shows("nft list ruleset", fmt.Sprintf(ruleset, members("ppp1"), members("ppp1")))
+	h.shows("nft list ruleset", fmt.Sprintf(ruleset, members("ppp1"), members("ppp1"), members("ppp1")))
+	second.IPv6 = false
+	h.apply(m, "second", second)
+	h.shows("nft list ruleset", fmt.Sprintf(ruleset, members("ppp1"), members("ppp1"), members()))
 	h.remove(m, "second")
 	if err := m.Close(); err != nil {
 		t.Error(err)
 	}
 	h.shows("nft list ruleset", "")
+}
+
+// A daemon of an earlier version left its table, which has not all of the sets.
+func TestTableOfAnEarlierVersionIsCompleted(t *testing.T) {
+	t.Parallel()
+	h := edge(t, "ppp0")
+	h.run(`nft add table inet l2tpd
+		nft 'add set inet l2tpd masqueraded { type ifname; }; add element inet l2tpd masqueraded { ppp9 }'
+		nft 'add set inet l2tpd mssclamped { type ifname; }'`)
+	m := h.manager()
+	h.apply(m, "branch", branch())
+	h.shows("nft list ruleset", fmt.Sprintf(ruleset, members("ppp9"), members(), members("ppp0")))
 }
 
 func TestSweepAfterACrash(t *testing.T) {
