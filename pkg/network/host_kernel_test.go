@@ -9,6 +9,7 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
@@ -63,19 +64,39 @@ func (h *host) run(command string) string {
 	return out
 }
 
-// shows compares the output of a command, line by line without what pads them.
+// lines splits output, without what pads it.
+func lines(s string) (out []string) {
+	for line := range strings.Lines(s) {
+		if line = strings.Join(strings.Fields(line), " "); line != "" {
+			out = append(out, line)
+		}
+	}
+	return out
+}
+
+// shows compares the output of a command, line by line.
 func (h *host) shows(command, want string) {
 	h.t.Helper()
-	clean := func(s string) (lines []string) {
-		for line := range strings.Lines(s) {
-			if line = strings.Join(strings.Fields(line), " "); line != "" {
-				lines = append(lines, line)
-			}
-		}
-		return lines
-	}
-	if diff := cmp.Diff(clean(want), clean(h.run(command))); diff != "" {
+	if diff := cmp.Diff(lines(want), lines(h.run(command))); diff != "" {
 		h.t.Errorf("%s (-want +got):\n%s", command, diff)
+	}
+}
+
+// waits polls a command until it shows what is wanted.
+func (h *host) waits(command, want string) {
+	h.t.Helper()
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for deadline := time.After(20 * time.Second); ; {
+		diff := cmp.Diff(lines(want), lines(h.run(command)))
+		if diff == "" {
+			return
+		}
+		select {
+		case <-tick.C:
+		case <-deadline:
+			h.t.Fatalf("%s (-want +got), after a long wait:\n%s", command, diff)
+		}
 	}
 }
 

@@ -31,9 +31,12 @@ type Interface struct {
 // Manager applies desired states. It is safe for concurrent use; calls wait for each other, as the kernel would make them,
 // and block on netlink: they belong on an executor.
 type Manager struct {
-	log *slog.Logger
-	nl  *rtnl
-	nft *nft
+	log   *slog.Logger
+	nl    *rtnl
+	nft   *nft
+	watch *watch             // of the outer network, which the host routes follow
+	life  context.Context    // of what the watch starts
+	end   context.CancelFunc // of life
 
 	// busy is a lock that a context can give up on. It guards everything below.
 	busy    chan struct{}
@@ -58,11 +61,27 @@ func New(log *slog.Logger) (*Manager, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open rtnetlink: %w", err)
 	}
-	return &Manager{
+	m := &Manager{
 		log: log, nl: nl, nft: &nft{},
 		busy: make(chan struct{}, 1), owners: make(map[string]*owned),
 		guards: &guards{nl: nl, log: log, by: make(map[netip.Addr]*hostRoute)}, demands: make(map[string]*Demand),
-	}, nil
+	}
+	m.life, m.end = context.WithCancel(context.Background())
+	if m.watch, err = openWatch(m.outerChanged); err != nil {
+		m.end()
+		nl.close()
+		return nil, fmt.Errorf("watch routes: %w", err)
+	}
+	return m, nil
+}
+
+// outerChanged lets the host routes follow the outer network.
+func (m *Manager) outerChanged() {
+	if m.lock(m.life) != nil {
+		return
+	}
+	defer m.unlock()
+	m.guards.refresh()
 }
 
 func (m *Manager) lock(ctx context.Context) error {
@@ -83,15 +102,31 @@ func (m *Manager) unlock() { <-m.busy }
 // missing and changes nothing else. The owner is a name of the caller's choice for the call that has the interface; an owner
 // has one interface, and an interface one owner: the last to apply it.
 //
-// A route that cannot be installed does not keep the others from being: the error then joins what failed. An interface that
-// does not exist gives an error that matches os.ErrNotExist. After any error Remove takes back what was done.
+// An IPv4 route that cannot be installed does not keep the others from being: the error then joins what failed. An interface
+// that does not exist gives an error that matches os.ErrNotExist. After any error Remove takes back what was done.
+//
+// Trouble with IPv6 is not trouble with IPv4. An *IPv6Error says that the interface is complete as it would be with IPv6 closed:
+// it is up, its IPv4 part is in place if asked for, and nothing of IPv6 is left on it. When more than IPv6 failed the error is
+// no *IPv6Error.
+//
+// While IPv6 is open the kernel takes no router's word on the interface: Router Advertisements and redirects are dropped.
 func (m *Manager) Apply(ctx context.Context, owner string, want Interface) error {
 	if err := m.lock(ctx); err != nil {
 		return fmt.Errorf("apply interface %s: %w", want.Name, err)
 	}
 	defer m.unlock()
-	if err := m.apply(ctx, owner, want); err != nil {
-		return fmt.Errorf("apply interface %s: %w", want.Name, remedy(err))
+	err := m.apply(ctx, owner, want)
+	if ipv6 := (*IPv6Error)(nil); errors.As(err, &ipv6) {
+		ipv6.Err = remedy(ipv6.Err)
+		want.IPv6 = false
+		if rest := m.apply(ctx, owner, want); rest != nil {
+			err = errors.Join(remedy(rest), ipv6.Err)
+		}
+	} else {
+		err = remedy(err)
+	}
+	if err != nil {
+		return fmt.Errorf("apply interface %s: %w", want.Name, err)
 	}
 	return nil
 }
@@ -119,10 +154,19 @@ func (m *Manager) apply(ctx context.Context, owner string, want Interface) error
 		m.owners[owner] = o
 	}
 	o.want, o.index = want, link.index
+	if want.IPv6 {
+		if err := m.openIPv6(link, want); err != nil {
+			return &IPv6Error{err}
+		}
+	}
 	target := targetOf(want)
 	if target.guard.IsValid() {
 		if err := m.guards.hold(owner, o, target.guard); err != nil {
-			return fmt.Errorf("host route to %v, which the routes of this interface cover: %w", target.guard, err)
+			err = fmt.Errorf("host route to %v, which the routes of this interface cover: %w", target.guard, err)
+			if want.IPv6 && target.guard.Is6() {
+				return &IPv6Error{err}
+			}
+			return err
 		}
 	}
 	have, err := m.nl.observe(link)
@@ -135,17 +179,48 @@ func (m *Manager) apply(ctx context.Context, owner string, want Interface) error
 			return err
 		}
 		if err := m.do(owner, link, op); err != nil {
-			failures = append(failures, fmt.Errorf("%v: %w", op, err))
+			err = fmt.Errorf("%v: %w", op, err)
+			if want.IPv6 && op.ipv6() {
+				return &IPv6Error{err}
+			}
+			failures = append(failures, err)
 			if op.kind != opAddRoute {
 				return errors.Join(failures...)
 			}
 		}
 	}
 	m.guards.release(owner, o, target.guard)
-	if err := m.nft.member(want.Name, want.Masquerade && want.IPv4, want.MSSClamp); err != nil {
+	if err := m.nft.member(want.Name, setsOf(want)...); err != nil {
 		failures = append(failures, err)
 	}
 	return errors.Join(failures...)
+}
+
+// openIPv6 does what comes before anything of IPv6: the interface can have it, and takes no router's word.
+func (m *Manager) openIPv6(l link, want Interface) error {
+	mtu := want.MTU
+	if mtu == 0 {
+		mtu = l.mtu
+	}
+	if mtu < minIPv6MTU {
+		return fmt.Errorf("it takes an MTU of %d, that of the interface is %d", minIPv6MTU, mtu)
+	}
+	return m.nft.join(want.Name, setRouterless)
+}
+
+// setsOf names the nftables sets that an interface is to be in.
+func setsOf(want Interface) []string {
+	var sets []string
+	if want.Masquerade && want.IPv4 {
+		sets = append(sets, setMasquerade)
+	}
+	if want.MSSClamp {
+		sets = append(sets, setClamp)
+	}
+	if want.IPv6 {
+		sets = append(sets, setRouterless)
+	}
+	return sets
 }
 
 // do performs one operation of a plan.
@@ -215,7 +290,6 @@ func (m *Manager) remove(owner string) error {
 		return nil
 	}
 	delete(m.owners, owner)
-	err := m.nft.member(o.want.Name, false, false)
 	link, linkErr := m.nl.link(o.want.Name)
 	switch {
 	case errors.Is(linkErr, os.ErrNotExist), linkErr == nil && link.index != o.index:
@@ -223,6 +297,7 @@ func (m *Manager) remove(owner string) error {
 	case linkErr == nil:
 		linkErr = m.clear(link)
 	}
+	err := m.nft.member(o.want.Name)
 	// Last, so that the endpoint is never left to the routes that cover it.
 	m.guards.release(owner, o, netip.Addr{})
 	return errors.Join(err, linkErr)
@@ -287,6 +362,8 @@ func (m *Manager) sweep(keep []string) error {
 // Close closes the manager's sockets and what still waits for a first packet. It leaves interfaces and routes alone: sessions
 // may live on. The nftables table goes when no interface is in it.
 func (m *Manager) Close() error {
+	m.end()
+	watchErr := m.watch.close()
 	for _, d := range m.waiting() {
 		_ = d.Close()
 	}
@@ -294,7 +371,7 @@ func (m *Manager) Close() error {
 		return err
 	}
 	defer m.unlock()
-	err := m.nft.close()
+	err := errors.Join(m.nft.close(), watchErr)
 	m.nl.close()
 	if err != nil {
 		return fmt.Errorf("close: %w", err)

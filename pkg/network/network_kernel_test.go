@@ -153,18 +153,22 @@ func TestEndpointKeepsAHostRouteWhileRoutesCoverIt(t *testing.T) {
 			m := h.manager()
 			host := netip.MustParseAddr(test.endpoint)
 			show := fmt.Sprintf("ip -%d route show exact %s", map[bool]int{true: 4, false: 6}[host.Is4()], test.endpoint)
+			refused := "\nunreachable " + test.endpoint + " proto 121 metric 2147483647"
+			if host.Is6() {
+				refused = "\nunreachable " + test.endpoint + " dev lo proto 121 metric 2147483647 pref medium"
+			}
 			first, second := branch(), branch()
 			first.Endpoint, first.Routes = host, prefixes(test.routes)
 			second.Endpoint, second.Routes, second.Name = host, first.Routes, "ppp1"
 			second.Metric, second.Local, second.LocalIPv6 = 60, ip("10.0.0.5"), ip("fe80::5")
 			h.apply(m, "first", first)
 			h.apply(m, "second", second)
-			h.shows(show, test.want)
-			h.run("ip route del " + test.endpoint + " proto 121")
+			h.shows(show, test.want+refused)
+			h.run("ip route del " + test.endpoint + " proto 121; ip route del " + test.endpoint + " proto 121")
 			h.apply(m, "first", first)
-			h.shows(show, test.want)
+			h.shows(show, test.want+refused)
 			h.remove(m, "first")
-			h.shows(show, test.want)
+			h.shows(show, test.want+refused)
 			second.Routes = prefixes("192.168.77.0/24")
 			h.apply(m, "second", second)
 			h.shows(show, "")
@@ -175,14 +179,19 @@ func TestEndpointKeepsAHostRouteWhileRoutesCoverIt(t *testing.T) {
 // After a crash: the covering route is there already, the host route is or is not.
 func TestEndpointFindsTheOuterRouteBehindOurOwn(t *testing.T) {
 	t.Parallel()
-	for _, left := range []string{"true", "ip route add 203.0.113.2 via 198.51.100.254 proto 121"} {
+	for _, left := range []string{
+		"true", "ip route add 203.0.113.2 via 198.51.100.254 proto 121",
+		"ip route add unreachable 203.0.113.2 proto 121 metric 2147483647",
+	} {
 		h := edge(t, "ppp0")
 		h.run("ip link set ppp0 up; ip route add 203.0.113.0/24 dev ppp0 proto 121 metric 50; " + left)
 		want := branch()
 		want.Routes, want.Endpoint = prefixes("203.0.113.0/24"), ip("203.0.113.2")
 		m := h.manager()
 		h.apply(m, "branch", want)
-		h.shows("ip route show exact 203.0.113.2", "203.0.113.2 via 198.51.100.254 dev eth0 proto 121")
+		h.shows("ip route show exact 203.0.113.2", `
+			203.0.113.2 via 198.51.100.254 dev eth0 proto 121
+			unreachable 203.0.113.2 proto 121 metric 2147483647`)
 		h.remove(m, "branch")
 		h.shows("ip route show exact 203.0.113.2", "")
 	}
@@ -196,6 +205,9 @@ func TestAdministratorsHostRouteServes(t *testing.T) {
 	want.Routes = prefixes("203.0.113.0/24")
 	m := h.manager()
 	h.apply(m, "branch", want)
+	h.shows("ip route show exact 203.0.113.2", `
+		203.0.113.2 via 198.51.100.77 dev eth0 proto static
+		unreachable 203.0.113.2 proto 121 metric 2147483647`)
 	h.remove(m, "branch")
 	h.shows("ip route show exact 203.0.113.2", "203.0.113.2 via 198.51.100.77 dev eth0 proto static")
 }
@@ -219,6 +231,9 @@ const ruleset = `
 	set mssclamped {
 	type ifname
 	%s}
+	set routerless {
+	type ifname
+	%s}
 	chain postrouting {
 	type nat hook postrouting priority srcnat; policy accept;
 	meta nfproto ipv4 oifname @masqueraded masquerade
@@ -228,35 +243,64 @@ const ruleset = `
 	oifname @mssclamped tcp flags syn / syn,rst tcp option maxseg size set rt mtu
 	iifname @mssclamped tcp flags syn / syn,rst tcp option maxseg size set rt mtu
 	}
+	chain input {
+	type filter hook input priority filter; policy accept;
+	iifname @routerless icmpv6 type nd-router-advert drop
+	iifname @routerless icmpv6 type nd-redirect drop
+	}
 	}`
+
+// members is how nft shows those of a set.
+func members(s ...string) string {
+	if len(s) == 0 {
+		return ""
+	}
+	return "elements = { \"" + strings.Join(s, "\",\n\"") + "\" }\n"
+}
 
 func TestInterfacesJoinAndLeaveTheSets(t *testing.T) {
 	t.Parallel()
 	h := edge(t, "ppp0", "ppp1")
 	m := h.manager()
-	h.apply(m, "plain", branch())
+	plain := branch()
+	plain.IPv6 = false
+	h.apply(m, "plain", plain)
 	h.shows("nft list ruleset", "")
 	first, second := branch(), branch()
-	first.Masquerade, first.MSSClamp = true, true
+	first.Masquerade, first.MSSClamp, first.IPv6 = true, true, false
 	second.Name, second.Metric, second.MSSClamp, second.Local, second.LocalIPv6 = "ppp1", 60, true, ip("10.0.0.5"), ip("fe80::5")
 	h.apply(m, "plain", first)
 	h.apply(m, "second", second)
-	members := func(s ...string) string { return "elements = { \"" + strings.Join(s, "\",\n\"") + "\" }\n" }
-	h.shows("nft list ruleset", fmt.Sprintf(ruleset, members("ppp0"), members("ppp0", "ppp1")))
+	h.shows("nft list ruleset", fmt.Sprintf(ruleset, members("ppp0"), members("ppp0", "ppp1"), members("ppp1")))
 
 	// A firewall that reloads flushes everything; the next change brings it all back.
 	h.run("nft flush ruleset")
 	second.Masquerade = true
 	h.apply(m, "second", second)
-	h.shows("nft list ruleset", fmt.Sprintf(ruleset, members("ppp0", "ppp1"), members("ppp0", "ppp1")))
+	h.shows("nft list ruleset", fmt.Sprintf(ruleset, members("ppp0", "ppp1"), members("ppp0", "ppp1"), members("ppp1")))
 
 	h.remove(m, "plain")
-	h.shows("nft list ruleset", fmt.Sprintf(ruleset, members("ppp1"), members("ppp1")))
+	h.shows("nft list ruleset", fmt.Sprintf(ruleset, members("ppp1"), members("ppp1"), members("ppp1")))
+	second.IPv6 = false
+	h.apply(m, "second", second)
+	h.shows("nft list ruleset", fmt.Sprintf(ruleset, members("ppp1"), members("ppp1"), members()))
 	h.remove(m, "second")
 	if err := m.Close(); err != nil {
 		t.Error(err)
 	}
 	h.shows("nft list ruleset", "")
+}
+
+// A daemon of an earlier version left its table, which has not all of the sets.
+func TestTableOfAnEarlierVersionIsCompleted(t *testing.T) {
+	t.Parallel()
+	h := edge(t, "ppp0")
+	h.run(`nft add table inet l2tpd
+		nft 'add set inet l2tpd masqueraded { type ifname; }; add element inet l2tpd masqueraded { ppp9 }'
+		nft 'add set inet l2tpd mssclamped { type ifname; }'`)
+	m := h.manager()
+	h.apply(m, "branch", branch())
+	h.shows("nft list ruleset", fmt.Sprintf(ruleset, members("ppp9"), members(), members("ppp0")))
 }
 
 func TestSweepAfterACrash(t *testing.T) {
@@ -279,7 +323,8 @@ func TestSweepAfterACrash(t *testing.T) {
 	h.shows("ip route show proto 121", `
 		192.168.20.0/24 dev ppp0 scope link metric 50
 		203.0.113.0/24 dev ppp0 scope link metric 50
-		203.0.113.2 via 198.51.100.254 dev eth0`)
+		203.0.113.2 via 198.51.100.254 dev eth0
+		unreachable 203.0.113.2 metric 2147483647`)
 	h.shows("ip route show proto static", "192.0.2.0/24 via 198.51.100.3 dev eth0")
 	h.shows("nft list set inet l2tpd masqueraded | grep elements", `elements = { "ppp0" }`)
 	h.apply(m, "adopted", alive)

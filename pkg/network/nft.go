@@ -17,35 +17,50 @@ const (
 	tableName     = "l2tpd"
 	setMasquerade = "masqueraded"
 	setClamp      = "mssclamped"
+	setRouterless = "routerless"
 )
 
+// setNames lists the sets, in the order of their numbers, which begin with 1.
+func setNames() []string { return []string{setMasquerade, setClamp, setRouterless} }
+
 // nft keeps one table whose rules never change; an interface joins and leaves its sets. It opens nothing before it is needed:
-// a host without nf_tables works as long as no call asks for NAT or clamping.
+// a host without nf_tables works as long as no call asks for NAT, clamping or IPv6.
 type nft struct {
 	conn    *nftables.Conn
 	members map[string][]string // of each set, as the kernel has them; nil until read
 	built   bool                // the table is as this version makes it
 }
 
-// member makes an interface a member of exactly the sets asked for.
-func (n *nft) member(name string, masquerade, clamp bool) error {
-	wanted := masquerade || clamp
+// join makes an interface a member of one set more.
+func (n *nft) join(name, set string) error {
 	if err := n.load(); err != nil {
-		if !wanted {
+		return n.explain(err)
+	}
+	return n.ensure(name, set, true)
+}
+
+// member makes an interface a member of exactly the sets named.
+func (n *nft) member(name string, sets ...string) error {
+	if err := n.load(); err != nil {
+		if len(sets) == 0 {
 			return nil // what cannot be read has no members of ours
 		}
 		return n.explain(err)
 	}
-	for _, s := range []struct {
-		set  string
-		want bool
-	}{{setMasquerade, masquerade}, {setClamp, clamp}} {
-		if s.want == slices.Contains(n.members[s.set], name) {
-			continue
-		}
-		if err := n.change(s.set, name, s.want); err != nil {
-			return n.explain(fmt.Errorf("%s of %s: %w", s.set, name, err))
-		}
+	var failures []error
+	for _, set := range setNames() {
+		failures = append(failures, n.ensure(name, set, slices.Contains(sets, set)))
+	}
+	return errors.Join(failures...)
+}
+
+// ensure adds a member that is missing, or deletes one that is not wanted.
+func (n *nft) ensure(name, set string, want bool) error {
+	if want == slices.Contains(n.members[set], name) {
+		return nil
+	}
+	if err := n.change(set, name, want); err != nil {
+		return n.explain(fmt.Errorf("%s of %s: %w", set, name, err))
 	}
 	return nil
 }
@@ -55,13 +70,13 @@ func (n *nft) retain(kept map[string]bool) error {
 	if err := n.load(); err != nil {
 		return nil // nothing there
 	}
-	for _, set := range []string{setMasquerade, setClamp} {
+	for _, set := range setNames() {
 		for _, name := range slices.Clone(n.members[set]) {
 			if kept[name] {
 				continue
 			}
-			if err := n.change(set, name, false); err != nil {
-				return n.explain(fmt.Errorf("%s of %s: %w", set, name, err))
+			if err := n.ensure(name, set, false); err != nil {
+				return err
 			}
 		}
 	}
@@ -73,7 +88,10 @@ func (n *nft) close() error {
 	if n.conn == nil {
 		return nil
 	}
-	empty := len(n.members[setMasquerade])+len(n.members[setClamp]) == 0
+	empty := true
+	for _, members := range n.members {
+		empty = empty && len(members) == 0
+	}
 	if n.built && empty {
 		n.conn.DelTable(table())
 		if err := n.conn.Flush(); err != nil && !errors.Is(err, os.ErrNotExist) {
@@ -89,10 +107,7 @@ func table() *nftables.Table {
 
 // set describes one of our sets. Its number is given, for the library would take it from an unguarded counter.
 func set(name string) *nftables.Set {
-	id := uint32(1)
-	if name == setClamp {
-		id = 2
-	}
+	id := uint32(slices.Index(setNames(), name) + 1)
 	return &nftables.Set{Table: table(), ID: id, Name: name, KeyType: nftables.TypeIFName, KeyByteOrder: binaryutil.NativeEndian}
 }
 
@@ -123,7 +138,14 @@ func (n *nft) load() error {
 	if err != nil {
 		return err
 	}
-	for _, name := range []string{setMasquerade, setClamp} {
+	for _, name := range setNames() {
+		_, err := n.conn.GetSetByName(table(), name)
+		if errors.Is(err, os.ErrNotExist) {
+			continue // the table is an earlier version's
+		}
+		if err != nil {
+			return err
+		}
 		elements, err := n.conn.GetSetElements(set(name))
 		if err != nil {
 			return err
@@ -170,7 +192,7 @@ func (n *nft) flushChange(setName, name string, add bool) error {
 // build makes the table as it is to be, in one transaction.
 func (n *nft) build() error {
 	t := n.conn.AddTable(table())
-	for _, name := range []string{setMasquerade, setClamp} {
+	for _, name := range setNames() {
 		var elements []nftables.SetElement
 		for _, m := range n.members[name] {
 			elements = append(elements, element(m)...)
@@ -191,11 +213,18 @@ func (n *nft) build() error {
 		Name: "forward", Table: t, Type: nftables.ChainTypeFilter,
 		Hooknum: nftables.ChainHookForward, Priority: nftables.ChainPriorityMangle,
 	})
+	input := n.conn.AddChain(&nftables.Chain{
+		Name: "input", Table: t, Type: nftables.ChainTypeFilter,
+		Hooknum: nftables.ChainHookInput, Priority: nftables.ChainPriorityFilter,
+	})
 	n.conn.FlushChain(nat)
 	n.conn.FlushChain(clamp)
+	n.conn.FlushChain(input)
 	n.conn.AddRule(&nftables.Rule{Table: t, Chain: nat, Exprs: masquerade()})
 	n.conn.AddRule(&nftables.Rule{Table: t, Chain: clamp, Exprs: clampMSS(expr.MetaKeyOIFNAME)})
 	n.conn.AddRule(&nftables.Rule{Table: t, Chain: clamp, Exprs: clampMSS(expr.MetaKeyIIFNAME)})
+	n.conn.AddRule(&nftables.Rule{Table: t, Chain: input, Exprs: dropICMPv6(routerAdvert)})
+	n.conn.AddRule(&nftables.Rule{Table: t, Chain: input, Exprs: dropICMPv6(redirect)})
 	return n.conn.Flush()
 }
 
@@ -229,10 +258,31 @@ func clampMSS(direction expr.MetaKey) []expr.Any {
 	}
 }
 
+// Types of ICMPv6 messages by which a router changes the routes of a host (RFC 4861, 4.2 and 4.5).
+const (
+	routerAdvert = 134
+	redirect     = 137
+)
+
+// dropICMPv6 is: iifname @routerless icmpv6 type ... drop. The routes and addresses of a call are those of its configuration: a
+// peer is never the box's router, whatever it advertises. The kernel's own switch, accept_ra, is out of reach: rtnetlink cannot
+// set it, and a sandboxed daemon finds /proc/sys read-only.
+func dropICMPv6(kind byte) []expr.Any {
+	return []expr.Any{
+		&expr.Meta{Key: expr.MetaKeyIIFNAME, Register: 1},
+		&expr.Lookup{SourceRegister: 1, SetName: setRouterless},
+		&expr.Meta{Key: expr.MetaKeyL4PROTO, Register: 1},
+		&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: []byte{unix.IPPROTO_ICMPV6}},
+		&expr.Payload{DestRegister: 1, Base: expr.PayloadBaseTransportHeader, Offset: 0, Len: 1},
+		&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: []byte{kind}},
+		&expr.Verdict{Kind: expr.VerdictDrop},
+	}
+}
+
 // explain adds what a host without nf_tables needs.
 func (n *nft) explain(err error) error {
 	if errors.Is(err, unix.EPROTONOSUPPORT) || errors.Is(err, unix.EINVAL) || errors.Is(err, unix.EOPNOTSUPP) {
-		return fmt.Errorf("nftables: %w; NAT and MSS clamping need the kernel's nf_tables, nft_masq and nft_rt_inet", err)
+		return fmt.Errorf("nftables: %w; NAT, MSS clamping and IPv6 need the kernel's nf_tables, nft_masq and nft_rt_inet", err)
 	}
 	return fmt.Errorf("nftables: %w", err)
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"net"
 	"net/netip"
 	"os"
@@ -14,10 +15,19 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// hostRoute keeps one tunnel endpoint on the outer network.
+// refusalMetric is that of the routes that refuse an endpoint: every other route to it is better.
+const refusalMetric = math.MaxInt32
+
+// errNoPath says that the outer network has no route to an endpoint.
+var errNoPath = errors.New("no route to it but through our own interfaces")
+
+// hostRoute keeps one tunnel endpoint on the outer network. It is a pair: a route to the endpoint along the outer path, which the
+// kernel drops when the path's interface goes down, and one without an interface that refuses the endpoint, which stays. So the
+// endpoint is never left to the routes that cover it, which lead into the tunnel.
 type hostRoute struct {
-	route  *netlink.Route // nil: none of ours is needed, the system has a route that does
-	owners map[string]bool
+	route   *netlink.Route // along the outer path; nil: none of ours is needed, the system has one that does
+	refused bool           // the other of the pair is there
+	owners  map[string]bool
 }
 
 // guards keep tunnel endpoints on the outer network.
@@ -27,8 +37,9 @@ type guards struct {
 	by  map[netip.Addr]*hostRoute
 }
 
-// hold makes sure that a host route keeps the endpoint off our interfaces, and counts the owner as needing it. The outer route
-// is the one in force now: a call that comes back after the outer network changed finds the new one.
+// hold makes sure that host routes keep the endpoint off our interfaces, and counts the owner as needing them. The outer path is
+// the one in force now: a call that comes back after the outer network changed finds the new one. An endpoint that is held
+// already may be without a path for the moment.
 func (g *guards) hold(owner string, o *owned, endpoint netip.Addr) error {
 	h := g.by[endpoint]
 	if h == nil {
@@ -39,19 +50,11 @@ func (g *guards) hold(owner string, o *owned, endpoint netip.Addr) error {
 	if !slices.Contains(o.held, endpoint) {
 		o.held = append(o.held, endpoint)
 	}
-	r, err := g.outerRoute(endpoint)
-	if err != nil {
-		return err
-	}
-	if r == nil {
+	err := g.settle(endpoint, h, g.mainTable)
+	if h.refused && errors.Is(err, errNoPath) {
 		return nil
 	}
-	// What stands there is ours, from before or from an earlier daemon, or outerRoute had found it and there was nothing to do.
-	if err := g.nl.handle.RouteReplace(r); err != nil {
-		return fmt.Errorf("add %v: %w", r, err)
-	}
-	h.route = r
-	return nil
+	return err
 }
 
 // release uncounts the owner for all endpoints but one, and deletes host routes that nobody needs any more.
@@ -68,40 +71,109 @@ func (g *guards) release(owner string, o *owned, except netip.Addr) {
 			continue
 		}
 		delete(g.by, endpoint)
-		if h.route == nil {
-			continue
+		if h.route != nil {
+			g.remove(h.route)
 		}
-		if err := g.nl.handle.RouteDel(h.route); err != nil && !errors.Is(err, unix.ESRCH) {
-			g.log.LogAttrs(context.Background(), slog.LevelWarn, "host route stays",
-				slog.Any("endpoint", endpoint), slog.Any("err", err))
+		if h.refused {
+			g.remove(refusal(endpoint))
 		}
 	}
 	o.held = held
 }
 
-// outerRoute returns the host route to install for an endpoint: the next hop of the route to it, leaving out what goes
-// through our own interfaces. nil: none is needed, the endpoint is local or the system has a host route of its own.
-func (g *guards) outerRoute(endpoint netip.Addr) (*netlink.Route, error) {
-	found, err := g.nl.handle.RouteGetWithOptions(endpoint.AsSlice(), &netlink.RouteGetOptions{FIBMatch: true})
-	if err != nil {
-		return nil, fmt.Errorf("no route to it: %w", err)
+// remove deletes a host route; one that is gone is all right.
+func (g *guards) remove(r *netlink.Route) {
+	if err := g.nl.handle.RouteDel(r); err != nil && !errors.Is(err, unix.ESRCH) {
+		g.log.LogAttrs(context.Background(), slog.LevelWarn, "host route stays", slog.Any("route", r.Dst), slog.Any("err", err))
 	}
-	if len(found) == 0 {
-		return nil, fmt.Errorf("no route to it: %w", unix.ENETUNREACH)
+}
+
+// refresh follows changes of the outer network.
+func (g *guards) refresh() {
+	tables := make(map[int][]netlink.Route)
+	table := func(family int) ([]netlink.Route, error) {
+		all, ok := tables[family]
+		if ok {
+			return all, nil
+		}
+		all, err := g.mainTable(family)
+		if err == nil {
+			tables[family] = all
+		}
+		return all, err
 	}
-	best := &found[0]
-	if int(best.Protocol) == Protocol {
-		// A host route of ours, which may be outdated, or a route that covers the endpoint already.
-		if best, err = g.bestForeign(endpoint); err != nil {
-			return nil, err
+	for endpoint, h := range g.by {
+		if err := g.settle(endpoint, h, table); err != nil && !errors.Is(err, errNoPath) {
+			g.log.LogAttrs(context.Background(), slog.LevelWarn, "host route does not follow the outer network",
+				slog.Any("endpoint", endpoint), slog.Any("err", err))
 		}
 	}
+}
+
+// settle makes the host routes of an endpoint what they are to be now. Without a path, errNoPath, what is there stays. Nor is
+// anything done where no loop can come about: the endpoint is local, or refused by the administrator.
+func (g *guards) settle(endpoint netip.Addr, h *hostRoute, table func(family int) ([]netlink.Route, error)) error {
+	best, guarded, err := g.outerRoute(endpoint, table)
 	switch {
+	case err != nil:
+		return err
 	case best.Type != unix.RTN_UNICAST:
-		return nil, nil
-	case isHost(best.Dst):
-		return nil, nil
+		return nil
+	case isHost(best.Dst): // the system's own serves
+		if h.route != nil {
+			g.remove(h.route)
+			h.route = nil
+		}
+	default:
+		r := hostRouteLike(best, endpoint)
+		if guarded && h.route != nil && h.route.Equal(*r) {
+			break
+		}
+		// What stands there is ours, from before or from an earlier daemon.
+		if err := g.nl.handle.RouteReplace(r); err != nil {
+			return fmt.Errorf("add %v: %w", r, err)
+		}
+		h.route = r
 	}
+	if err := g.nl.handle.RouteAdd(refusal(endpoint)); err != nil && !errors.Is(err, os.ErrExist) {
+		return fmt.Errorf("add unreachable %v: %w", endpoint, err)
+	}
+	h.refused = true
+	return nil
+}
+
+// outerRoute returns the route to the endpoint, leaving out ours, and whether a host route of ours to it is in force.
+func (g *guards) outerRoute(endpoint netip.Addr, table func(family int) ([]netlink.Route, error)) (*netlink.Route, bool, error) {
+	found, err := g.nl.handle.RouteGetWithOptions(endpoint.AsSlice(), &netlink.RouteGetOptions{FIBMatch: true})
+	refused := errors.Is(err, unix.EHOSTUNREACH) // which our own route says, too
+	if err != nil && !refused {
+		return nil, false, fmt.Errorf("no route to it: %w", err)
+	}
+	if len(found) == 0 && !refused {
+		return nil, false, fmt.Errorf("no route to it: %w", unix.ENETUNREACH)
+	}
+	if !refused && int(found[0].Protocol) != Protocol {
+		return &found[0], false, nil
+	}
+	// A host route of ours, which may be outdated, or a route that covers the endpoint already.
+	all, err := table(family(endpoint))
+	if err != nil {
+		return nil, false, err
+	}
+	best := longestMatch(all, endpoint)
+	if best == nil {
+		return nil, false, errNoPath
+	}
+	return best, !refused && isHost(found[0].Dst), nil
+}
+
+// mainTable reads the main routing table.
+func (g *guards) mainTable(family int) ([]netlink.Route, error) {
+	return g.nl.routes(family, &netlink.Route{Table: unix.RT_TABLE_MAIN}, netlink.RT_FILTER_TABLE)
+}
+
+// hostRouteLike makes the host route that takes an endpoint along the path of another route.
+func hostRouteLike(best *netlink.Route, endpoint netip.Addr) *netlink.Route {
 	r := &netlink.Route{
 		Dst: hostNet(endpoint), Protocol: Protocol, Table: unix.RT_TABLE_MAIN,
 		LinkIndex: best.LinkIndex, Gw: best.Gw, Via: best.Via, MultiPath: best.MultiPath, Src: best.Src, Encap: best.Encap,
@@ -110,19 +182,14 @@ func (g *guards) outerRoute(endpoint netip.Addr) (*netlink.Route, error) {
 	if r.Gw == nil && r.Via == nil && len(r.MultiPath) == 0 && endpoint.Is4() {
 		r.Scope = netlink.SCOPE_LINK
 	}
-	return r, nil
+	return r
 }
 
-// bestForeign finds the most specific route to the endpoint that is not ours in the main table.
-func (g *guards) bestForeign(endpoint netip.Addr) (*netlink.Route, error) {
-	all, err := g.nl.routes(family(endpoint), &netlink.Route{Table: unix.RT_TABLE_MAIN}, netlink.RT_FILTER_TABLE)
-	if err != nil {
-		return nil, err
+// refusal is the route that refuses an endpoint when no other leads to it.
+func refusal(endpoint netip.Addr) *netlink.Route {
+	return &netlink.Route{
+		Dst: hostNet(endpoint), Protocol: Protocol, Table: unix.RT_TABLE_MAIN, Type: unix.RTN_UNREACHABLE, Priority: refusalMetric,
 	}
-	if best := longestMatch(all, endpoint); best != nil {
-		return best, nil
-	}
-	return nil, fmt.Errorf("no route to it but through our own interfaces: %w", os.ErrNotExist)
 }
 
 // longestMatch picks the route with the longest prefix, and of those the lowest metric, leaving ours out.

@@ -9,6 +9,9 @@ import (
 // ipv6Metric is what the kernel takes for an IPv6 route without one.
 const ipv6Metric = 1024
 
+// minIPv6MTU is the smallest MTU of an interface that has IPv6 (RFC 8200, 5). The kernel takes IPv6 off all others.
+const minIPv6MTU = 1280
+
 // address is one address of an interface.
 type address struct {
 	local   netip.Addr
@@ -61,7 +64,8 @@ type target struct {
 	guard     netip.Addr // the tunnel's endpoint, if the routes cover it
 }
 
-// targetOf derives the target from what was asked for.
+// targetOf derives the target from what was asked for. A route to nothing but the endpoint is left out: it would take the place
+// of the host route, and catch the tunnel's own packets.
 func targetOf(want Interface) target {
 	t := target{mtu: want.MTU, ipv6: want.IPv6}
 	want.Endpoint = want.Endpoint.Unmap().WithZone("")
@@ -77,6 +81,9 @@ func targetOf(want Interface) target {
 	}
 	for _, dst := range want.Routes {
 		if dst.Addr().Is4() && !want.IPv4 || dst.Addr().Is6() && !want.IPv6 {
+			continue
+		}
+		if dst.IsSingleIP() && dst.Addr() == want.Endpoint {
 			continue
 		}
 		r := route{dst: dst.Masked(), metric: want.Metric}
@@ -150,19 +157,32 @@ func (o operation) String() string {
 	return fmt.Sprintf("operation %d", int(o.kind))
 }
 
+// ipv6 tells whether a step is about IPv6 alone.
+func (o operation) ipv6() bool {
+	switch o.kind {
+	case opNoAutoAddress:
+		return true
+	case opSetMTU, opUp:
+		return false
+	case opDelAddress, opAddAddress:
+		return o.address.local.Is6()
+	case opAddRoute, opDelRoute:
+		return o.route.dst.Addr().Is6()
+	}
+	return false
+}
+
 // plan computes the steps from what is to what is to be, in an order in which each can succeed. Addresses come before routes,
 // and of the addresses the old ones go first: when an interface loses its last IPv4 address the kernel drops all its routes.
-// Of addresses that are not ours only IPv6 link-local ones go: the peer knows us by the one IPV6CP settled.
+// Of addresses that are not ours only IPv6 link-local ones go: the peer knows us by the one IPV6CP settled. The MTU comes before
+// the switch for automatic addresses, which the kernel resets when an MTU too small for IPv6 grows.
 func plan(want target, have observed) []operation {
 	var ops []operation
-	if !have.up {
-		ops = append(ops, operation{kind: opNoAutoAddress})
-	}
 	if want.mtu != 0 && want.mtu != have.mtu {
 		ops = append(ops, operation{kind: opSetMTU, mtu: want.mtu})
 	}
 	if !have.up {
-		ops = append(ops, operation{kind: opUp})
+		ops = append(ops, operation{kind: opNoAutoAddress}, operation{kind: opUp})
 	}
 	var left []address
 	lost := false // an IPv4 address went
@@ -205,10 +225,14 @@ type kernelRoute struct {
 	index    int        // of the interface; 0: several next hops
 	name     string     // of the interface, where it was looked up
 	protocol int
+	refuses  bool // it leads nowhere: the kernel answers that the destination is unreachable
 }
 
 func (r kernelRoute) String() string {
 	s := r.dst.String()
+	if r.refuses {
+		s = "unreachable " + s
+	}
 	if r.via.IsValid() {
 		s += " via " + r.via.String()
 	}

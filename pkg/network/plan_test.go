@@ -96,7 +96,7 @@ func TestPlan(t *testing.T) {
 		want   []string
 	}{
 		{"a new interface gets everything", nil, observed{mtu: 1500}, []string{
-			"switch automatic addresses off", "set mtu 1400", "set up",
+			"set mtu 1400", "switch automatic addresses off", "set up",
 			"add address 10.0.0.1 peer 10.0.0.2/32", "add address fe80::1 peer fe80::2/128",
 			"add route 192.168.20.0/24 metric 50", "add route 2001:db8:20::/48 metric 50",
 		}},
@@ -201,6 +201,23 @@ func TestEndpointIsGuardedOnlyWhereRoutesCoverIt(t *testing.T) {
 	}
 }
 
+// A route to the endpoint alone took the place of its host route, and was better than the one that refuses it.
+func TestRouteToTheEndpointAloneIsLeftOut(t *testing.T) {
+	t.Parallel()
+	for endpoint, routes := range map[string][]netip.Prefix{
+		"203.0.113.2":        prefixes("203.0.113.2/32", "203.0.113.0/24"),
+		"::ffff:203.0.113.2": prefixes("203.0.113.2/32", "203.0.113.0/24"),
+		"2001:db8::1":        prefixes("2001:db8::1/128", "2001:db8::/64"),
+	} {
+		want := branch()
+		want.Routes, want.Endpoint = routes, ip(endpoint)
+		got := targetOf(want)
+		if len(got.routes) != 1 || got.routes[0].dst != routes[1] || !got.guard.IsValid() {
+			t.Errorf("endpoint %s: routes %v, guard %v", endpoint, got.routes, got.guard)
+		}
+	}
+}
+
 func TestRoutesAreMaskedAndInstalledOnce(t *testing.T) {
 	t.Parallel()
 	want := branch()
@@ -226,12 +243,14 @@ func TestStaleRoutes(t *testing.T) {
 		on("eth0", "10.2.0.9/32"), // host route that the dead one needed
 		on("eth0", "10.3.0.9/32"), // held by an owner
 		on("ppp1", "10.1.0.0/16"), // the dead one's claim on a kept network
+		on("", "10.1.0.9/32"),     // the same endpoints, refused when there is no path
+		on("", "10.2.0.9/32"), on("", "10.3.0.9/32"),
 	}
 	got := []string{}
 	for _, r := range stale(marked, map[string]bool{"ppp0": true}, map[netip.Addr]bool{ip("10.3.0.9"): true}) {
 		got = append(got, r.dst.String()+" "+r.name)
 	}
-	if diff := cmp.Diff([]string{"10.2.0.0/16 ppp1", "10.2.0.9/32 eth0", "10.1.0.0/16 ppp1"}, got); diff != "" {
+	if diff := cmp.Diff([]string{"10.2.0.0/16 ppp1", "10.2.0.9/32 eth0", "10.1.0.0/16 ppp1", "10.2.0.9/32 "}, got); diff != "" {
 		t.Errorf("stale (-want +got):\n%s", diff)
 	}
 }

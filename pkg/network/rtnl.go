@@ -182,6 +182,7 @@ func (n *rtnl) routesTo(r route) ([]kernelRoute, error) {
 func (n *rtnl) kernelRoute(r netlink.Route, names map[int]string) kernelRoute {
 	k := kernelRoute{
 		route: route{dst: prefixOf(r.Dst), metric: r.Priority}, index: r.LinkIndex, protocol: int(r.Protocol),
+		refuses: r.Type == unix.RTN_UNREACHABLE,
 	}
 	if via, ok := netip.AddrFromSlice(r.Gw); ok {
 		k.via = via.Unmap()
@@ -218,6 +219,9 @@ func (n *rtnl) delRoute(l link, r route) error {
 func (n *rtnl) delMarked(r kernelRoute) error {
 	del := r.on(r.index)
 	del.Scope = netlink.SCOPE_NOWHERE // any
+	if r.refuses {
+		del.Type, del.LinkIndex = unix.RTN_UNREACHABLE, 0
+	}
 	err := n.handle.RouteDel(del)
 	if errors.Is(err, unix.ESRCH) {
 		return nil

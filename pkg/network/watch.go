@@ -1,0 +1,90 @@
+package network
+
+import (
+	"errors"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/mdlayher/netlink"
+	"golang.org/x/sys/unix"
+)
+
+// settleTime is how long changes of the outer network are collected before they are looked at.
+const settleTime = 100 * time.Millisecond
+
+// watch tells of changes of the outer network: routes, addresses and interfaces. The kernel says nothing of the IPv4 routes that
+// go with their interface or address, so these are watched, too.
+type watch struct {
+	conn   *netlink.Conn
+	reader sync.WaitGroup
+}
+
+// openWatch begins to watch the network namespace of the calling thread. changed is called by one goroutine, which ends with
+// close.
+func openWatch(changed func()) (*watch, error) {
+	groups := []uint{
+		unix.RTNLGRP_LINK, unix.RTNLGRP_IPV4_IFADDR, unix.RTNLGRP_IPV6_IFADDR, unix.RTNLGRP_IPV4_ROUTE, unix.RTNLGRP_IPV6_ROUTE,
+	}
+	var mask uint32
+	for _, group := range groups {
+		mask |= 1 << (group - 1)
+	}
+	conn, err := netlink.Dial(unix.NETLINK_ROUTE, &netlink.Config{Groups: mask})
+	if err != nil {
+		return nil, err
+	}
+	// What overflows is not missed: there is more in the queue, and all that counts is that something changed.
+	if err := conn.SetOption(netlink.NoENOBUFS, true); err != nil {
+		return nil, errors.Join(err, conn.Close())
+	}
+	w := &watch{conn: conn}
+	w.reader.Go(func() { w.read(changed) })
+	return w, nil
+}
+
+// close ends watching, and waits for a call of changed that is under way.
+func (w *watch) close() error {
+	err := w.conn.Close()
+	w.reader.Wait()
+	return err
+}
+
+func (w *watch) read(changed func()) {
+	for {
+		collecting := false
+		for {
+			messages, err := w.conn.Receive()
+			if errors.Is(err, os.ErrDeadlineExceeded) {
+				break
+			}
+			if err != nil {
+				return
+			}
+			if collecting || !concernsOthers(messages) {
+				continue
+			}
+			collecting = true
+			if w.conn.SetReadDeadline(time.Now().Add(settleTime)) != nil {
+				return
+			}
+		}
+		if w.conn.SetReadDeadline(time.Time{}) != nil {
+			return
+		}
+		changed()
+	}
+}
+
+// concernsOthers tells whether one of the messages is about more than our own routes, of which the host routes are a part: what
+// we change ourselves must not wake us.
+func concernsOthers(messages []netlink.Message) bool {
+	const protocolOffset = 5 // of struct rtmsg
+	for _, m := range messages {
+		isRoute := m.Header.Type == unix.RTM_NEWROUTE || m.Header.Type == unix.RTM_DELROUTE
+		if !isRoute || len(m.Data) <= protocolOffset || m.Data[protocolOffset] != Protocol {
+			return true
+		}
+	}
+	return false
+}
