@@ -50,11 +50,11 @@ func (s *session) start(op call.Op) {
 		s.netApplied = true
 		open := s.waitingPackets()
 		s.async(op, func() call.Result {
-			err := s.applyNetwork(op.Network)
-			if err == nil {
-				open(op.Network.IPv4, op.Network.IPv6)
+			r := s.applyNetwork(op.Network)
+			if r.Err == nil {
+				open(op.Network.IPv4, op.Network.IPv6 && r.NoIPv6 == nil)
 			}
-			return call.Result{Err: err}
+			return r
 		})
 	case call.OpAuthorize:
 		s.authorize(op)
@@ -135,14 +135,14 @@ func (s *session) attach(op call.OpAttach) {
 func (s *session) owner() string { return fmt.Sprintf("session %d/%d", s.t.id, s.id) }
 
 // applyNetwork brings addresses and routes up before packets pass, and stops them before they go. It may sleep.
-func (s *session) applyNetwork(n call.Network) error {
+func (s *session) applyNetwork(n call.Network) (r call.Result) {
 	for _, p := range []struct {
 		proto kernel.NetworkProtocol
 		open  bool
 	}{{kernel.IPv4, n.IPv4}, {kernel.IPv6, n.IPv6}} {
 		if !p.open {
-			if err := s.data.Pass(p.proto, false); err != nil {
-				return err
+			if r.Err = s.data.Pass(p.proto, false); r.Err != nil {
+				return r
 			}
 		}
 	}
@@ -151,18 +151,17 @@ func (s *session) applyNetwork(n call.Network) error {
 		IPv4: n.IPv4, IPv6: n.IPv6, Routes: n.Routes, Metric: n.Metric, Masquerade: n.Masquerade, MSSClamp: n.MSSClamp,
 		Endpoint: n.Endpoint,
 	}
-	if err := s.t.s.e.cfg.Network.Apply(s.t.s.e.life, s.owner(), want); err != nil {
-		return err
+	r.Err = s.t.s.e.cfg.Network.Apply(s.t.s.e.life, s.owner(), want)
+	if bad, ok := errors.AsType[*network.IPv6Error](r.Err); ok { // all else is in place
+		r.Err, r.NoIPv6 = nil, bad.Err
 	}
-	if n.IPv4 {
-		if err := s.data.Pass(kernel.IPv4, true); err != nil {
-			return err
-		}
+	if r.Err == nil && n.IPv4 {
+		r.Err = s.data.Pass(kernel.IPv4, true)
 	}
-	if n.IPv6 {
-		return s.data.Pass(kernel.IPv6, true)
+	if r.Err == nil && n.IPv6 && r.NoIPv6 == nil {
+		r.Err = s.data.Pass(kernel.IPv6, true)
 	}
-	return nil
+	return r
 }
 
 // waitingPackets is how to tell the call's waiting device, if it has one, which protocols have their way. Not once when the call

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
 
 	"github.com/l2tpd/l2tpd/pkg/api"
 	"github.com/l2tpd/l2tpd/pkg/call"
@@ -610,6 +611,29 @@ func TestNoIPv6OnNarrowLinks(t *testing.T) {
 		a.up("c0", time.Minute)
 		if s := a.look().Sessions[0]; s.IPCP != "Opened" || s.IPV6CP == "Opened" {
 			t.Errorf("IPCP is %s, IPV6CP %s", s.IPCP, s.IPV6CP)
+		}
+	})
+}
+
+// P265: where interfaces cannot have IPv6, calls have IPv4, and the log says why.
+func TestIPv6TroubleLeavesIPv4(t *testing.T) {
+	simulated(t, func(t *testing.T) {
+		n := newInternet()
+		b := n.start(t, "2.2.2.2", changed(lasting(), func(p *policy.Policy) { p.Templates["dialin"].IPv6 = true }), true)
+		defer b.stop()
+		b.mu.Lock()
+		b.noIPv6 = unix.EACCES
+		b.mu.Unlock()
+		a := n.start(t, "1.1.1.1", one(func(c *policy.Call) { c.AutoStart, c.PPP.IPv6 = true, true }), true)
+		defer a.stop()
+		a.up("c0", time.Minute)
+		b.until("IPv4 alone", time.Minute, func(s *api.Snapshot) bool { return s.Sessions[0].IPCP == "Opened" && s.Sessions[0].IPV6CP != "Opened" })
+		data := b.k.Session(b.look().Sessions[0].TunnelID, b.look().Sessions[0].ID)
+		if !data.Passing(kernel.IPv4) || data.Passing(kernel.IPv6) {
+			t.Errorf("IPv4 passes: %v, IPv6 passes: %v", data.Passing(kernel.IPv4), data.Passing(kernel.IPv6))
+		}
+		if !strings.Contains(b.log.String(), "the call goes on without IPv6: permission denied") {
+			t.Errorf("the reason is not in the log:\n%s", b.log)
 		}
 	})
 }

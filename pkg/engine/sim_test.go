@@ -48,6 +48,7 @@ type box struct {
 	mu       sync.Mutex
 	nextFD   int
 	applied  map[string]network.Interface
+	noIPv6   error                   // why interfaces cannot have IPv6
 	ports    map[netip.AddrPort]bool // of single tunnels, open
 	nextPort uint16
 	// connected are the local addresses of the tunnel sockets that were made.
@@ -241,6 +242,11 @@ func (k simKernel) CreateSession(s kernel.SessionSpec, sink func([]byte)) (Sessi
 func (b *box) Apply(_ context.Context, owner string, want network.Interface) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	if want.IPv6 && b.noIPv6 != nil {
+		want.IPv6 = false
+		b.applied[owner] = want
+		return fmt.Errorf("apply: %w", &network.IPv6Error{Err: b.noIPv6})
+	}
 	b.applied[owner] = want
 	return nil
 }
