@@ -32,22 +32,27 @@ func attach(s *Session, spec UnitSpec) (Unit, error) {
 	return openUnit(s, spec)
 }
 
-// openChannel binds the socket and begins to read its channel, unless a former Attach did.
+// openChannel binds the socket and begins to read its channel, unless a former Attach did. What may run out is got before the
+// socket is bound, which cannot be taken back.
 func openChannel(s *Session) error {
 	if s.channel >= 0 {
 		return nil
 	}
+	fd, err := openPPP()
+	if err != nil {
+		return err
+	}
 	index, err := bind(s)
-	if err != nil {
-		return err
+	if err == nil {
+		err = attachChannel(fd, index)
 	}
-	fd, err := attachChannel(index)
-	if err != nil {
-		return err
+	if err == nil {
+		s.set(func() { s.channel = fd })
+		if err = s.k.loop.watch(s.serial, sourceChannel, fd); err != nil {
+			s.set(func() { s.channel = -1 })
+		}
 	}
-	s.set(func() { s.channel = fd })
-	if err := s.k.loop.watch(s.serial, sourceChannel, fd); err != nil {
-		s.set(func() { s.channel = -1 })
+	if err != nil {
 		return errors.Join(err, unix.Close(fd))
 	}
 	return nil

@@ -54,17 +54,12 @@ func channelOf(pppox int) (int32, error) {
 	return index, nil
 }
 
-// attachChannel opens a PPP file on a channel.
-func attachChannel(index int32) (int, error) {
-	fd, err := openPPP()
-	if err != nil {
-		return -1, err
-	}
+// attachChannel makes an unattached PPP file that of a channel, which is looked for in the calling thread's namespace.
+func attachChannel(fd int, index int32) error {
 	if err := ioctl(fd, unix.PPPIOCATTCHAN, unsafe.Pointer(&index)); err != nil {
-		_ = unix.Close(fd)
-		return -1, fmt.Errorf("attach channel %d: %w", index, err)
+		return fmt.Errorf("attach channel %d: %w", index, err)
 	}
-	return fd, nil
+	return nil
 }
 
 // unitOf gives the number of a unit.

@@ -115,8 +115,12 @@ func (s *Session) send(frame []byte) error {
 }
 
 // Attach gives the session a PPP interface. The interface is down and drops IPv4 and IPv6 until Pass. Frames that
-// come meanwhile reach the sink, in order but for the microseconds in which the kernel changes over. After an error the session works as before, and Attach may be tried again, for example with
-// another name when the wanted one was taken (os.ErrExist).
+// come meanwhile reach the sink, in order but for the microseconds in which the kernel changes over. After an error the session
+// works as before, and Attach may be tried again, for example with another name when the wanted one was taken (os.ErrExist).
+//
+// One error is different, because a socket that was given to the PPP driver cannot be taken back: "attach channel", os.ErrNotExist
+// when the session is gone from the kernel or the calling thread is not in its namespace. The session then sends as before; what
+// it receives waits for the next Attach, the last 32 frames of it.
 func (s *Session) Attach(spec UnitSpec) (Unit, error) {
 	u, err := attach(s, spec)
 	if err != nil {
