@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/l2tpd/l2tpd/pkg/api"
+	"github.com/l2tpd/l2tpd/pkg/policy"
 	"github.com/l2tpd/l2tpd/pkg/wire"
 )
 
@@ -44,7 +45,11 @@ func TestSessionWindowOfAnOldPeer(t *testing.T) {
 			simulated(t, func(t *testing.T) {
 				n := newInternet()
 				n.alter = withWindow(wire.MsgICRP, tt.window)
-				b := n.start(t, "2.2.2.2", acceptor(), true)
+				b := n.start(t, "2.2.2.2", changed(acceptor(), func(p *policy.Policy) {
+					if tt.numbered { // as an old peer does that says 0
+						p.Accept[0].Sequencing = policy.SequencingAlways
+					}
+				}), true)
 				p := initiators(1)
 				p.Calls["c0"].PRE13, p.Calls["c0"].IgnoreWindow13 = tt.pre13, tt.ignore
 				a := n.start(t, "1.1.1.1", p, true)

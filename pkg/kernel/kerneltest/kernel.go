@@ -80,9 +80,10 @@ func (k key) String() string { return fmt.Sprintf("%d/%d", k.tunnel, k.session) 
 
 // arrival is a frame on its way to a sink, or the news that an interface vanished.
 type arrival struct {
-	to    key
-	frame []byte
-	dead  bool
+	to       key
+	frame    []byte
+	numbered bool // the frame has a sequence number
+	dead     bool
 }
 
 // Kernel is the fake. Safe for concurrent use.
@@ -178,9 +179,16 @@ func (k *Kernel) Session(tunnel, session uint16) *Session {
 	return k.sessions[key{tunnel, session}]
 }
 
-// Inject lets a frame arrive for a session, as if a peer had sent it.
+// Inject lets a frame arrive for a session, as if a peer had sent it: with a sequence number if the session numbers its own
+// frames or requires numbers.
 func (k *Kernel) Inject(tunnel, session uint16, frame []byte) {
-	enqueue(k, arrival{to: key{tunnel, session}, frame: slices.Clone(frame)})
+	a := arrival{to: key{tunnel, session}, frame: slices.Clone(frame)}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if s := k.sessions[a.to]; s != nil {
+		a.numbered = s.numbers || s.spec.Sequencing.Require
+	}
+	push(k, a)
 }
 
 // SocketClosed tells that a tunnel's socket was closed: the tunnel goes with it. Sessions must have been closed before,
@@ -318,7 +326,8 @@ func (k *Kernel) TunnelInfo(id uint16) (kernel.TunnelInfo, error) {
 	return kernel.TunnelInfo{ID: t.ID, PeerID: t.PeerID, UDPChecksum: true}, nil
 }
 
-// SessionInfo tells of a session.
+// SessionInfo tells of a session. Its sequencing is what was asked for; the real kernel tells what following the peer made of
+// it, as Session.Numbers does.
 func (k *Kernel) SessionInfo(tunnel, session uint16) (kernel.SessionInfo, error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()

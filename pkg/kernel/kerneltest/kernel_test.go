@@ -128,6 +128,76 @@ func TestFramesComeOutOfTheOtherKernelInOrder(t *testing.T) {
 	})
 }
 
+// The kernel drops frames without a number where the peer must number them, and follows the peer elsewhere.
+func TestFramesWithoutNumbers(t *testing.T) {
+	t.Parallel()
+	const reorder = 30 * time.Millisecond
+	tests := []struct {
+		name     string
+		a        kernel.Sequencing // of the session that sends first; the other begins without
+		answered bool              // a frame of the other one gets through before it has seen a number
+		follows  bool              // the other one numbers its frames afterwards
+	}{
+		{"nobody numbers", kernel.Sequencing{}, true, false},
+		{"nobody numbers to an LNS", kernel.Sequencing{LNS: true}, true, false},
+		{"an LNS numbers", kernel.Sequencing{Send: true, LNS: true, Reorder: reorder}, false, true},
+		{"numbers are required", kernel.Sequencing{Require: true, Reorder: reorder}, false, false},
+		{"both", kernel.Sequencing{Send: true, Require: true, LNS: true, Reorder: reorder}, false, true},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				var atA, atB inbox
+				a, b, ka, kb := pair(t, kerneltest.Config{}, atA.sink, atB.sink)
+				send := func(s *kerneltest.Session, to *inbox, arrives bool) {
+					t.Helper()
+					if err := s.Send(lcp); err != nil {
+						t.Fatal(err)
+					}
+					synctest.Wait()
+					if got := len(to.take()); got != map[bool]int{true: 1}[arrives] {
+						t.Errorf("%d frames arrived, want %v", got, arrives)
+					}
+				}
+				if err := a.SetSequencing(test.a); err != nil {
+					t.Fatal(err)
+				}
+				send(b, &atA, test.answered)
+				if stats, _ := a.Stats(); test.answered != (stats.RxSeqDiscards == 0) || stats.RxSeqDiscards != stats.RxErrors {
+					t.Errorf("stats %+v", stats)
+				}
+				send(a, &atB, true)
+				send(b, &atA, test.answered || test.follows)
+				if b.Numbers() != test.follows {
+					t.Errorf("the other end numbers its frames: %v", !test.follows)
+				}
+				ka.Inject(1, 2, lcp) // by a peer that does what the session wants
+				synctest.Wait()
+				if got := len(atA.take()); got != 1 {
+					t.Errorf("%d injected frames arrived", got)
+				}
+				// Whoever stops is followed as well.
+				if err := a.SetSequencing(kernel.Sequencing{LNS: test.a.LNS}); err != nil {
+					t.Fatal(err)
+				}
+				send(a, &atB, true)
+				if a.Numbers() || b.Numbers() {
+					t.Errorf("frames still have numbers: %v, %v", a.Numbers(), b.Numbers())
+				}
+				send(b, &atA, true)
+				for _, s := range []*kerneltest.Session{a, b} {
+					if err := s.Close(); err != nil {
+						t.Error(err)
+					}
+				}
+				ka.Check(t)
+				kb.Check(t)
+			})
+		})
+	}
+}
+
 func TestNetworkPacketsPassOnlyWhereAllowed(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -34,6 +34,7 @@ type Session struct {
 
 	// All below is guarded by the kernel's mu.
 	spec     kernel.SessionSpec
+	numbers  bool // its frames have sequence numbers now
 	closed   bool
 	dead     bool
 	attached bool
@@ -76,7 +77,7 @@ func createSession(k *Kernel, at key, spec kernel.SessionSpec, sink func([]byte)
 		k.violate("session %v created twice", at)
 		return nil, unix.EEXIST
 	}
-	s := &Session{k: k, spec: spec, sink: sink, pass: make(map[kernel.NetworkProtocol]bool)}
+	s := &Session{k: k, spec: spec, numbers: spec.Sequencing.Send, sink: sink, pass: make(map[kernel.NetworkProtocol]bool)}
 	k.sessions[at] = s
 	return s, nil
 }
@@ -145,6 +146,13 @@ func (s *Session) Carried() uint64 {
 	s.k.mu.Lock()
 	defer s.k.mu.Unlock()
 	return s.carried
+}
+
+// Numbers reports whether the session's frames have sequence numbers: as asked for, or, without LNS mode, as the peer's last.
+func (s *Session) Numbers() bool {
+	s.k.mu.Lock()
+	defer s.k.mu.Unlock()
+	return s.numbers
 }
 
 // Passing reports whether the session passes a protocol.
@@ -219,7 +227,7 @@ func (s *Session) SetSequencing(q kernel.Sequencing) error {
 			s.k.violate("sequencing of session %v: %v", s.at(), err)
 			return err
 		}
-		s.spec.Sequencing = q
+		s.spec.Sequencing, s.numbers = q, q.Send
 		return nil
 	})
 }
@@ -285,11 +293,11 @@ func (s *Session) Vanish() {
 // countSent needs the kernel's mu.
 func countSent(s *Session, frame []byte) {
 	s.stats.TxPackets++
-	s.stats.TxBytes += wireSize(s, frame)
+	s.stats.TxBytes += wireSize(frame, s.numbers)
 }
 
-func wireSize(s *Session, frame []byte) uint64 {
-	if s.spec.Sequencing.Send {
+func wireSize(frame []byte, numbered bool) uint64 {
+	if numbered {
 		return uint64(len(frame) + overheadSequenced)
 	}
 	return uint64(len(frame) + overhead)

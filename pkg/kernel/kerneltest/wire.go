@@ -14,12 +14,12 @@ import (
 func transmit(s *Session, frame []byte) {
 	k := s.k
 	k.mu.Lock()
-	spec, peers := s.spec, slices.Clone(k.peers)
+	spec, numbered, peers := s.spec, s.numbers, slices.Clone(k.peers)
 	k.mu.Unlock()
 	if k.cfg.OnSend != nil {
 		k.cfg.OnSend(spec, slices.Clone(frame))
 	}
-	to := arrival{to: key{spec.PeerTunnelID, spec.PeerID}, frame: frame}
+	to := arrival{to: key{spec.PeerTunnelID, spec.PeerID}, frame: frame, numbered: numbered}
 	var fallback *Kernel
 	for _, peer := range peers {
 		switch knows(peer, spec) {
@@ -120,8 +120,13 @@ func consume(k *Kernel, a arrival, s *Session) func() {
 			s.spec.OnDead(fmt.Errorf("the interface of session %v is gone: %w", a.to, os.ErrNotExist))
 		}
 	}
+	if !admit(s, a.numbered) {
+		s.stats.RxSeqDiscards++
+		s.stats.RxErrors++
+		return nil
+	}
 	s.stats.RxPackets++
-	s.stats.RxBytes += wireSize(s, a.frame)
+	s.stats.RxBytes += wireSize(a.frame, a.numbered)
 	if len(a.frame) < 2 {
 		return nil
 	}
@@ -134,4 +139,17 @@ func consume(k *Kernel, a arrival, s *Session) func() {
 		return nil
 	}
 	return func() { s.sink(a.frame) }
+}
+
+// admit decides whether a session takes a frame with or without a number; mu is held. Without LNS mode the session's own
+// numbering follows the peer's.
+func admit(s *Session, numbered bool) bool {
+	q := s.spec.Sequencing
+	if !numbered && (q.Require || s.numbers && q.LNS) {
+		return false
+	}
+	if !q.LNS {
+		s.numbers = numbered
+	}
+	return true
 }
