@@ -313,6 +313,9 @@ func TestSweepAfterACrash(t *testing.T) {
 	dead.Endpoint, dead.Routes = ip("203.0.114.2"), prefixes("192.168.30.0/24", "203.0.114.0/24")
 	h.apply(crashed, "alive", alive)
 	h.apply(crashed, "dead", dead)
+	if err := crashed.watch.close(); err != nil { // or it would go on to repair its host routes
+		t.Fatal(err)
+	}
 	h.run("ip route add 192.0.2.0/24 via 198.51.100.3 proto static")
 
 	m := h.manager()
