@@ -338,8 +338,7 @@ func TestCallUpWaitsForTheEndOfTheAttempt(t *testing.T) {
 			c.State = api.CallDialling
 			c.LastError = &api.CallError{At: now, Stage: "user authentication", Text: "the peer refused our password", Peer: "Login incorrect"}
 		}},
-		"wait-refused": {"1m", func(c *api.Call) { c.State = api.CallRefused }},
-		"wait-over":    {"5ms", nil},
+		"wait-over": {"5ms", nil},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -196,7 +196,7 @@ func showCall(s *api.Snapshot) string {
 	v.row("starts", "%s", starts(c))
 	v.row("on the wire", "%s, precedence %s, sequencing %s, pre-13 drafts %s", c.Method, c.Precedence, c.Sequencing, yes(c.PRE13, "on", "off"))
 	v.row("secret", "%s", yes(c.Secret, "set", "not set"))
-	if c.Dial != "" || c.SubAddress != "" || c.Speed != 0 {
+	if c.Type != "virtual" { // for lines only
 		v.row("dials", "%s, sub-address %s, at most %d bit/s", or(c.Dial), or(c.SubAddress), c.Speed)
 	}
 	a := c.Attempts

@@ -31,7 +31,7 @@ func (t *tool) dialAndWait(ctx context.Context, name string, wait time.Duration)
 		switch {
 		case call.State == api.CallUp:
 			return t.came(snap, call)
-		case call.LastError != nil && (before == nil || call.LastError.At.After(before.At)), call.State == api.CallRefused:
+		case call.LastError != nil && (before == nil || call.LastError.At.After(before.At)):
 			return fmt.Errorf("call %s: %s", call.Name, explain(call))
 		}
 		select {

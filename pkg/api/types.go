@@ -246,7 +246,7 @@ const (
 	CallWaiting  CallState = "waiting"  // for the next redial, or for the first packet (dial on demand)
 	CallDialling CallState = "dialling" // tunnel or session or PPP being set up
 	CallUp       CallState = "up"
-	CallRefused  CallState = "refused" // the peer said no for good: no redial until asked
+	CallClosing  CallState = "closing"  // on its way down
 	CallPassive  CallState = "passive" // peer: any; waits to be called (S61)
 )
 

@@ -255,6 +255,8 @@ func (x *dialer) view() api.Call {
 	switch {
 	case s != nil && !s.upSince.IsZero() && !s.releasing:
 		v.State, v.UpSince = api.CallUp, s.upSince
+	case s != nil && (s.releasing || s.asked != nil || s.call != nil && s.call.View().Closing):
+		v.State = api.CallClosing
 	case s != nil || x.resolving:
 		v.State = api.CallDialling
 	case x.timer.index >= 0:
