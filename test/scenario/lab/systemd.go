@@ -86,15 +86,19 @@ func (h *Host) Systemd() *Systemd {
 // Install puts l2tpd and its unit where the README says.
 func (s *Systemd) Install() {
 	s.Host.l.t.Helper()
-	unit, err := filepath.Abs("../../configs/systemd")
-	if err != nil {
-		s.Host.l.t.Fatal(err)
-	}
 	s.Run("install", "-m", "755", "/run/bin/l2tpd", "/usr/sbin/l2tpd")
 	s.Run("install", "-m", "755", "/run/bin/l2tpctl", "/usr/bin/l2tpctl")
-	s.Run("install", "-m", "644", unit+"/l2tpd.service", "/etc/systemd/system/l2tpd.service")
-	s.Run("install", "-m", "644", "-D", unit+"/l2tpd.sysusers", "/etc/sysusers.d/l2tpd.conf")
-	s.Run("install", "-m", "644", "-D", unit+"/l2tpd.tmpfiles", "/etc/tmpfiles.d/l2tpd.conf")
+	for name, path := range map[string]string{
+		"l2tpd.service":  "/etc/systemd/system/l2tpd.service",
+		"l2tpd.sysusers": "/etc/sysusers.d/l2tpd.conf",
+		"l2tpd.tmpfiles": "/etc/tmpfiles.d/l2tpd.conf",
+	} {
+		text, err := os.ReadFile("../../configs/systemd/" + name) // systemd's /tmp, where the tree may be, is another
+		if err != nil {
+			s.Host.l.t.Fatal(err)
+		}
+		s.Write(path, string(text))
+	}
 	s.Run("systemd-sysusers", "l2tpd.conf")
 	s.Run("systemd-tmpfiles", "--create", "l2tpd.conf")
 	s.Run("systemctl", "daemon-reload")
