@@ -70,7 +70,8 @@ func daemon() api.Snapshot {
 				TxSpeed: 1000000000, RxSpeed: 1000000000, Framing: []string{"sync"}, SequencesSent: true, Auth: "none", PeerAuth: "chap",
 				Phase: "network", LCP: "Opened", IPCP: "Opened", IPV6CP: "Opened", StartedAt: ago(3 * time.Hour), EstablishedAt: ago(3*time.Hour - 2*time.Second),
 				IdleSeconds: 3, Data: &api.DataTraffic{InPackets: 93, InOctets: 8928, OutPackets: 94, OutOctets: 9024},
-				LastCause: "LCP echo: no answer three times",
+				PhysicalChannel: 17, PrivateGroup: "blue", ProxyAuth: "chap", ProcessingDelay: 3,
+				LineErrors: &api.LineErrors{CRC: 1, Framing: 2, Hardware: 3, Buffer: 4, TimeOut: 5, Alignment: 6},
 			},
 			{
 				TunnelID: 65535, ID: 1, PeerTunnelID: 65534, PeerID: 2, Remote: lac, Role: "lns-incoming", State: "wait-connect",
@@ -102,7 +103,7 @@ func daemon() api.Snapshot {
 
 func counters() api.Counters {
 	return api.Counters{
-		TunnelAuthFailures: 2, InMessages: 123, OutMessages: 145, InErrors: 1,
+		TunnelAuthFailures: 2, UserAuthFailures: 9, SessionEnds: map[string]uint64{"idle": 3, "auth-failed": 9}, InMessages: 123, OutMessages: 145, InErrors: 1,
 		Discarded: api.Discards{Filtered: 3, NoSuchTunnel: 4, NoSuchSession: 5, Malformed: 6, ForeignSource: 7, OverLimit: 8},
 		Control: api.ControlTraffic{
 			In: 30, InWithData: 26, InNoData: 4, Processed: 30, InOrder: 26, OutOfOrder: 1, Discarded: 2, Out: 51, OutWithData: 37, OutNoData: 14, Retransmits: 9,

@@ -2,6 +2,8 @@ package main
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -66,6 +68,14 @@ func showCounters(c *api.Counters) string {
 	v := &view{label: 24}
 	v.head("Counters")
 	v.row("tunnel authentication", "%d failed", c.TunnelAuthFailures)
+	v.row("user authentication", "%d failed", c.UserAuthFailures)
+	if len(c.SessionEnds) > 0 {
+		var ends []string
+		for _, cause := range slices.Sorted(maps.Keys(c.SessionEnds)) {
+			ends = append(ends, fmt.Sprintf("%s %d", cause, c.SessionEnds[cause]))
+		}
+		v.row("sessions ended", "%s", strings.Join(ends, ", "))
+	}
 	v.row("messages", "%d in, %d out", c.InMessages, c.OutMessages)
 	v.row("errors", "%d in", c.InErrors)
 	d := c.Discarded
@@ -159,15 +169,25 @@ func showSession(s *api.Snapshot) string {
 	v.row("numbers", "called %s, calling %s, sub-address %s", or(c.CalledNumber), or(c.CallingNumber), or(c.SubAddress))
 	v.row("", "serial %d, peer's %d", c.SerialNumber, c.PeerSerial)
 	v.row("line", "%d bit/s out, %d bit/s in, framing %s, bearer %s", c.TxSpeed, c.RxSpeed, list(c.Framing, "none"), list(c.Bearer, "none"))
+	if c.PhysicalChannel != 0 || c.PrivateGroup != "" {
+		v.row("", "physical channel %d, private group %s", c.PhysicalChannel, or(c.PrivateGroup))
+	}
+	if e := c.LineErrors; e != nil {
+		v.row("line errors", "%d CRC, %d framing, %d alignment, %d time-outs, %d hardware and %d buffer overruns",
+			e.CRC, e.Framing, e.Alignment, e.TimeOut, e.Hardware, e.Buffer)
+	}
+	if c.ProxyAuth != "" {
+		v.row("LAC", "says that the user logged in by %s", c.ProxyAuth)
+	}
+	if c.ProcessingDelay != 0 {
+		v.row("delay", "%d ms of processing, says the peer", 100*int(c.ProcessingDelay))
+	}
 	v.row("sequencing", "%s, %s", yes(c.SequencesSent, "we number data", "we do not number data"),
 		yes(c.SequencesRequired, "unnumbered data is dropped", "unnumbered data is taken"))
 	v.row("started", "%s", c.StartedAt.UTC().Format(time.RFC3339))
 	v.row("idle", "%s", span(time.Duration(c.IdleSeconds)*time.Second))
 	if c.Data != nil {
 		dataRows(v, "data", c.Data)
-	}
-	if c.LastCause != "" {
-		v.row("last end", "%s", c.LastCause)
 	}
 	return v.String()
 }

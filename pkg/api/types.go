@@ -83,12 +83,15 @@ type Kernel struct {
 
 // Counters count since the daemon started (S113-S128).
 type Counters struct {
-	TunnelAuthFailures uint64         `json:"tunnel_auth_failures"` // S113
-	InMessages         uint64         `json:"in_messages"`          // control and data (S114)
-	OutMessages        uint64         `json:"out_messages"`
-	InErrors           uint64         `json:"in_errors"` // S115
-	Discarded          Discards       `json:"discarded"`
-	Control            ControlTraffic `json:"control"`
+	TunnelAuthFailures uint64 `json:"tunnel_auth_failures"` // S113
+	UserAuthFailures   uint64 `json:"user_auth_failures"`
+	// SessionEnds counts the sessions that ended, by cause: the words of L2TP_CAUSE in the log.
+	SessionEnds map[string]uint64 `json:"session_ends,omitempty"`
+	InMessages  uint64            `json:"in_messages"` // control and data (S114)
+	OutMessages uint64            `json:"out_messages"`
+	InErrors    uint64            `json:"in_errors"` // S115
+	Discarded   Discards          `json:"discarded"`
+	Control     ControlTraffic    `json:"control"`
 	// Listener and TunnelSockets count what passed the daemon's own UDP sockets. The kernel takes data of live sessions out
 	// before: the difference to Data is what the daemon never touched.
 	Listener      SocketTraffic `json:"listener"`
@@ -220,6 +223,12 @@ type Session struct {
 	Framing       []string `json:"framing,omitempty"`
 	Bearer        []string `json:"bearer,omitempty"`
 
+	PhysicalChannel uint32      `json:"physical_channel,omitempty"`
+	PrivateGroup    string      `json:"private_group,omitempty"`    // the LAC says that the user belongs to (P54)
+	ProxyAuth       string      `json:"proxy_auth,omitempty"`       // how the LAC says that it authenticated the user (P187)
+	ProcessingDelay uint16      `json:"processing_delay,omitempty"` // tenths of a second; of peers of the drafts before 13
+	LineErrors      *LineErrors `json:"line_errors,omitempty"`      // as the LAC last reported them (P204)
+
 	SequencesSent     bool `json:"sequences_sent"`     // we number data now
 	SequencesRequired bool `json:"sequences_required"` // unnumbered data is dropped
 
@@ -232,9 +241,18 @@ type Session struct {
 
 	StartedAt     time.Time    `json:"started_at"`
 	EstablishedAt time.Time    `json:"established_at,omitzero"`
-	IdleSeconds   int64        `json:"idle_seconds"`    // since user data last moved
-	Data          *DataTraffic `json:"data,omitempty"`  // nil: not asked for, or no kernel session
-	LastCause     string       `json:"cause,omitempty"` // why the previous session of this call ended
+	IdleSeconds   int64        `json:"idle_seconds"`   // since user data last moved
+	Data          *DataTraffic `json:"data,omitempty"` // nil: not asked for, or no kernel session
+}
+
+// LineErrors are the counters of WAN-Error-Notify (RFC 2661, 4.4.6), since the line came up.
+type LineErrors struct {
+	CRC       uint32 `json:"crc"`
+	Framing   uint32 `json:"framing"`
+	Hardware  uint32 `json:"hardware_overruns"`
+	Buffer    uint32 `json:"buffer_overruns"`
+	TimeOut   uint32 `json:"time_outs"`
+	Alignment uint32 `json:"alignment"`
 }
 
 // CallState is what a configured call is doing.

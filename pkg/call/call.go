@@ -106,6 +106,7 @@ type Result struct {
 	OK        bool           // OpAuthorize
 	Message   string         // OpAuthorize: for the peer; OpAddress: why there is none
 	Why       string         // OpAuthorize: for the log when not OK, one sentence that names the user
+	Full      bool           // OpAuthorize: not OK because of a limit, the credentials are right
 	User      string         // OpAuthorize: canonical name
 	UserIPv4  netip.Addr     // OpAuthorize: the user's fixed address
 	Routes    []netip.Prefix // OpAuthorize: networks behind the user
@@ -218,6 +219,7 @@ type Call struct {
 	renumbering bool   // the numbering that ICCN or OCCN asked for is being set
 	noAddress   string // why there was none for the peer
 	refusal     string // why the peer's login was refused, for the log
+	full        bool   // it was refused because of a limit
 	control     bool   // the tunnel still knows the session
 	attach      step
 	iface       string

@@ -248,7 +248,7 @@ func (c *Call) authorized(now Time, op OpAuthorize, r Result, out *Output) {
 	if c.state != stateLink {
 		return
 	}
-	c.refusal = ""
+	c.refusal, c.full = "", r.Full
 	if !r.OK {
 		c.refusal = r.Why
 	} else {
@@ -300,6 +300,9 @@ func (c *Call) linkDown(ev ppp.EvLinkDown, out *Output) {
 // reason is how the end of PPP is told.
 func (c *Call) reason(ev ppp.EvLinkDown) ending {
 	how := reasons[ev.Reason]
+	if ev.Reason == ppp.ReasonAuthFailed && c.full {
+		how = overLimit
+	}
 	if ev.Reason == ppp.ReasonNoNetwork && c.noAddress != "" {
 		how.text = c.noAddress
 	}
@@ -355,6 +358,9 @@ var reasons = map[ppp.Reason]ending{
 	ppp.ReasonNoNetwork:     {"no-address", "no network protocol could be agreed on", wire.CDNNoFacilitiesTemp, disconnect{18, 0, global}},
 	ppp.ReasonProtocolError: {"protocol-reject", "the peer rejected a protocol that is needed", wire.CDNAdmin, disconnect{18, 0, byPeer}},
 }
+
+// overLimit is how the end of a login is told that was right and one too many.
+var overLimit = ending{"user-limit", "the user may have no more sessions", wire.CDNNoFacilitiesTemp, disconnectAdmin}
 
 // direction of a disconnect cause (RFC 3145, 2.1).
 type direction uint8

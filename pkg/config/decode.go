@@ -167,6 +167,8 @@ func (w *walker) word(f *field, n *yaml.Node, to any) {
 		*p = policy.Sequencing(i)
 	case *policy.Precedence:
 		*p = policy.Precedence(i)
+	case *policy.Duplicate:
+		*p = policy.Duplicate(i)
 	case *policy.CallType:
 		*p = policy.CallType(i)
 	case *policy.Method:

@@ -160,7 +160,7 @@ func parseDefault(text string) *yaml.Node {
 // table is every key of the configuration in the order of the manual. It is made anew on each call: nobody shares it.
 func table() []*field {
 	var t []*field
-	for _, part := range [][]field{serverFields(), accessFields(), callFields(), templateFields(), dataFields(), daemonFields()} {
+	for _, part := range [][]field{serverFields(), accessFields(), acceptFields(), callFields(), templateFields(), dataFields(), daemonFields()} {
 		for i := range part {
 			t = append(t, &part[i])
 		}

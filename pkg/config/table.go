@@ -122,6 +122,11 @@ func accessFields() []field {
 			},
 			read: readRuleSecret,
 		},
+	}
+}
+
+func acceptFields() []field {
+	return []field{
 		{path: "lns", kind: kindSection, doc: "Calls that come in without being configured by name."},
 		{
 			path: "lns.accept", kind: kindList, reload: ReloadTunnelRestart, rows: "S79-S87, S63",
@@ -163,6 +168,11 @@ func accessFields() []field {
 			at: in(func(a *policy.Accept) *int { return &a.MaxTunnels }),
 		},
 		{
+			path: "lns.accept[].max_half_open", reload: ReloadLive, def: "unlimited", special: zero("unlimited"), min: 1, max: 65535,
+			doc: "Most tunnels at a time by this entry that peers have begun and not finished; the oldest makes way for a new one.",
+			at:  in(func(a *policy.Accept) *int { return &a.MaxHalfOpen }),
+		},
+		{
 			path: "lns.accept[].max_sessions", reload: ReloadLive, def: "unlimited", special: zero("unlimited"), min: 1, max: 65535, doc: "Most sessions at a time by this entry.",
 			at: in(func(a *policy.Accept) *int { return &a.MaxSessions }),
 		},
@@ -202,6 +212,11 @@ func dataFields() []field {
 			path: "users.*.routes", rows: "S160", reload: ReloadNewSessions, example: "[192.168.30.0/24]", aka: []string{"networks"},
 			doc: "Networks behind the user.",
 			at:  in(func(u *policy.User) *[]netip.Prefix { return &u.Routes }),
+		},
+		{
+			path: "users.*.max_sessions", rows: "S17", reload: ReloadNewSessions, def: "unlimited", special: zero("unlimited"), min: 1, max: 65535, aka: []string{"limit"},
+			doc: "Most sessions of the user at a time. What becomes of one more is duplicate_login of the template.",
+			at:  in(func(u *policy.User) *int { return &u.Sessions }),
 		},
 		refused("users.*.netmask", "S160", "an address on a PPP link has no netmask", "write the network behind the user as routes: [network/bits]"),
 		refused("users.*.login", "S160", "users here are never administrators", "remove the key"),

@@ -30,6 +30,12 @@ func templateFields() []field {
 			read: readUsers,
 		},
 		{
+			path: "ppp.templates.*.duplicate_login", rows: "S17", def: "allow", words: []string{"allow", "replace", "refuse"}, aka: []string{"single_session"},
+			doc: "What becomes of a user who logs in while he has all the sessions that he may have: max_sessions of the user, else one unless this is allow. " +
+				"replace: his oldest ends; refuse, and allow at max_sessions: the new one is refused. With an address of his own the newest login always has it.",
+			at: template(func(t *policy.Template) *policy.Duplicate { return &t.Duplicate }),
+		},
+		{
 			path: "ppp.templates.*.mru", rows: "S182", def: "1500", min: 128, max: 9000, doc: "Largest PPP packet that we want to receive.",
 			at: template(func(t *policy.Template) *uint16 { return &t.MRU }),
 		},
@@ -42,6 +48,19 @@ func templateFields() []field {
 			path: "ppp.templates.*.mss_clamp", rows: "S182", def: "on", aka: []string{"mssheader"}, doc: "TCP segments are kept small enough for the link.",
 			at: template(func(t *policy.Template) *bool { return &t.MSSClamp }),
 		},
+	}
+	rows = append(rows, templateTimerFields()...)
+	rows = append(rows, templateNetworkFields()...)
+	for i := range rows {
+		if rows[i].kind == kindValue || rows[i].kind == kindNamed {
+			rows[i].reload = ReloadNewSessions
+		}
+	}
+	return append(rows, templateRefusals()...)
+}
+
+func templateTimerFields() []field {
+	return []field{
 		{path: "ppp.templates.*.lcp_echo", kind: kindSection, rows: "S153", aka: []string{"echo"}, doc: "Check whether the peer is still there."},
 		{
 			path: "ppp.templates.*.lcp_echo.interval", rows: "S153", def: "10s", min: second, max: int64(time.Hour), special: never(), doc: "Time between two checks.",
@@ -83,13 +102,6 @@ func templateFields() []field {
 			at: template(func(t *policy.Template) *int { return &t.MaxFailure }),
 		},
 	}
-	rows = append(rows, templateNetworkFields()...)
-	for i := range rows {
-		if rows[i].kind == kindValue || rows[i].kind == kindNamed {
-			rows[i].reload = ReloadNewSessions
-		}
-	}
-	return append(rows, templateRefusals()...)
 }
 
 func templateNetworkFields() []field {

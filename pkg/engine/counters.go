@@ -1,6 +1,8 @@
 package engine
 
 import (
+	"maps"
+	"sync"
 	"sync/atomic"
 
 	"github.com/l2tpd/l2tpd/pkg/api"
@@ -11,13 +13,36 @@ import (
 // counters of the whole engine (S113-S128). Those of live tunnels and sessions are added when somebody looks.
 type counters struct {
 	filtered, malformed, noTunnel, noSession, noData, foreign, overLimit atomic.Uint64
-	refused, evicted, authFailures                                       atomic.Uint64
+	refused, evicted, authFailures, userAuthFailures                     atomic.Uint64
 	framesIn, framesOut, framesLost                                      atomic.Uint64
 	tunnels                                                              atomic.Int64 // up, and half-open ones that peers have begun
 	tunnelsUp, halfOpen                                                  atomic.Int64
 
+	ends causes
+
 	control [11]atomic.Uint64 // of tunnels that are gone, in the order of controlOf
 	data    [9]atomic.Uint64  // of sessions that are gone, in the order of dataOf
+}
+
+// causes counts the ends of sessions by their causes, which are few. It is safe for concurrent use.
+type causes struct {
+	mu sync.Mutex
+	n  map[string]uint64
+}
+
+func (c *causes) add(cause string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.n == nil {
+		c.n = map[string]uint64{}
+	}
+	c.n[cause]++
+}
+
+func (c *causes) all() map[string]uint64 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return maps.Clone(c.n)
 }
 
 // controlOf lists a tunnel's counters in the order in which they are summed.

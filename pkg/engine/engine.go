@@ -125,6 +125,7 @@ type Engine struct {
 	names    *executor // of name lookups: a dead name server must not hold up the kernel
 	counts   counters
 	tunnels  quota // of accept entries
+	halfOpen quota
 	sessions quota
 	started  time.Time
 	loaded   atomic.Pointer[time.Time]

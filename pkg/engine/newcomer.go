@@ -248,6 +248,12 @@ func (t *tunnel) enter(a *policy.Accept, srv policy.Server) (refusal string) {
 		}
 	}
 	t.accept = a
+	for a != nil && !s.e.halfOpen.take(a, a.MaxHalfOpen) {
+		if !s.evict(func(x *tunnel) bool { return x.accept != nil && keyOf(x.accept) == keyOf(a) }) {
+			t.leaveCount()
+			return "max_half_open of its accept entry is reached"
+		}
+	}
 	return ""
 }
 

@@ -11,6 +11,7 @@ import (
 	"github.com/l2tpd/l2tpd/pkg/call"
 	"github.com/l2tpd/l2tpd/pkg/kernel"
 	"github.com/l2tpd/l2tpd/pkg/network"
+	"github.com/l2tpd/l2tpd/pkg/policy"
 )
 
 // reorder is how long the kernel waits for a missing numbered frame. With none it would drop six for every one that is lost.
@@ -197,29 +198,55 @@ func (s *session) authorize(op call.OpAuthorize) {
 	})
 }
 
-// checked is the verdict about credentials. A user's own address must be free before the login succeeds.
+// checked is the verdict about credentials. A login succeeds when its user may have one more session, and his own address is free.
 func (s *session) checked(op call.OpAuthorize, r call.Result) {
-	zero := s.t.s.e.shards[0]
-	if a := s.owned; a.IsValid() && op.User == "" && a != r.UserIPv4 { // of a login that nothing came of
-		s.owned = netip.Addr{}
-		zero.post(func() { zero.pools.disown(a, s) })
+	if op.User == "" {
+		s.forgetLogin(r) // of an attempt that nothing came of
 	}
-	if !r.OK || !r.UserIPv4.IsValid() {
+	if !r.OK {
+		s.t.s.e.counts.userAuthFailures.Add(1)
 		s.finished(op, r)
 		return
 	}
-	s.owned = r.UserIPv4
+	zero := s.t.s.e.shards[0]
+	limit, duplicate := 0, policy.DuplicateAllow
+	if u := s.pol.Users[r.User]; u != nil {
+		limit = u.MaxSessions(s.tmpl)
+	}
+	if s.tmpl != nil {
+		duplicate = s.tmpl.Duplicate
+	}
+	s.login, s.owned = r.User, r.UserIPv4
 	zero.post(func() {
-		zero.pools.own(r.UserIPv4, s, func(refusal string) {
+		answer := func(refusal string) {
 			s.t.s.post(func() {
 				if refusal != "" {
 					s.owned = netip.Addr{}
-					r = call.Result{Message: refusal, Why: refusal}
+					r = call.Result{Message: refusal, Why: refusal, Full: true}
 				}
 				s.finished(op, r)
 			})
-		})
+		}
+		switch refusal := zero.logins.enter(r.User, s, limit, duplicate); {
+		case refusal != "" || !r.UserIPv4.IsValid():
+			answer(refusal)
+		default:
+			zero.pools.own(r.UserIPv4, s, answer)
+		}
 	})
+}
+
+// forgetLogin gives back what an earlier login of the session has, unless the new verdict is for the same user.
+func (s *session) forgetLogin(r call.Result) {
+	zero := s.t.s.e.shards[0]
+	if a := s.owned; a.IsValid() && a != r.UserIPv4 {
+		s.owned = netip.Addr{}
+		zero.post(func() { zero.pools.disown(a, s) })
+	}
+	if user := s.login; user != "" && user != r.User {
+		s.login = ""
+		zero.post(func() { zero.logins.leave(user, s) })
+	}
 }
 
 // address asks shard 0, which has the pools.
@@ -281,10 +308,7 @@ func (s *session) release(op call.Op) {
 				zero := e.shards[0]
 				zero.post(func() { zero.pools.release(name, a) })
 			}
-			if a := s.owned; a.IsValid() {
-				zero := e.shards[0]
-				zero.post(func() { zero.pools.disown(a, s) })
-			}
+			s.forgetLogin(call.Result{})
 			s.finished(op, call.Result{})
 		}
 	})

@@ -2,7 +2,6 @@ package engine
 
 import (
 	"errors"
-	"log/slog"
 	"net/netip"
 	"slices"
 
@@ -179,13 +178,7 @@ func (x *pools) own(a netip.Addr, s *session, give func(refusal string)) {
 	}
 	old := o.holder
 	o.next, o.give = s, give
-	old.t.s.post(func() {
-		if !old.releasing {
-			old.log().Warn("the user has logged in again: the older session gives its address up",
-				slog.String("event", "user-again"), slog.String("address", a.String()))
-			old.drop("replaced", "the user has logged in again")
-		}
-	})
+	old.replacedBy(s)
 }
 
 // disown takes a user's own address back.

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"fmt"
 	"maps"
 	"net/netip"
 	"slices"
@@ -164,7 +165,7 @@ func TestLimitsOfAnAcceptEntry(t *testing.T) {
 			defer a.stop()
 			a.until("one up, one refused", time.Minute, func(s *api.Snapshot) bool {
 				return s.Status.Calls.Up == 1 && slices.ContainsFunc(s.Calls, func(c api.Call) bool {
-					return c.LastError != nil && strings.Contains(c.LastError.Text, "no facilities for now (4)")
+					return c.LastError != nil && strings.Contains(c.LastError.Text, "try another (7)")
 				})
 			})
 			for _, c := range a.look().Calls {
@@ -636,4 +637,66 @@ func TestIPv6TroubleLeavesIPv4(t *testing.T) {
 			t.Errorf("the reason is not in the log:\n%s", b.log)
 		}
 	})
+}
+
+// S17, P57: a user who logs in once too often is refused, or ends his oldest session, as the template says; each end has its code on the
+// wire, its line and its counter.
+func TestUserOverHisLimit(t *testing.T) {
+	for name, x := range map[string]struct {
+		limit     int
+		duplicate policy.Duplicate
+		calls     int // of one user
+		up        int
+		cause     string // of what ends
+	}{
+		"no limit":                    {calls: 3, up: 3},
+		"limit":                       {limit: 2, calls: 3, up: 2, cause: "user-limit"},
+		"refuse":                      {duplicate: policy.DuplicateRefuse, calls: 2, up: 1, cause: "user-limit"},
+		"replace":                     {duplicate: policy.DuplicateReplace, calls: 2, up: 1, cause: "replaced"},
+		"replace the oldest of three": {limit: 2, duplicate: policy.DuplicateReplace, calls: 3, up: 2, cause: "replaced"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			simulated(t, func(t *testing.T) {
+				n := newInternet()
+				b := n.start(t, "2.2.2.2", changed(lasting(), func(p *policy.Policy) {
+					p.Pools["ips"].Ranges[0].To = netip.MustParseAddr("192.168.20.210")
+					p.Users["RouterA"].Sessions, p.Templates["dialin"].Duplicate = x.limit, x.duplicate
+				}), true)
+				defer b.stop()
+				calls := initiators(x.calls)
+				for _, c := range calls.Calls {
+					c.AutoStart, c.RedialMin = false, time.Hour
+				}
+				a := n.start(t, "1.1.1.1", calls, true)
+				defer a.stop()
+				for i := range x.calls {
+					a.act(api.Action{Verb: api.VerbCallUp, Call: fmt.Sprintf("c%d", i)})
+					time.Sleep(10 * time.Second) // virtual
+				}
+				s := b.look()
+				up := 0
+				for _, c := range s.Sessions {
+					if c.IPCP == "Opened" {
+						up++
+					}
+				}
+				ends := s.Status.Counters.SessionEnds
+				if up != x.up || len(s.Sessions) != up || x.cause != "" && ends[x.cause] != uint64(x.calls-x.up) {
+					t.Errorf("%d up of %d, ended %v; want %d, %s\n%s", up, len(s.Sessions), ends, x.up, x.cause, b.log)
+				}
+				if x.cause == "user-limit" {
+					if m := n.messages(b.addr, wire.MsgCDN); len(m) != 1 {
+						t.Errorf("%d CDNs, want 1", len(m))
+					} else if r, _ := m[0].Result(); r.Code != wire.CDNNoFacilitiesTemp {
+						t.Errorf("CDN %s, want %d", r.CDNString(), wire.CDNNoFacilitiesTemp)
+					}
+				}
+				held := 0
+				_ = b.e.shards[0].in(t.Context(), func() { held = len(b.e.shards[0].logins["RouterA"]) })
+				if held != x.up {
+					t.Errorf("%d logins are counted, want %d", held, x.up)
+				}
+			})
+		})
+	}
 }

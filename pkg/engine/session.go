@@ -43,10 +43,12 @@ type session struct {
 	pooled     netip.Addr // address taken from a pool
 	pool       string
 	owned      netip.Addr   // the user's own, claimed
+	login      string       // the user it is counted for; empty: none
 	rx         uint64       // packets received, at the last look for signs of life
 	asked      *call.EvDown // why we hung up before there was a call machine, or nil
 
 	local, remote control.CallInfo
+	lineErrors    *[6]uint32 // of the latest WEN; nil: none came
 	timer         deadline
 	framesIn      uint64
 	framesOut     uint64
@@ -110,7 +112,7 @@ func (t *tunnel) offered(ev control.EvSessionOffered) {
 // acceptTemporary makes a temporary call by an accept entry (S63, S79).
 func (s *session) acceptTemporary(a *policy.Accept) {
 	if !s.t.s.e.sessions.take(a, a.MaxSessions) {
-		s.refuse(wire.Result{Code: wire.CDNNoFacilitiesTemp}, "max_sessions of the accept entry is reached")
+		s.refuse(tryAnother, "max_sessions of the accept entry is reached") // the code is 2 in both messages (P59)
 		return
 	}
 	s.accept = a
@@ -194,6 +196,7 @@ func (s *session) lost(ev control.EvSessionDown) {
 
 // ended tells of the end, before anything is given back.
 func (s *session) ended(ev call.EvDown) {
+	s.t.s.e.counts.ends.add(ev.Cause)
 	s.logDown(ev)
 	if s.dialer != nil {
 		s.dialer.ended(s, ev)

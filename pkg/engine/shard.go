@@ -29,6 +29,7 @@ type shard struct {
 	resting   restingIDs
 	dialers   *dialers // shard 0 only; nil elsewhere
 	pools     *pools   // shard 0 only; nil elsewhere
+	logins    logins   // shard 0 only; nil elsewhere
 
 	drained func() // set once the shard is draining: called when the last tunnel has gone
 }
@@ -52,7 +53,7 @@ func newShard(e *Engine, index int) *shard {
 	}
 	if index == 0 {
 		s.dialers = newDialers(s)
-		s.pools = newPools()
+		s.pools, s.logins = newPools(), logins{}
 	}
 	return s
 }

@@ -3,6 +3,7 @@ package engine
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"net/netip"
 	"os"
 	"slices"
@@ -184,7 +185,9 @@ func (s *session) view(c control.SessionView, stats bool) api.Session {
 		CallingNumber: s.remote.CallingNumber, SubAddress: cmp.Or(s.remote.SubAddress, s.local.SubAddress),
 		TxSpeed: s.remote.TxSpeed, RxSpeed: s.remote.RxSpeed,
 		Framing: framing(s.remote.FramingType), Bearer: bearer(cmp.Or(s.remote.BearerType, s.local.BearerType)),
-		StartedAt: s.started, EstablishedAt: s.upSince, LCP: "Initial", IPCP: "Initial", IPV6CP: "Initial",
+		PhysicalChannel: s.remote.PhysicalChannel, PrivateGroup: s.remote.PrivateGroup, ProxyAuth: proxyAuthName(s.remote.ProxyAuth.Type),
+		ProcessingDelay: s.remote.ProcessingDelay,
+		StartedAt:       s.started, EstablishedAt: s.upSince, LCP: "Initial", IPCP: "Initial", IPV6CP: "Initial",
 		Phase: ppp.PhaseDead.String(),
 	}
 	if s.releasing {
@@ -195,6 +198,9 @@ func (s *session) view(c control.SessionView, stats bool) api.Session {
 	}
 	if s.conf == nil && s.tmpl != nil {
 		v.Template = s.tmpl.Name
+	}
+	if e := s.lineErrors; e != nil {
+		v.LineErrors = &api.LineErrors{CRC: e[0], Framing: e[1], Hardware: e[2], Buffer: e[3], TimeOut: e[4], Alignment: e[5]}
 	}
 	if s.call != nil {
 		s.viewCall(&v)
@@ -224,6 +230,25 @@ func (s *session) viewCall(v *api.Session) {
 		v.Auth, v.PeerAuth = authName(c.PPP.Auth), authName(c.PPP.Answer)
 		v.Phase, v.LCP, v.IPCP, v.IPV6CP = c.PPP.Phase.String(), c.PPP.LCP, c.PPP.IPCP, c.PPP.IPV6CP
 	}
+}
+
+// proxyAuthName is a Proxy Authen Type in the words of the API (P187).
+func proxyAuthName(t uint16) string {
+	switch t {
+	case 0:
+		return ""
+	case 1:
+		return "text"
+	case 2:
+		return "chap"
+	case 3:
+		return "pap"
+	case 4:
+		return "none"
+	case 5:
+		return "mschapv1"
+	}
+	return fmt.Sprintf("type %d", t)
 }
 
 // authName is a login method in the words of the API and of the configuration.
@@ -329,7 +354,8 @@ func (e *Engine) totals(all *part) api.Counters {
 	}
 	t := e.cfg.Transport.Counters()
 	c := api.Counters{
-		TunnelAuthFailures: e.counts.authFailures.Load(), Discarded: e.counts.discards(),
+		TunnelAuthFailures: e.counts.authFailures.Load(), UserAuthFailures: e.counts.userAuthFailures.Load(),
+		SessionEnds: e.counts.ends.all(), Discarded: e.counts.discards(),
 		Control: controlTraffic(ctl), Data: dataTraffic(data),
 		PPPFrames: api.FrameTraffic{In: e.counts.framesIn.Load(), Out: e.counts.framesOut.Load()},
 		Listener:  socketTraffic(t.Listener), TunnelSockets: socketTraffic(t.Tunnel),

@@ -162,6 +162,9 @@ func (t *tunnel) leaveHalfOpen() {
 		return
 	}
 	t.half = false
+	if t.accept != nil {
+		t.s.e.halfOpen.give(t.accept)
+	}
 	s, a := t.s, t.remote.Addr()
 	s.nHalf--
 	s.e.counts.halfOpen.Add(-1)

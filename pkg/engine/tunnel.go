@@ -254,6 +254,9 @@ func (t *tunnel) event(ev control.Event) {
 			s.log().Debug("session state", slog.String("from", ev.From.String()), slog.String("to", ev.To.String()))
 		}
 	case control.EvCallErrors:
+		if s := t.sessions[ev.Session]; s != nil {
+			s.lineErrors = &ev.Errors
+		}
 		t.s.e.log.Info("the LAC reports line errors", t.attrs(slog.Int("session", int(ev.Session)), slog.Any("errors", ev.Errors))...)
 	case control.EvACCM:
 		t.s.e.log.Debug("the LNS sets the ACCM", t.attrs(slog.Int("session", int(ev.Session)))...)

@@ -20,6 +20,17 @@ func tunnels(w *world) any { return len(w.b.look().Tunnels) }
 
 func sessions(w *world) any { return len(w.b.look().Sessions) }
 
+// sessionsUp are those that carry packets.
+func sessionsUp(w *world) any {
+	up := 0
+	for _, s := range w.b.look().Sessions {
+		if s.IPCP == "Opened" {
+			up++
+		}
+	}
+	return up
+}
+
 func attempts(n uint64) func(*world) any {
 	return func(w *world) any { return w.call().Attempts.Out > n }
 }
@@ -121,6 +132,7 @@ func halfOpen(w *world) any { return w.b.look().Status.HalfOpen }
 // The edits that many rows need.
 var (
 	offA    = edit{"a", "calls.c0.autostart", ""}
+	againA  = edit{"a", "calls.c1", "{peer: 2.2.2.2, secret: the secret of box b, autostart: on, ppp: {ipv4: request, user: RouterA, password: PasswordA}}"}
 	secondA = edit{"a", "calls.c1", "{peer: 2.2.2.2, secret: the secret of box b, autostart: on, ppp: {ipv4: request, user: RouterB, password: PasswordA}}"}
 	isdnA   = edit{"a", "calls.c0.type", "isdn"}
 	quietA  = edit{"a", "ppp.templates.default", "{auth: none, lcp_echo: {interval: never}}"}
@@ -259,6 +271,17 @@ func accessKeys() []yamlKey {
 		{
 			key: "lns.accept[].max_tunnels", change: edit{"b", "lns.accept.0.max_tunnels", "1"}, see: tunnels, was: 2, want: 1,
 			with: []edit{secondA, {"a", "calls.c0.own_tunnel", "on"}},
+		},
+		{
+			key: "lns.accept[].max_half_open", change: edit{"b", "lns.accept.0.max_half_open", "1"}, was: 2, want: 1,
+			before: func(w *world) { w.cut = true },
+			run: func(w *world) {
+				for i := range uint16(2) {
+					throw(w.b, netip.AddrPortFrom(netip.AddrFrom4([4]byte{9, 9, 9, byte(i)}), 1701), request(7, "lac"))
+				}
+				time.Sleep(time.Second)
+			},
+			see: func(w *world) any { return w.b.look().Status.HalfOpen },
 		},
 		{
 			key: "lns.accept[].max_sessions", change: edit{"b", "lns.accept.0.max_sessions", "1"}, see: sessions, was: 2, want: 1,
@@ -436,6 +459,10 @@ func templateKeys() []yamlKey {
 			see: func(w *world) any { return w.session(w.b).Auth },
 		},
 		{
+			key: "ppp.templates.*.duplicate_login", change: set("duplicate_login", "refuse"), see: sessionsUp, was: 2, want: 1,
+			with: []edit{againA},
+		},
+		{
 			key: "ppp.templates.*.mru", change: set("mru", "1000"), was: true, want: false,
 			see: func(w *world) any { return w.session(w.a).PeerMRU > 1000 },
 		},
@@ -527,6 +554,10 @@ func dataKeys() []yamlKey {
 		{key: "pools.*.ranges", change: edit{"b", "pools.ips.ranges", "[192.168.20.50]"}, see: localA, was: "192.168.20.200", want: "192.168.20.50"},
 		{key: "users.*.password", change: edit{"b", "users.RouterA.password", "another"}, see: callUp, was: true, want: false},
 		{key: "users.*.ipv4", change: edit{"b", "users.RouterA.ipv4", "192.168.20.77"}, see: localA, was: "192.168.20.200", want: "192.168.20.77"},
+		{
+			key: "users.*.max_sessions", change: edit{"b", "users.RouterA.max_sessions", "1"}, see: sessionsUp, was: 2, want: 1,
+			with: []edit{againA},
+		},
 		{
 			key: "users.*.routes", change: edit{"b", "users.RouterA.routes", "[192.168.30.0/24]"}, was: "[]", want: "[192.168.30.0/24]",
 			see: onB(func(i network.Interface) any { return i.Routes }),

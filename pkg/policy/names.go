@@ -30,6 +30,19 @@ func (s Sequencing) String() string {
 	return fmt.Sprintf("Sequencing(%d)", uint8(s))
 }
 
+// String gives the word of the configuration: allow, replace, refuse.
+func (d Duplicate) String() string {
+	switch d {
+	case DuplicateAllow:
+		return "allow"
+	case DuplicateReplace:
+		return "replace"
+	case DuplicateRefuse:
+		return "refuse"
+	}
+	return fmt.Sprintf("Duplicate(%d)", uint8(d))
+}
+
 // String gives the word of the configuration: in, out.
 func (p Precedence) String() string {
 	switch p {

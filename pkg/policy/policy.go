@@ -156,13 +156,25 @@ type Accept struct {
 	PRE13          bool
 	IgnoreWindow13 bool
 	MaxTunnels     int // per entry; 0: no limit
+	MaxHalfOpen    int // tunnels that peers have begun and not finished
 	MaxSessions    int
 }
+
+// Duplicate says what becomes of a user who logs in while he has all the sessions that he may have (S17).
+type Duplicate uint8
+
+// Duplicates. Without max_sessions a user may have any number with DuplicateAllow, one otherwise.
+const (
+	DuplicateAllow   Duplicate = iota // refused where there is a limit
+	DuplicateReplace                  // his oldest session ends
+	DuplicateRefuse                   // the new login is refused
+)
 
 // Template is a blueprint of PPP interfaces (S150-S157, S182).
 type Template struct {
 	Name           string
 	Auth           []ppp.AuthMethod // demanded of the peer; empty: none
+	Duplicate      Duplicate
 	MRU            uint16
 	MTU            int // cap of the interface MTU; 0: from MRU and path
 	MSSClamp       bool
@@ -190,6 +202,15 @@ type User struct {
 	Password Secret
 	IPv4     netip.Addr
 	Routes   []netip.Prefix // networks behind the user
+	Sessions int            // most at a time; 0: as the template's Duplicate says
+}
+
+// MaxSessions is how many sessions a user may have under a template; 0: any number.
+func (u *User) MaxSessions(t *Template) int {
+	if u.Sessions > 0 || t == nil || t.Duplicate == DuplicateAllow {
+		return u.Sessions
+	}
+	return 1
 }
 
 // Pool is a named set of IPv4 ranges (S161).
