@@ -260,6 +260,10 @@ func authName(m ppp.AuthMethod) string {
 		return "pap"
 	case ppp.AuthCHAPMD5:
 		return "chap"
+	case ppp.AuthMSCHAPv1:
+		return "mschapv1"
+	case ppp.AuthMSCHAPv2:
+		return "mschapv2"
 	}
 	return m.String()
 }

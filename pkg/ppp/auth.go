@@ -19,6 +19,8 @@ type AuthenticatorRecord struct {
 	Name        []byte // presented by the peer
 	Response    []byte // CHAP, while the owner is deciding
 	Message     string // of the verdict, for repeated requests
+	Success     string // of the verdict: MS-CHAPv2's authenticator response
+	Error       uint16 // of the verdict: MS-CHAP's error code
 	Tries       int
 	Deadline    Time // to challenge again without an answer
 	Rechallenge Time
@@ -32,6 +34,7 @@ type ClaimantRecord struct {
 	FirstID   uint8 // PAP: of the first request of this attempt
 	ID        uint8
 	Challenge []byte
+	Own       []byte // MS-CHAPv2: our challenge in the response to it
 	Tries     int
 	Deadline  Time // to repeat our request or response
 }
@@ -50,7 +53,7 @@ func (a auth) begin() {
 	case AuthNone:
 	case AuthPAP:
 		l.s.Authenticator.Progress = authWaiting
-	case AuthCHAPMD5:
+	case AuthCHAPMD5, AuthMSCHAPv1, AuthMSCHAPv2:
 		chap{l}.challenge()
 	}
 	switch l.s.LCP.Answer {
@@ -59,7 +62,7 @@ func (a auth) begin() {
 		l.s.Claimant.Progress = authWaiting
 		l.s.Claimant.FirstID = l.s.Claimant.ID + 1
 		pap{l}.request()
-	case AuthCHAPMD5:
+	case AuthCHAPMD5, AuthMSCHAPv1, AuthMSCHAPv2:
 		l.s.Claimant.Progress = authWaiting
 	}
 	a.check()
@@ -131,7 +134,13 @@ func (a auth) verdict(c CmdAuthResult) {
 	if s.Progress != authAsked || s.Attempt != c.Attempt {
 		return
 	}
-	s.Progress, s.Message, s.Response, s.Forgotten = authFailed, c.Message, nil, false
+	success, _, proved := authenticatorResponse(c.Success)
+	if l.s.LCP.Auth == AuthMSCHAPv2 && c.OK && !proved {
+		// The peer would hang up on a Success that proves nothing (RFC 2759, 5).
+		l.anomaly("the verdict on an MS-CHAPv2 login has no authenticator response: it counts as a refusal")
+		c.OK = false
+	}
+	s.Progress, s.Message, s.Success, s.Error, s.Response, s.Forgotten = authFailed, c.Message, success, c.Error, nil, false
 	if c.OK {
 		s.Progress = authPassed
 	}
@@ -143,7 +152,7 @@ func (a auth) verdict(c CmdAuthResult) {
 		return
 	}
 	l.s.PeerName = s.Name
-	if l.s.LCP.Auth == AuthCHAPMD5 && l.cfg.Rechallenge > 0 {
+	if l.s.LCP.Auth.protocol() == ProtoCHAP && l.cfg.Rechallenge > 0 {
 		s.Rechallenge = l.now + l.cfg.Rechallenge
 	}
 	a.check()
@@ -161,12 +170,12 @@ func (a auth) reply(id uint8) {
 		}
 		m := truncate([]byte(s.Message), 255)
 		a.send(newFrame(ProtoPAP, c, id, []byte{byte(len(m))}, m))
-	case AuthCHAPMD5:
+	case AuthCHAPMD5, AuthMSCHAPv1, AuthMSCHAPv2:
 		c := chapFailure
 		if ok {
 			c = chapSuccess
 		}
-		a.send(newFrame(ProtoCHAP, c, id, truncate([]byte(s.Message), 255)))
+		a.send(newFrame(ProtoCHAP, c, id, truncate([]byte(chap(a).verdict(ok)), 255)))
 	case AuthNone:
 	}
 }

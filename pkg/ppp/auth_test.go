@@ -204,6 +204,9 @@ func TestSummaryShowsNoSecret(t *testing.T) {
 		`CHAP Challenge id=2 name="lns" value=***`:              newFrame(ProtoCHAP, chapChallenge, 2, []byte("\x09topsecretlns")),
 		`PAP Authenticate-Request id=1 broken`:                  newFrame(ProtoPAP, papRequest, 1, []byte("\x01u\x20topsecret")),
 		`CHAP Response id=2 broken`:                             newFrame(ProtoCHAP, chapResponse, 2, []byte("\x20topsecret")),
+		`CHAP Success id=2 S=*** message="hi"`:                  newFrame(ProtoCHAP, chapSuccess, 2, []byte(sampleSuccess+" M=hi")),
+		`CHAP Success id=2 S=*** message=""`:                    newFrame(ProtoCHAP, chapSuccess, 2, []byte(sampleSuccess)),
+		`CHAP Failure id=2 error=691 message="no"`:              newFrame(ProtoCHAP, chapFailure, 2, []byte("E=691 R=0 C=00 V=3 M=no")),
 	} {
 		if got := Summary(f); got != want {
 			t.Errorf("%s, want %s", got, want)
@@ -213,6 +216,12 @@ func TestSummaryShowsNoSecret(t *testing.T) {
 	for _, text := range []string{fmt.Sprint(e), fmt.Sprintf("%+v", e), fmt.Sprintf("%#v", e)} {
 		if strings.Contains(text, "topsecret") || strings.Contains(text, "116 111 112") {
 			t.Errorf("the event prints the secret: %s", text)
+		}
+	}
+	v := CmdAuthResult{OK: true, Success: "S=topsecret"}
+	for _, text := range []string{fmt.Sprint(v), fmt.Sprintf("%+v", v), fmt.Sprintf("%#v", v)} {
+		if strings.Contains(text, "topsecret") || !strings.Contains(text, "ok=true") {
+			t.Errorf("the verdict prints the authenticator response: %s", text)
 		}
 	}
 	c := Config{Password: []byte("topsecret")}

@@ -89,7 +89,7 @@ func TestNames(t *testing.T) {
 	t.Parallel()
 	var names []string
 	add := func(s string) { names = append(names, s) }
-	for v := AuthNone; v <= AuthCHAPMD5; v++ {
+	for v := AuthNone; v <= AuthMSCHAPv2; v++ {
 		add("method " + v.String())
 	}
 	for v := IPv4Off; v <= IPv4Unnumbered; v++ {

@@ -21,8 +21,10 @@ const (
 	defaultMRU = 1500
 	// minMRU is the least we let a peer ask for; below it not even our own control packets fit reliably.
 	minMRU = 128
-	// chapMD5 is the algorithm octet of the CHAP option (RFC 1994, 3).
-	chapMD5 = 5
+	// The algorithm octets of the CHAP option (RFC 1994, 3; RFC 2433, 3; RFC 2759, 3).
+	chapMD5     = 5
+	chapMSCHAP1 = 0x80
+	chapMSCHAP2 = 0x81
 )
 
 // LCPRecord is LCP's part of a Record.
@@ -317,7 +319,7 @@ func (m AuthMethod) protocol() Protocol {
 		return 0
 	case AuthPAP:
 		return ProtoPAP
-	case AuthCHAPMD5:
+	case AuthCHAPMD5, AuthMSCHAPv1, AuthMSCHAPv2:
 		return ProtoCHAP
 	}
 	return 0
@@ -326,15 +328,21 @@ func (m AuthMethod) protocol() Protocol {
 // authOption is the data of the Authentication-Protocol option for m.
 func authOption(m AuthMethod) []byte {
 	b := binary.BigEndian.AppendUint16(nil, uint16(m.protocol()))
-	if m == AuthCHAPMD5 {
+	switch m {
+	case AuthCHAPMD5:
 		b = append(b, chapMD5)
+	case AuthMSCHAPv1:
+		b = append(b, chapMSCHAP1)
+	case AuthMSCHAPv2:
+		b = append(b, chapMSCHAP2)
+	case AuthNone, AuthPAP:
 	}
 	return b
 }
 
 // parseAuthOption is false for a method that is not implemented.
 func parseAuthOption(b []byte) (AuthMethod, bool) {
-	for _, m := range [...]AuthMethod{AuthPAP, AuthCHAPMD5} {
+	for _, m := range [...]AuthMethod{AuthPAP, AuthCHAPMD5, AuthMSCHAPv1, AuthMSCHAPv2} {
 		if slices.Equal(b, authOption(m)) {
 			return m, true
 		}

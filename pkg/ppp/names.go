@@ -32,6 +32,10 @@ func (m AuthMethod) String() string {
 		return "PAP"
 	case AuthCHAPMD5:
 		return "CHAP-MD5"
+	case AuthMSCHAPv1:
+		return "MS-CHAPv1"
+	case AuthMSCHAPv2:
+		return "MS-CHAPv2"
 	}
 	return fmt.Sprintf("AuthMethod(%d)", uint8(m))
 }
@@ -183,3 +187,28 @@ func (e EvAuthRequest) String() string {
 
 // GoString leaves the credentials out, too.
 func (e EvAuthRequest) GoString() string { return e.String() }
+
+// String tells only whether there are keys.
+func (k Keys) String() string {
+	if k.known() {
+		return "keys"
+	}
+	return "no keys"
+}
+
+// GoString, too, tells only whether there are keys.
+func (k Keys) GoString() string { return k.String() }
+
+// String leaves the response and the keys out.
+func (x MSCHAP) String() string { return "MS-CHAP solution with " + x.Keys.String() }
+
+// GoString leaves them out, too.
+func (x MSCHAP) GoString() string { return x.String() }
+
+// String leaves the authenticator response out.
+func (c CmdAuthResult) String() string {
+	return fmt.Sprintf("auth result attempt=%d ok=%v message=%q", c.Attempt, c.OK, c.Message)
+}
+
+// GoString leaves it out, too.
+func (c CmdAuthResult) GoString() string { return c.String() }

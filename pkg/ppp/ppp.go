@@ -32,6 +32,8 @@ const (
 	AuthNone AuthMethod = iota
 	AuthPAP
 	AuthCHAPMD5
+	AuthMSCHAPv1 // RFC 2433; weak, for old peers only (P259)
+	AuthMSCHAPv2 // RFC 2759 (P260)
 )
 
 // IPv4Mode says where our own IPv4 address on the link comes from.
@@ -75,7 +77,7 @@ type Config struct {
 	EchoFailures   int           // intervals without an answer; 0 means 3
 	IdleTimeout    time.Duration // 0: none; the owner reports data by CmdIdle (S157)
 	SessionTimeout time.Duration // 0: none
-	Rechallenge    time.Duration // 0: none; CHAP only (P258)
+	Rechallenge    time.Duration // 0: none; CHAP and the MS-CHAPs only (P258)
 
 	Random io.Reader // magic numbers, challenges, identifiers; must not fail
 }
@@ -158,8 +160,8 @@ type (
 		ID        uint8
 		Name      string
 		Password  []byte // PAP
-		Challenge []byte // CHAP
-		Response  []byte // CHAP
+		Challenge []byte // CHAP: the one that we sent
+		Response  []byte // CHAP: the whole value, 49 octets with the MS-CHAPs
 	}
 	// EvAuthenticated: both directions of authentication that were agreed on succeeded. It comes in any case, with an empty
 	// name if the peer had to show nothing; the network phase begins with it.
@@ -208,6 +210,10 @@ type (
 		Attempt uint32
 		OK      bool
 		Message string
+		// Success is MS-CHAPv2's authenticator response, "S=" and 40 digits, as in MS-CHAP2-Success (RFC 2548, 2.3.3); what follows
+		// them is ignored. An OK without it counts as a refusal, because the peer would not accept it.
+		Success string
+		Error   uint16 // MS-CHAP: the error code of a refusal (RFC 2759, 6); 0 means 691
 	}
 	// CmdAddress answers EvAddressWanted. An invalid Peer means there is none: IPCP is closed (cause 18, P265), or with
 	// IPv4Unnumbered the peer's question is rejected.

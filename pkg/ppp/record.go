@@ -54,7 +54,7 @@ func Restore(r Record, cfg Config, now Time, out *Output) (*Link, error) {
 		switch l.s.LCP.Auth {
 		case AuthPAP:
 			l.s.Authenticator.Forgotten = true
-		case AuthCHAPMD5:
+		case AuthCHAPMD5, AuthMSCHAPv1, AuthMSCHAPv2:
 			chap{l}.ask()
 		case AuthNone:
 		}
@@ -70,7 +70,7 @@ func (r *Record) check(cfg Config) error {
 	if r.Version != recordVersion {
 		return fmt.Errorf("record version %d, want %d", r.Version, recordVersion)
 	}
-	if r.Phase > PhaseTerminate || r.LCP.Auth > AuthCHAPMD5 || r.LCP.Answer > AuthCHAPMD5 ||
+	if r.Phase > PhaseTerminate || r.LCP.Auth > AuthMSCHAPv2 || r.LCP.Answer > AuthMSCHAPv2 ||
 		r.Authenticator.Progress > authFailed || r.Claimant.Progress > authFailed {
 		return fmt.Errorf("record out of range: phase %d, authentication %d and %d", r.Phase, r.LCP.Auth, r.LCP.Answer)
 	}

@@ -184,7 +184,7 @@ func TestRecordSurvivesJSONAndGob(t *testing.T) {
 
 func TestRecordHoldsNoPassword(t *testing.T) {
 	t.Parallel()
-	for _, m := range [][]AuthMethod{onlyPAP, onlyCHAP} {
+	for _, m := range [][]AuthMethod{onlyPAP, onlyCHAP, onlyMSv1, onlyMSv2} {
 		a := newOwner(t, "a", with(own(), func(c *Config) { c.Auth = m }))
 		b := newOwner(t, "b", with(request(), func(c *Config) { c.Answer = m }))
 		a.slow = true
@@ -206,7 +206,7 @@ func TestRecordHoldsNoPassword(t *testing.T) {
 // What waits for the owner is asked again by Restore; PAP when the peer repeats its request.
 func TestRestoreAsksAgain(t *testing.T) {
 	t.Parallel()
-	for _, m := range [][]AuthMethod{onlyPAP, onlyCHAP} {
+	for _, m := range [][]AuthMethod{onlyPAP, onlyCHAP, onlyMSv1, onlyMSv2} {
 		a := newOwner(t, "a", with(own(), func(c *Config) { c.Auth = m }))
 		b := newOwner(t, "b", with(request(), func(c *Config) { c.Answer = m }))
 		dialIn(a, b)

@@ -8,8 +8,8 @@ import (
 	"strings"
 )
 
-// Summary is one readable line about a frame, for traces and tests. PAP passwords and CHAP values are masked, text of the
-// other side is quoted. It accepts anything.
+// Summary is one readable line about a frame, for traces and tests. PAP passwords, CHAP values and MS-CHAP's authenticator responses
+// are masked, text of the other side is quoted. It accepts anything.
 func Summary(frame []byte) string {
 	proto, payload, ok := SplitFrame(frame)
 	if !ok {
@@ -73,8 +73,14 @@ func summarizeCHAP(p packet) string {
 		}
 		return titled(name, p.id) + fmt.Sprintf(" name=%q value=***", who)
 	case chapSuccess:
+		if _, rest, ok := authenticatorResponse(string(p.data)); ok {
+			return titled("Success", p.id) + fmt.Sprintf(" S=*** message=%q", strings.TrimPrefix(rest, " M="))
+		}
 		return titled("Success", p.id) + fmt.Sprintf(" message=%q", p.data)
 	case chapFailure:
+		if code, message, ok := MSCHAPError(string(p.data)); ok {
+			return titled("Failure", p.id) + fmt.Sprintf(" error=%d message=%q", code, message)
+		}
 		return titled("Failure", p.id) + fmt.Sprintf(" message=%q", p.data)
 	}
 	return fmt.Sprintf("code %d id=%d", uint8(p.code), p.id)

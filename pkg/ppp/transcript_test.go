@@ -50,6 +50,9 @@ var (
 	onlyPAP   = []AuthMethod{AuthPAP}
 	onlyCHAP  = []AuthMethod{AuthCHAPMD5}
 	chapOrPAP = []AuthMethod{AuthCHAPMD5, AuthPAP}
+	onlyMSv1  = []AuthMethod{AuthMSCHAPv1}
+	onlyMSv2  = []AuthMethod{AuthMSCHAPv2}
+	allCHAPs  = []AuthMethod{AuthMSCHAPv2, AuthMSCHAPv1, AuthCHAPMD5}
 )
 
 // own and request are the two sides of a dial-in link.
@@ -79,16 +82,12 @@ func unplug(c *cable) {
 }
 
 func scenes() []scene {
-	scenes := append(authScenes(), networkScenes()...)
+	scenes := append(authScenes(), mschapScenes()...)
+	scenes = append(scenes, networkScenes()...)
 	return append(scenes, endScenes()...)
 }
 
 func authScenes() []scene {
-	demand := func(m []AuthMethod) Config { return with(own(), func(c *Config) { c.Auth = m }) }
-	answer := func(m []AuthMethod) Config { return with(request(), func(c *Config) { c.Answer = m }) }
-	wrong := func(m []AuthMethod) Config {
-		return with(answer(m), func(c *Config) { c.Password = []byte("wrong") })
-	}
 	return []scene{
 		{name: "none", a: own(), b: request(), set: dialIn, reasonA: ReasonPeer, reasonB: ReasonLocal},
 		// P257
@@ -120,6 +119,65 @@ func authScenes() []scene {
 			name: "auth-timeout", a: with(demand(onlyCHAP), func(c *Config) { c.AuthTimeout = 20 * time.Second }), b: answer(onlyCHAP),
 			set: func(a, b *owner) { dialIn(a, b); a.slow = true }, act: quiet(2 * time.Minute),
 			reasonA: ReasonAuthTimeout, reasonB: ReasonPeer,
+		},
+	}
+}
+
+func demand(m []AuthMethod) Config { return with(own(), func(c *Config) { c.Auth = m }) }
+
+func answer(m []AuthMethod) Config { return with(request(), func(c *Config) { c.Answer = m }) }
+
+func wrong(m []AuthMethod) Config {
+	return with(answer(m), func(c *Config) { c.Password = []byte("wrong") })
+}
+
+func mschapScenes() []scene {
+	domain := with(answer(onlyMSv2), func(c *Config) { c.User = `BIGCO\bob` })
+	both := func(c Config) Config {
+		return with(c, func(c *Config) { c.Auth, c.Answer, c.User = onlyMSv2, onlyMSv2, c.Name+c.User })
+	}
+	return []scene{
+		// P260
+		{name: "mschapv2", a: demand(onlyMSv2), b: answer(onlyMSv2), set: dialIn, reasonA: ReasonPeer, reasonB: ReasonLocal},
+		{
+			name: "mschapv2-wrong-password", a: demand(onlyMSv2), b: wrong(onlyMSv2), set: dialIn, act: quiet(time.Minute),
+			reasonA: ReasonAuthFailed, reasonB: ReasonAuthFailed,
+		},
+		{
+			name: "mschapv2-domain", a: demand(onlyMSv2), b: domain,
+			set:     func(a, b *owner) { dialIn(a, b); a.users[`BIGCO\bob`] = "secret" },
+			reasonA: ReasonPeer, reasonB: ReasonLocal,
+		},
+		{
+			name: "mschapv2-server-lies", a: demand(onlyMSv2), b: answer(onlyMSv2), set: func(a, b *owner) { dialIn(a, b); a.liar = true },
+			act: quiet(time.Minute), reasonA: ReasonPeer, reasonB: ReasonAuthFailed,
+		},
+		{
+			name: "mschapv2-rechallenge", a: with(demand(onlyMSv2), func(c *Config) { c.Rechallenge = 20 * time.Second }), b: answer(onlyMSv2),
+			set: dialIn, reasonA: ReasonPeer, reasonB: ReasonLocal,
+		},
+		{
+			name: "mschapv2-rechallenge-refused", a: with(demand(onlyMSv2), func(c *Config) { c.Rechallenge = 20 * time.Second }),
+			b: answer(onlyMSv2), set: dialIn,
+			act:     func(c *cable) { c.run(time.Second); delete(c.a.users, "bob"); c.run(time.Minute) },
+			reasonA: ReasonAuthFailed, reasonB: ReasonAuthFailed,
+		},
+		{
+			name: "mschapv2-mutual", a: both(own()), b: both(request()),
+			set:     func(a, b *owner) { dialIn(a, b); a.cfg.Password = []byte("net"); b.users["lns"] = "net" },
+			reasonA: ReasonPeer, reasonB: ReasonLocal,
+		},
+		// P259
+		{name: "mschapv1", a: demand(onlyMSv1), b: answer(onlyMSv1), set: dialIn, reasonA: ReasonPeer, reasonB: ReasonLocal},
+		{
+			name: "mschapv1-wrong-password", a: demand(onlyMSv1), b: wrong(onlyMSv1), set: dialIn, act: quiet(time.Minute),
+			reasonA: ReasonAuthFailed, reasonB: ReasonAuthFailed,
+		},
+		// P256
+		{name: "mschap-third-choice", a: demand(allCHAPs), b: answer(onlyCHAP), set: dialIn, reasonA: ReasonPeer, reasonB: ReasonLocal},
+		{
+			name: "mschap-no-common-method", a: demand(onlyMSv2), b: answer(chapOrPAP), set: dialIn, act: quiet(time.Minute),
+			reasonA: ReasonAuthRefused, reasonB: ReasonPeer,
 		},
 	}
 }
