@@ -10,12 +10,20 @@ import (
 
 // Request is what a peer presented.
 type Request struct {
-	Method    ppp.AuthMethod // AuthPAP or AuthCHAPMD5; every other one is refused
+	Method    ppp.AuthMethod // AuthNone and unknown ones are refused
 	ID        uint8          // CHAP identifier
 	Name      string
 	Password  []byte // PAP
 	Challenge []byte // CHAP, as sent by us
-	Response  []byte // CHAP
+	Response  []byte // CHAP: the whole value
+}
+
+// Result is a verdict. Success and Keys belong into ppp.CmdAuthResult; they are there with the MS-CHAPs and only when OK.
+type Result struct {
+	OK      bool
+	User    *policy.User // nil unless OK
+	Success string       // MS-CHAPv2: the authenticator response
+	Keys    ppp.Keys     // what MPPE starts from
 }
 
 // Users is a table of local users. It may be shared: Check changes nothing.
@@ -27,28 +35,33 @@ func Local(users map[string]*policy.User) Users { return Users{users: users} }
 // decoy is the password that an unknown user is measured against; it is never right.
 const decoy = "no such user...."
 
-// Check says whether the request proves to know its user's password, and who that is; the user is nil otherwise. Names are
-// compared exactly. A user without a password never passes. Unknown users cost the same work as known ones, and
-// passwords and responses are compared in constant time, so that the time taken tells nothing (P130).
-func (u Users) Check(r Request) (ok bool, user *policy.User) {
-	user = u.users[r.Name]
+// Check says whether the request proves to know its user's password, and who that is. Names are compared exactly, a domain before
+// them included. A user without a password never passes. Unknown users cost the same work as known ones, and passwords and responses
+// are compared in constant time, so that the time taken tells nothing (P130).
+func (u Users) Check(r Request) Result {
+	user := u.users[r.Name]
 	known := user != nil && !user.Password.Empty()
 	password := []byte(decoy)
 	if known {
 		password = user.Password.Reveal()
 	}
+	v := Result{User: user}
 	switch r.Method {
 	case ppp.AuthPAP:
-		ok = equal(r.Password, password)
+		v.OK = equal(r.Password, password)
 	case ppp.AuthCHAPMD5:
 		want := ppp.CHAPMD5(r.ID, password, r.Challenge)
-		ok = len(r.Challenge) > 0 && equal(r.Response, want[:])
+		v.OK = len(r.Challenge) > 0 && equal(r.Response, want[:])
+	case ppp.AuthMSCHAPv1, ppp.AuthMSCHAPv2:
+		want, ok := ppp.SolveMSCHAP(r.Method, r.Name, password, r.Challenge, r.Response)
+		v.OK = equal(ppp.NTResponse(r.Response), want.Response[:]) && ok
+		v.Success, v.Keys = want.Success, want.Keys
 	case ppp.AuthNone:
 	}
-	if !ok || !known {
-		return false, nil
+	if !v.OK || !known {
+		return Result{}
 	}
-	return true, user
+	return v
 }
 
 // equal compares in a time that does not depend on where a and b differ, nor on which of them is longer.

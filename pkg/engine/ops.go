@@ -179,7 +179,7 @@ func (s *session) authorize(op call.OpAuthorize) {
 	r := op.Request
 	users := s.pol.Users
 	s.t.s.ask(func() func() {
-		ok, u := auth.Local(users).Check(auth.Request{
+		login := auth.Local(users).Check(auth.Request{
 			Method: r.Method, ID: r.ID, Name: r.Name, Password: r.Password, Challenge: r.Challenge, Response: r.Response,
 		})
 		return func() {
@@ -187,10 +187,10 @@ func (s *session) authorize(op call.OpAuthorize) {
 			if users[r.Name] == nil {
 				v.Why = fmt.Sprintf("there is no user %q", r.Name)
 			}
-			switch {
-			case ok && op.User != "" && op.User != u.Name: // its address and routes are those of the first
+			switch u := login.User; {
+			case login.OK && op.User != "" && op.User != u.Name: // its address and routes are those of the first
 				v.Why = fmt.Sprintf("the session is that of user %q, and another cannot take it over", op.User)
-			case ok:
+			case login.OK:
 				v = call.Result{OK: true, User: u.Name, UserIPv4: u.IPv4, Routes: u.Routes}
 			}
 			s.checked(op, v)
