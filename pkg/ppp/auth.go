@@ -1,5 +1,7 @@
 package ppp
 
+import "bytes"
+
 // progress is how far one direction of authentication has come.
 type progress uint8
 
@@ -71,7 +73,7 @@ func (a auth) begin() {
 // stop forgets everything but the identifiers used: LCP has left Opened.
 func (a auth) stop() {
 	s := &a.l.s
-	s.AuthDeadline, s.PeerName = 0, nil
+	s.AuthDeadline, s.PeerName, s.Keys = 0, nil, Keys{}
 	s.Authenticator = AuthenticatorRecord{ID: s.Authenticator.ID, Attempt: s.Authenticator.Attempt}
 	s.Claimant = ClaimantRecord{ID: s.Claimant.ID}
 }
@@ -113,7 +115,7 @@ func (a auth) receive(proto Protocol, p packet) {
 		case (c == chapSuccess || c == chapFailure) && theirs:
 			chap{l}.answered(p)
 		}
-	case ProtoIPv4, ProtoIPv6, ProtoIPCP, ProtoIPV6CP, ProtoCCP, ProtoLCP:
+	case ProtoIPv4, ProtoIPv6, ProtoMPPE, ProtoIPCP, ProtoIPV6CP, ProtoCCP, ProtoLCP:
 	}
 }
 
@@ -152,6 +154,9 @@ func (a auth) verdict(c CmdAuthResult) {
 		return
 	}
 	l.s.PeerName = s.Name
+	if l.s.LCP.Auth.microsoft() {
+		a.learn(c.Keys)
+	}
 	if l.s.LCP.Auth.protocol() == ProtoCHAP && l.cfg.Rechallenge > 0 {
 		s.Rechallenge = l.now + l.cfg.Rechallenge
 	}
@@ -227,6 +232,17 @@ func (a auth) claimed(ok bool, text string) {
 	}
 	l.s.Claimant.Progress = authPassed
 	a.check()
+}
+
+// learn keeps the keys of a login, if they are for anything. Interop: logins by MS-CHAP in both directions make two sets of keys, and
+// RFC 3079 means those of who began the call, which PPP does not know: there is no MPPE then, as with pppd.
+func (a auth) learn(k Keys) {
+	s := &a.l.s
+	if a.l.cfg.MPPE == MPPEOff || !k.known() || s.LCP.Auth.microsoft() && s.LCP.Answer.microsoft() {
+		return
+	}
+	s.Keys = Keys{Send: bytes.Clone(k.Send), Recv: bytes.Clone(k.Recv)}
+	a.l.out.Persist = true
 }
 
 // cutCounted cuts a field off that begins with its length in one octet.

@@ -188,5 +188,6 @@ func (c chap) answered(in packet) {
 		l.fail(ReasonAuthFailed, false, "the peer does not prove that it knows our password")
 		return
 	}
+	auth(c).learn(Keys{Send: x.Keys.Recv, Recv: x.Keys.Send}) // we are not the authenticator
 	auth(c).claimed(true, text)
 }

@@ -36,6 +36,8 @@ const (
 	codeEchoRequest
 	codeEchoReply
 	codeDiscardRequest
+	codeResetRequest code = 14 // this one and the following: CCP only (RFC 1962, 5)
+	codeResetAck     code = 15
 )
 
 const packetHeader = 4 // code, identifier, length

@@ -29,6 +29,21 @@ func seedFrames() [][]byte {
 		newFrame(ProtoIPCP, codeConfigureRequest, 1, opts("0306 00000000 8106 00000000 0206 002d0f01")),
 		newFrame(ProtoIPCP, codeConfigureNak, 1, opts("0306 0a000002")),
 		newFrame(ProtoIPV6CP, codeConfigureRequest, 1, opts("010a 0000000000000005")),
+		newFrame(ProtoLCP, codeConfigureRequest, 2, opts(peerMagic, "0305 c223 81")),
+		newFrame(ProtoLCP, codeConfigureNak, 1, opts("0305 c223 80")),
+		newFrame(ProtoCHAP, chapChallenge, 1, []byte{16}, make([]byte, 16), []byte("lns")),
+		newFrame(ProtoCHAP, chapChallenge, 1, []byte{8}, make([]byte, 8)),
+		msResponse(1, `BIGCO\u`, make([]byte, 49)),
+		newFrame(ProtoCHAP, chapSuccess, 1, []byte(sampleSuccess+" M=hi")),
+		newFrame(ProtoCHAP, chapFailure, 1, []byte("E=691 R=0 C=00 V=3 M=no")),
+		ccpRequest(1, mppeHS), ccpRequest(2, "1206 010000e1 1503 2f"),
+		newFrame(ProtoCCP, codeConfigureAck, 1, opts(mppeHS)),
+		newFrame(ProtoCCP, codeConfigureReject, 1, opts(mppeHS)),
+		newFrame(ProtoCCP, codeTerminateAck, 1),
+		newFrame(ProtoCCP, codeTerminateRequest, 1),
+		newFrame(ProtoCCP, codeResetRequest, 1),
+		newFrame(ProtoLCP, codeProtocolReject, 1, opts("80fd 0101 0004")),
+		opts("00fd 9000 1234"),
 		opts("80fd 0101 0004"),
 		opts("ff03 0021 45"),
 		opts("21"),
@@ -39,7 +54,7 @@ func seedFrames() [][]byte {
 // FuzzReceive feeds frames, each behind its length, to links in every phase: nothing panics, an answer is bounded, whole
 // and readable, the record can always be restored, and the link still ends exactly once.
 func FuzzReceive(f *testing.F) {
-	for start := range byte(5) {
+	for start := range byte(fuzzStarts) {
 		var all []byte
 		for _, frame := range seedFrames() {
 			all = append(append(all, byte(len(frame))), frame...)
@@ -48,14 +63,7 @@ func FuzzReceive(f *testing.F) {
 		f.Add(start, all)
 	}
 	f.Fuzz(func(t *testing.T, start byte, in []byte) {
-		cfg := Config{IPv4: IPv4Mode(start % 4), IPv6: true, Local: addr("10.0.0.1"), WantDNS: true, EchoInterval: time.Second}
-		if start%5 > 1 {
-			cfg.Auth, cfg.Answer, cfg.User = chapOrPAP, chapOrPAP, "u"
-		}
-		p := newProbe(t, cfg)
-		if start%5 > 0 {
-			p.openLCP()
-		}
+		p := fuzzLink(t, start)
 		for len(in) > 0 {
 			n := min(int(in[0]), len(in)-1)
 			fuzzStep(t, p, in[1:1+n])
@@ -67,6 +75,30 @@ func FuzzReceive(f *testing.F) {
 			t.Errorf("the link does not end: %+v", p.link.View())
 		}
 	})
+}
+
+// fuzzStarts is how many beginnings fuzzLink knows.
+const fuzzStarts = 9
+
+// fuzzLink is a link in one of the situations that are worth a start.
+func fuzzLink(t *testing.T, start byte) *probe {
+	t.Helper()
+	start %= fuzzStarts
+	if start >= 7 {
+		return encrypted(t, MPPEAllow+MPPEMode(start-7))
+	}
+	cfg := Config{IPv4: IPv4Mode(start % 4), IPv6: true, Local: addr("10.0.0.1"), WantDNS: true, EchoInterval: time.Second}
+	switch {
+	case start > 4:
+		cfg.Auth, cfg.Answer, cfg.User, cfg.MPPE = allCHAPs, allCHAPs, "u", MPPEAllow+MPPEMode(start-5)
+	case start > 1:
+		cfg.Auth, cfg.Answer, cfg.User = chapOrPAP, chapOrPAP, "u"
+	}
+	p := newProbe(t, cfg)
+	if start > 0 {
+		p.openLCP()
+	}
+	return p
 }
 
 func fuzzStep(t *testing.T, p *probe, frame []byte) {
@@ -94,10 +126,12 @@ func fuzzStep(t *testing.T, p *probe, frame []byte) {
 	for _, e := range events {
 		switch e := e.(type) {
 		case EvAuthRequest:
-			p.link.Do(p.now, CmdAuthResult{Attempt: e.Attempt, OK: true}, &p.out)
+			p.link.Do(p.now, CmdAuthResult{Attempt: e.Attempt, OK: true, Success: sampleSuccess, Keys: sampleKeys}, &p.out)
 		case EvAddressWanted:
 			p.link.Do(p.now, CmdAddress{Peer: addr("10.0.0.2")}, &p.out)
-		case EvLinkUp, EvAuthenticated, EvNetworkUp, EvNetworkDown, EvLinkDown, EvIdleCheck, EvAnomaly:
+		case EvEncryptionWanted:
+			p.link.Do(p.now, CmdEncryption{Attempt: e.Attempt, OK: true}, &p.out)
+		case EvLinkUp, EvAuthenticated, EvEncryptionUp, EvEncryptionDown, EvNetworkUp, EvNetworkDown, EvLinkDown, EvIdleCheck, EvAnomaly:
 		}
 	}
 	if d := p.link.Deadline(); d != 0 && d <= p.now {

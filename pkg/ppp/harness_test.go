@@ -1,6 +1,7 @@
 package ppp
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"math/rand"
@@ -22,6 +23,7 @@ type owner struct {
 	slow  bool              // answers wait for the test
 	liar  bool              // lets everybody in, without knowing a password
 
+	kernel kernel
 	idle   time.Duration // answer to EvIdleCheck
 	up     map[Protocol]EvNetworkUp
 	events []Event
@@ -104,6 +106,7 @@ func (c *cable) drain(o *owner) {
 		}
 		for _, f := range frames {
 			fmt.Fprintf(&c.log, "%8s %s> %s\n", c.now.Round(time.Millisecond), o.name, Summary(f))
+			o.kernel.peek(f, false)
 			c.send(o, f)
 		}
 		for _, e := range events {
@@ -147,7 +150,27 @@ func (c *cable) handle(o *owner, e Event) {
 		}
 	case EvIdleCheck:
 		o.link.Do(c.now, CmdIdle{Idle: o.idle}, &o.out)
+	case EvEncryptionWanted:
+		if !o.slow {
+			o.link.Do(c.now, o.arm(e), &o.out)
+		}
+	case EvEncryptionUp:
+		o.kernel.up = true
+		if !o.kernel.encrypting() {
+			c.t.Errorf("%s: encryption is up, the kernel's is not: %+v", o.name, o.kernel)
+		}
+	case EvEncryptionDown:
+		if !o.kernel.open {
+			c.t.Errorf("%s: encryption went down without being armed", o.name)
+		}
+		if o.cfg.MPPE == MPPERequire && len(o.up) > 0 {
+			c.t.Errorf("%s: %v outlives encryption", o.name, o.up)
+		}
+		o.kernel = kernel{broken: o.kernel.broken}
 	case EvNetworkUp:
+		if o.cfg.MPPE == MPPERequire && !o.kernel.encrypting() {
+			c.t.Errorf("%s: %v is up without encryption: %+v", o.name, e.Proto, o.kernel)
+		}
 		if _, twice := o.up[e.Proto]; twice {
 			c.t.Errorf("%s: %v came up twice", o.name, e.Proto)
 		}
@@ -160,6 +183,9 @@ func (c *cable) handle(o *owner, e Event) {
 	case EvLinkDown:
 		if len(o.up) > 0 {
 			c.t.Errorf("%s: link down with %v still up", o.name, o.up)
+		}
+		if o.kernel.open {
+			c.t.Errorf("%s: link down with the kernel still armed", o.name)
 		}
 		o.downs = append(o.downs, e)
 	case EvLinkUp, EvAuthenticated, EvAnomaly:
@@ -181,7 +207,7 @@ func (o *owner) judge(e EvAuthRequest) CmdAuthResult {
 	case AuthMSCHAPv1, AuthMSCHAPv2:
 		x, solved := SolveMSCHAP(e.Method, e.Name, []byte(want), e.Challenge, e.Response)
 		if solved && known && string(x.Response[:]) == string(NTResponse(e.Response)) {
-			return CmdAuthResult{Attempt: e.Attempt, OK: true, Message: "welcome", Success: x.Success}
+			return CmdAuthResult{Attempt: e.Attempt, OK: true, Message: "welcome", Success: x.Success, Keys: x.Keys}
 		}
 	case AuthNone:
 	}
@@ -189,6 +215,51 @@ func (o *owner) judge(e EvAuthRequest) CmdAuthResult {
 		return CmdAuthResult{Attempt: e.Attempt, OK: true, Message: "welcome"}
 	}
 	return CmdAuthResult{Attempt: e.Attempt, Message: "go away"}
+}
+
+// arm does what EvEncryptionWanted asks for.
+func (o *owner) arm(e EvEncryptionWanted) CmdEncryption {
+	o.t.Helper()
+	if o.kernel.open {
+		o.t.Errorf("%s: armed twice", o.name)
+	}
+	if e.Option != [6]byte{18, 6, 1, 0, 0, 0x40} || e.Required != (o.cfg.MPPE == MPPERequire) {
+		o.t.Errorf("%s: asked for %+v", o.name, e)
+	}
+	o.kernel = kernel{open: true, tx: e.Keys.Send, rx: e.Keys.Recv, broken: o.kernel.broken}
+	return CmdEncryption{Attempt: e.Attempt, OK: !o.kernel.broken}
+}
+
+// kernel is what ppp_generic knows of encryption, and what it does about the frames of CCP that pass through it.
+type kernel struct {
+	broken       bool // has no MPPE
+	open, up     bool // SC_CCP_OPEN, SC_CCP_UP
+	tx, rx       []byte
+	txRun, rxRun bool // SC_COMP_RUN, SC_DECOMP_RUN
+}
+
+func (k *kernel) encrypting() bool { return k.open && k.up && k.txRun && k.rxRun }
+
+// peek sees a frame come in or go out, as ppp_ccp_peek does.
+func (k *kernel) peek(frame []byte, in bool) {
+	proto, payload, ok := SplitFrame(frame)
+	p, whole := parsePacket(payload)
+	if !ok || !whole || proto != ProtoCCP {
+		return
+	}
+	starts := k.open && !k.up && bytes.Equal(p.data, opts("1206 01000040"))
+	switch {
+	case p.code == codeConfigureRequest && in:
+		k.txRun = false
+	case p.code == codeConfigureRequest:
+		k.rxRun = false
+	case p.code == codeTerminateRequest || p.code == codeTerminateAck:
+		k.txRun, k.rxRun = false, false
+	case p.code == codeConfigureAck && in && starts:
+		k.rxRun = len(k.rx) == KeySize
+	case p.code == codeConfigureAck && !in && starts:
+		k.txRun = len(k.tx) == KeySize
+	}
 }
 
 // next does the earliest thing; it is false when nothing is left to do.
@@ -220,6 +291,7 @@ func (c *cable) next(until Time) bool {
 	}
 	f := c.queue[what]
 	c.queue = append(c.queue[:what], c.queue[what+1:]...)
+	f.to.kernel.peek(f.frame, true)
 	f.to.link.Receive(c.now, f.frame, &f.to.out)
 	c.drain(f.to)
 	return true
@@ -254,6 +326,12 @@ func show(e Event) string {
 		return fmt.Sprintf("auth request %v name=%q", e.Method, e.Name)
 	case EvAuthenticated:
 		return fmt.Sprintf("authenticated peer=%q", e.PeerName)
+	case EvEncryptionWanted:
+		return fmt.Sprintf("encryption wanted with %v, required=%v", e.Keys, e.Required)
+	case EvEncryptionUp:
+		return fmt.Sprintf("encryption up, required=%v", e.Required)
+	case EvEncryptionDown:
+		return "encryption down"
 	case EvAddressWanted:
 		return fmt.Sprintf("address wanted %v", e.Wanted)
 	case EvNetworkUp:

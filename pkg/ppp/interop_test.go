@@ -84,6 +84,85 @@ func TestUnnumberedBearsNaks(t *testing.T) {
 	p.want(got, "! IPv4 up local=192.168.1.1 peer=10.0.0.1 dns=[]")
 }
 
+// Interop: pppd 2.4.9 with require-mppe-128 as a client of ours. It answers the challenge again when the answer is slow, asks for no
+// address before encryption, and repeats its requests under their numbers.
+func TestPppdDialsInEncrypted(t *testing.T) {
+	t.Parallel()
+	p := newProbe(t, Config{
+		Auth: append(allCHAPs[:1:1], AuthCHAPMD5), Name: "lns", MPPE: MPPERequire, IPv4: IPv4Own, Local: addr("10.0.0.1"),
+		Random: sample(sampleChallenge),
+	})
+	p.want(p.take(), "> LCP Configure-Request id=1 auth=ms-chapv2 magic=52f1b1a7")
+	p.give(newFrame(ProtoLCP, codeConfigureRequest, 1, opts("0206 00000000", peerMagic, "0702 0802")))
+	p.want(p.give(p.ack(ProtoLCP))[:1], `> CHAP Challenge id=1 name="lns" value=***`)
+	login := msResponse(1, sampleUser, sampleValue)
+	p.want(p.give(login), `! auth request MS-CHAPv2 name="User"`)
+	p.want(p.give(login))
+	x, _ := SolveMSCHAP(AuthMSCHAPv2, sampleUser, []byte(samplePassword), sampleChallenge, sampleValue)
+	p.want(p.do(CmdAuthResult{OK: true, Message: "Access granted", Success: x.Success, Keys: x.Keys}),
+		`> CHAP Success id=1 S=*** message="Access granted"`, `! authenticated peer="User"`, keysWanted+"true")
+	p.want(p.give(login), `> CHAP Success id=1 S=*** message="Access granted"`)
+	p.want(p.give(ccpRequest(1, mppeHS)))
+	p.want(p.arms(true), "> CCP Configure-Request id=1 mppe=HS", "> CCP Configure-Ack id=1 mppe=HS")
+	p.want(p.give(p.ack(ProtoCCP)), "> IPCP Configure-Request id=1 addr=10.0.0.1", "! encryption up, required=true")
+	p.want(p.give(ipcpRequest(1, "0206 002d0f01 0306 00000000")), "> IPCP Configure-Reject id=1 2=002d0f01", "! address wanted 0.0.0.0")
+	p.do(CmdAddress{Peer: addr("10.0.0.2")})
+	p.give(ipcpRequest(3, "0306 0a000002"))
+	p.want(p.give(p.ack(ProtoIPCP)), "! IPv4 up local=10.0.0.1 peer=10.0.0.2 dns=[]")
+	p.want(p.give(newFrame(ProtoLCP, codeTerminateRequest, 4, []byte("User request"))),
+		"> LCP Terminate-Ack id=4", "! IPv4 down", "! encryption down")
+}
+
+// Interop: pppd with require-mppe as the server that we call. Its Success has the text behind S=, it Naks nothing, and its IPCP comes
+// when CCP is open.
+func TestPppdIsCalledEncrypted(t *testing.T) {
+	t.Parallel()
+	p := newProbe(t, Config{
+		Answer: allCHAPs, User: sampleUser, Password: []byte(samplePassword), MPPE: MPPEAllow, IPv4: IPv4Request,
+		Random: sample(samplePeerChallenge),
+	})
+	p.openLCP("0206 00000000 0305 c223 81 0702 0802")
+	p.give(newFrame(ProtoCHAP, chapChallenge, 0xd1, []byte{16}, sampleChallenge, []byte("lns")))
+	p.want(p.give(newFrame(ProtoCHAP, chapSuccess, 0xd1, []byte(sampleSuccess+" M=Access granted"))),
+		"> IPCP Configure-Request id=1 addr=0.0.0.0", `! authenticated peer=""`, keysWanted+"false")
+	k := p.link.s.Keys // V18, V18b: the server's directions, turned round
+	wantHex(t, "send key", k.Send, "d5f0e9521e3ea9589645e86051c82226")
+	wantHex(t, "receive key", k.Recv, "8b7cdc149b993a1ba118cb153f56dccb")
+	p.want(p.give(ccpRequest(1, mppeHS)))
+	p.want(p.arms(true), "> CCP Configure-Request id=1 mppe=HS", "> CCP Configure-Ack id=1 mppe=HS")
+	p.want(p.give(p.ack(ProtoCCP)), "! encryption up, required=false")
+	p.want(p.give(newFrame(ProtoLCP, codeTerminateRequest, 4, []byte("MPPE disabled"))), "> LCP Terminate-Ack id=4", "! encryption down")
+}
+
+// Interop: pppd that knows no MPPE, or has it off, and offers what else it can: we encrypt if it wants, and else go on.
+func TestPppdWithoutMPPE(t *testing.T) {
+	t.Parallel()
+	p := asked(t, MPPEAllow)
+	p.openIPCP()
+	p.want(p.give(ccpRequest(1, "1a04 7800 1804 7800 1503 2f")), "> CCP Configure-Reject id=1 26=7800 24=7800 21=2f")
+	p.want(p.give(newFrame(ProtoCCP, codeConfigureReject, 1, opts(mppeHS))), "> CCP Terminate-Request id=2")
+	p.want(p.give(ccpRequest(2, "")))
+	p.want(p.give(newFrame(ProtoCCP, codeTerminateAck, 2)), "! encryption down")
+	p.want(p.give(ccpRequest(3, "")), "> CCP Terminate-Ack id=3")
+	p.want(p.wait(time.Hour))
+}
+
+// Interop: a Windows client. It begins CCP and IPCP at once and offers all that it can, MPPC included; it takes what is Naked.
+func TestWindowsDialsInEncrypted(t *testing.T) {
+	t.Parallel()
+	p, _ := loggedIn(t, MPPERequire, func(c *Config) { c.IPv4, c.Local = IPv4Own, addr("10.0.0.1") })
+	p.want(p.give(ccpRequest(4, "1206 010000e1")))
+	p.want(p.give(ipcpRequest(5, "0306 00000000 8106 00000000 8206 00000000 8306 00000000 8406 00000000")))
+	p.want(p.arms(true), "> CCP Configure-Request id=1 mppe=HS", "> CCP Configure-Nak id=4 mppe=HS")
+	p.want(p.give(p.ack(ProtoCCP)))
+	p.want(p.give(ccpRequest(6, mppeHS)),
+		"> CCP Configure-Ack id=6 mppe=HS", "> IPCP Configure-Request id=1 addr=10.0.0.1",
+		"> IPCP Configure-Reject id=5 dns1=0.0.0.0 nbns1=0.0.0.0 dns2=0.0.0.0 nbns2=0.0.0.0",
+		"! encryption up, required=true", "! address wanted 0.0.0.0")
+	p.do(CmdAddress{Peer: addr("10.0.0.2")})
+	p.want(p.give(ipcpRequest(7, "0306 00000000")), "> IPCP Configure-Nak id=7 addr=10.0.0.2")
+}
+
 // Every enumerated value has a name of its own.
 func TestNames(t *testing.T) {
 	t.Parallel()
@@ -101,7 +180,7 @@ func TestNames(t *testing.T) {
 	for v := StageLCP; v <= StageUp; v++ {
 		add("stage " + v.String())
 	}
-	for v := ReasonNone; v <= ReasonProtocolError; v++ {
+	for v := ReasonNone; v <= ReasonNoEncryption; v++ {
 		add("reason " + v.String())
 	}
 	for v := stInitial; v <= stOpened; v++ {
@@ -109,6 +188,12 @@ func TestNames(t *testing.T) {
 	}
 	for v := codeConfigureRequest; v <= codeDiscardRequest; v++ {
 		add("code " + v.String())
+	}
+	for v := codeResetRequest; v <= codeResetAck; v++ {
+		add("code " + v.String())
+	}
+	for v := MPPEOff; v <= MPPERequire; v++ {
+		add("encryption " + v.String())
 	}
 	golden(t, "names.txt", strings.Join(names, "\n")+"\n")
 	seen := map[string]bool{}
@@ -124,7 +209,7 @@ func TestViewTellsWhatWasAgreedOn(t *testing.T) {
 	t.Parallel()
 	v := upLink(t).a.link.View()
 	want := View{
-		Phase: PhaseNetwork, LCP: "Opened", IPCP: "Opened", IPV6CP: "Opened", MRU: 1500, PeerMRU: 1500,
+		Phase: PhaseNetwork, LCP: "Opened", IPCP: "Opened", IPV6CP: "Opened", CCP: "Initial", MRU: 1500, PeerMRU: 1500,
 		Magic: v.Magic, PeerMagic: v.PeerMagic, Auth: AuthCHAPMD5, PeerName: "bob",
 		Local: addr("10.0.0.1"), Peer: addr("10.0.0.2"), LocalIPv6ID: v.LocalIPv6ID, PeerIPv6ID: v.PeerIPv6ID,
 	}

@@ -260,7 +260,8 @@ func (p lcp) receive(in packet) {
 			n.in = in
 			n.fire(trEcho)
 		}
-	case codeConfigureRequest, codeConfigureAck, codeConfigureNak, codeConfigureReject, codeTerminateAck, codeCodeReject:
+	case codeConfigureRequest, codeConfigureAck, codeConfigureNak, codeConfigureReject, codeTerminateAck, codeCodeReject,
+		codeResetRequest, codeResetAck:
 		n.receive(in)
 	default:
 		n.receive(in)
@@ -282,7 +283,7 @@ func (p lcp) protocolRejected(proto Protocol) {
 	switch proto {
 	case ProtoLCP:
 		l.negotiator(ProtoLCP).rejectedForGood()
-	case ProtoIPCP, ProtoIPV6CP:
+	case ProtoIPCP, ProtoIPV6CP, ProtoCCP:
 		if (network{l}).wanted(proto) && l.s.Phase == PhaseNetwork {
 			l.negotiator(proto).rejectedForGood()
 		}
@@ -290,7 +291,7 @@ func (p lcp) protocolRejected(proto Protocol) {
 		if l.s.LCP.Auth.protocol() == proto || l.s.LCP.Answer.protocol() == proto {
 			l.fail(ReasonProtocolError, true, "")
 		}
-	case ProtoIPv4, ProtoIPv6, ProtoCCP:
+	case ProtoIPv4, ProtoIPv6, ProtoMPPE:
 	}
 }
 

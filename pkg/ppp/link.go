@@ -98,6 +98,13 @@ func (l *Link) Receive(now Time, frame []byte, out *Output) {
 	switch proto {
 	case ProtoIPv4, ProtoIPv6:
 		return // data that found its way here belongs to no open NCP
+	case ProtoMPPE:
+		if l.s.Phase == PhaseNetwork && !(ccp{l}).possible() {
+			lcp{l}.rejectProtocol(proto, payload)
+		} else if l.s.CCP.Up {
+			l.anomaly("a packet could not be decrypted")
+		}
+		return
 	case ProtoLCP, ProtoPAP, ProtoCHAP:
 	case ProtoIPCP, ProtoIPV6CP, ProtoCCP:
 		if l.s.Phase != PhaseNetwork {
@@ -127,9 +134,11 @@ func (l *Link) Receive(now Time, frame []byte, out *Output) {
 		}
 	case ProtoPAP, ProtoCHAP:
 		auth{l}.receive(proto, p)
+	case ProtoCCP:
+		ccp{l}.receive(p)
 	case ProtoIPCP, ProtoIPV6CP:
-		l.negotiator(proto).receive(p)
-	case ProtoIPv4, ProtoIPv6, ProtoCCP:
+		network{l}.receive(proto, p)
+	case ProtoIPv4, ProtoIPv6, ProtoMPPE:
 	}
 }
 
@@ -143,6 +152,8 @@ func (l *Link) Do(now Time, c Command, out *Output) {
 	switch c := c.(type) {
 	case CmdAuthResult:
 		auth{l}.verdict(c)
+	case CmdEncryption:
+		ccp{l}.armed(c)
 	case CmdAddress:
 		ipcp{l}.assigned(c.Peer.Unmap())
 	case CmdIdle:
@@ -167,7 +178,7 @@ func (l *Link) Expire(now Time, out *Output) {
 	if due(&l.s.PassiveUntil, now) {
 		l.fail(ReasonNoAnswer, false, "")
 	}
-	for _, p := range [...]Protocol{ProtoLCP, ProtoIPCP, ProtoIPV6CP} {
+	for _, p := range [...]Protocol{ProtoLCP, ProtoCCP, ProtoIPCP, ProtoIPV6CP} {
 		l.negotiator(p).expire()
 	}
 	auth{l}.expire()
@@ -181,7 +192,7 @@ func (l *Link) Deadline() Time {
 	}
 	var d Time
 	for _, t := range [...]Time{
-		l.s.LCP.Deadline, l.s.IPCP.Deadline, l.s.IPV6CP.Deadline, l.s.PassiveUntil,
+		l.s.LCP.Deadline, l.s.CCP.Deadline, l.s.IPCP.Deadline, l.s.IPV6CP.Deadline, l.s.PassiveUntil,
 		l.s.AuthDeadline, l.s.Authenticator.Deadline, l.s.Authenticator.Rechallenge, l.s.Claimant.Deadline,
 		l.s.EchoAt, l.s.IdleAt, l.s.SessionAt,
 	} {
@@ -200,6 +211,7 @@ func (l *Link) View() View {
 	s := &l.s
 	v := View{
 		Phase: s.Phase, LCP: s.LCP.State.String(), IPCP: s.IPCP.State.String(), IPV6CP: s.IPV6CP.State.String(),
+		CCP: s.CCP.State.String(), Encrypted: s.CCP.Up,
 		MRU: lcp{l}.mru(), PeerMRU: s.LCP.PeerMRU, Magic: s.LCP.Magic, PeerMagic: s.LCP.PeerMagic,
 		Auth: s.LCP.Auth, Answer: s.LCP.Answer, PeerName: string(s.PeerName), EchoMissed: s.EchoTries / echoRepeats, End: s.End,
 	}
@@ -215,17 +227,19 @@ func (l *Link) View() View {
 // leave ends a step: nothing may write to an owner's Output later.
 func (l *Link) leave() { l.out = nil }
 
-// negotiator makes the automaton of LCP, IPCP or IPV6CP for this step.
+// negotiator makes the automaton of LCP, CCP, IPCP or IPV6CP for this step.
 func (l *Link) negotiator(p Protocol) *negotiator {
 	n := &negotiator{l: l, proto: p}
 	switch p {
 	case ProtoLCP:
 		n.s, n.layer = &l.s.LCP.Negotiation, lcp{l}
+	case ProtoCCP:
+		n.s, n.layer = &l.s.CCP.Negotiation, ccp{l}
 	case ProtoIPCP:
 		n.s, n.layer = &l.s.IPCP.Negotiation, ipcp{l}
 	case ProtoIPV6CP:
 		n.s, n.layer = &l.s.IPV6CP.Negotiation, ipv6cp{l}
-	case ProtoIPv4, ProtoIPv6, ProtoCCP, ProtoPAP, ProtoCHAP:
+	case ProtoIPv4, ProtoIPv6, ProtoMPPE, ProtoPAP, ProtoCHAP:
 		panic("ppp: " + p.String() + " has no automaton")
 	}
 	return n

@@ -8,6 +8,8 @@ func (p Protocol) String() string {
 		return "IPv4"
 	case ProtoIPv6:
 		return "IPv6"
+	case ProtoMPPE:
+		return "MPPE"
 	case ProtoIPCP:
 		return "IPCP"
 	case ProtoIPV6CP:
@@ -52,6 +54,18 @@ func (m IPv4Mode) String() string {
 		return "unnumbered"
 	}
 	return fmt.Sprintf("IPv4Mode(%d)", uint8(m))
+}
+
+func (m MPPEMode) String() string {
+	switch m {
+	case MPPEOff:
+		return "off"
+	case MPPEAllow:
+		return "allow"
+	case MPPERequire:
+		return "require"
+	}
+	return fmt.Sprintf("MPPEMode(%d)", uint8(m))
 }
 
 func (p Phase) String() string {
@@ -114,6 +128,8 @@ func (r Reason) String() string {
 		return "no network protocol"
 	case ReasonProtocolError:
 		return "protocol error"
+	case ReasonNoEncryption:
+		return "no encryption"
 	}
 	return fmt.Sprintf("Reason(%d)", uint8(r))
 }
@@ -168,13 +184,17 @@ func (c code) String() string {
 		return "Echo-Reply"
 	case codeDiscardRequest:
 		return "Discard-Request"
+	case codeResetRequest:
+		return "Reset-Request"
+	case codeResetAck:
+		return "Reset-Ack"
 	}
 	return fmt.Sprintf("code %d", uint8(c))
 }
 
 // String leaves the password out.
 func (c Config) String() string {
-	return fmt.Sprintf("ppp link: auth %v, answer %v as %q, IPv4 %v, IPv6 %v", c.Auth, c.Answer, c.User, c.IPv4, c.IPv6)
+	return fmt.Sprintf("ppp link: auth %v, answer %v as %q, MPPE %v, IPv4 %v, IPv6 %v", c.Auth, c.Answer, c.User, c.MPPE, c.IPv4, c.IPv6)
 }
 
 // GoString leaves the password out, too.

@@ -19,7 +19,7 @@ type Negotiation struct {
 	Refusals int  // Naks and Rejects sent in a row without an Ack
 	Refused  int  // Naks and Rejects received in a row without an Ack
 	Rounds   int  // Acks received since it was last open
-	Holding  bool // the peer's Configure-Request waits for the owner's word
+	Holding  bool // the peer's Configure-Request waits for the owner's word, or for encryption
 	HeldID   uint8
 	Held     []byte // its options
 }
@@ -88,7 +88,7 @@ func (n *negotiator) fire(t trigger) {
 		return
 	}
 	n.become(to)
-	n.perform(do)
+	n.perform(do, to)
 }
 
 func (n *negotiator) become(to state) {
@@ -101,8 +101,9 @@ func (n *negotiator) become(to state) {
 	}
 }
 
-func (n *negotiator) perform(do actions) {
-	for a := actTLD; a <= actTLF; a <<= 1 {
+// perform does the actions of a cell. It stops when a layer, told of a change, has brought the automaton into another state.
+func (n *negotiator) perform(do actions, to state) {
+	for a := actTLD; a <= actTLF && n.s.State == to; a <<= 1 {
 		switch do & a {
 		case actTLD:
 			n.layer.changed(layerDown)
@@ -205,7 +206,7 @@ func (n *negotiator) receive(p packet) {
 		n.fire(trTermAck)
 	case codeCodeReject:
 		n.codeRejected(p)
-	case codeProtocolReject, codeEchoRequest, codeEchoReply, codeDiscardRequest:
+	case codeProtocolReject, codeEchoRequest, codeEchoReply, codeDiscardRequest, codeResetRequest, codeResetAck:
 		n.fire(trUnknown)
 	default:
 		n.fire(trUnknown)
@@ -261,7 +262,7 @@ func (n *negotiator) configureRequest(p packet) {
 	case len(v.rejected) > 0:
 		n.refuse(codeConfigureReject, v.rejected)
 	case v.hold:
-		n.s.Holding, n.s.HeldID, n.s.Held = true, p.id, bytes.Clone(p.data)
+		n.hold(p)
 	case len(v.naked)+len(v.asked) > 0 && n.s.Naks < n.l.cfg.MaxFailure:
 		n.s.Naks++
 		n.refuse(codeConfigureNak, append(v.naked, v.asked...))
@@ -283,6 +284,12 @@ func (n *negotiator) configureRequest(p packet) {
 // later or different request means that the peer starts anew.
 func (s *Negotiation) repeatedBy(p packet, now, restart Time) bool {
 	return s.State == stOpened && p.id == s.AckedID && now-s.AckedAt <= restart && bytes.Equal(p.data, s.Acked)
+}
+
+// hold keeps the peer's Configure-Request for later; of several the latest.
+func (n *negotiator) hold(p packet) {
+	n.s.Holding, n.s.HeldID, n.s.Held = true, p.id, bytes.Clone(p.data)
+	n.l.out.Persist = true
 }
 
 // release judges the held request again.
@@ -339,13 +346,16 @@ func subset(opts []option, sent []byte) bool {
 	return true
 }
 
-// abandon gives up negotiating: LCP takes the link with it, an NCP only itself (P265).
+// abandon gives up negotiating: LCP takes the link with it, and so does CCP if it must be, an NCP only itself (P265).
 func (n *negotiator) abandon() {
-	if n.proto == ProtoLCP {
+	switch {
+	case n.proto == ProtoLCP:
 		n.l.fail(ReasonNoAgreement, false, "")
-		return
+	case n.proto == ProtoCCP && ccp{n.l}.required():
+		ccp{n.l}.lost(true, "")
+	default:
+		n.fire(trClose)
 	}
-	n.fire(trClose)
 }
 
 // codeRejected tells a permitted reject from a catastrophic one: nothing works without the codes 1 to 7.

@@ -16,6 +16,7 @@ type Protocol uint16
 const (
 	ProtoIPv4   Protocol = 0x0021
 	ProtoIPv6   Protocol = 0x0057
+	ProtoMPPE   Protocol = 0x00fd // a packet under compression or encryption (RFC 1962, 3)
 	ProtoIPCP   Protocol = 0x8021
 	ProtoIPV6CP Protocol = 0x8057
 	ProtoCCP    Protocol = 0x80fd
@@ -47,6 +48,16 @@ const (
 	IPv4Unnumbered                 // no IP-Address option needed from either side; Local, if valid, is borrowed (S166)
 )
 
+// MPPEMode says whether packets are encrypted (RFC 3078): with 128 bits and without state, after a login by MS-CHAP in one direction.
+type MPPEMode uint8
+
+// Modes of MPPE.
+const (
+	MPPEOff     MPPEMode = iota // CCP is protocol-rejected
+	MPPEAllow                   // if the peer agrees; against RFC 3078, 2 the link goes on without if it does not
+	MPPERequire                 // no network protocol before encryption, and no link without it
+)
+
 // Config is one link's policy. It is copied on use.
 type Config struct {
 	MRU      uint16       // what we want to receive; 0 means 1500
@@ -55,6 +66,8 @@ type Config struct {
 	Name     string       // our name in CHAP challenges
 	User     string       // our credentials towards the peer (S163)
 	Password []byte
+
+	MPPE MPPEMode
 
 	IPv4       IPv4Mode
 	Local      netip.Addr   // our IPv4 address, for IPv4Own and IPv4Unnumbered
@@ -140,6 +153,7 @@ const (
 	ReasonLoop                 // magic number: the line is looped back
 	ReasonNoNetwork            // no NCP came up (cause 18)
 	ReasonProtocolError        // Code-Reject or Protocol-Reject of something vital
+	ReasonNoEncryption         // MPPE is required and refused, or cannot be (cause 4)
 )
 
 // Event is something the owner must know. The concrete types are the Ev… structs.
@@ -161,11 +175,28 @@ type (
 		Name      string
 		Password  []byte // PAP
 		Challenge []byte // CHAP: the one that we sent
-		Response  []byte // CHAP: the whole value, 49 octets with the MS-CHAPs
+		Response  []byte // CHAP: the whole value; with the MS-CHAPs 49 octets, of which NTResponse cuts the proof
 	}
 	// EvAuthenticated: both directions of authentication that were agreed on succeeded. It comes in any case, with an empty
 	// name if the peer had to show nothing; the network phase begins with it.
 	EvAuthenticated struct{ PeerName string }
+	// EvEncryptionWanted: the kernel must be armed for MPPE; answer with CmdEncryption. That means, on a unit that has its channel:
+	// PPPIOCSCOMPRESS for both directions, each with Option and its key behind it, then the flag SC_CCP_OPEN without SC_CCP_UP. It
+	// comes after EvAuthenticated and again when CCP negotiates anew. Between it and the answer no CCP frame is sent, and none of the
+	// peer's that waits is acted on, so that the kernel sees every Configure-Ack of either side armed.
+	EvEncryptionWanted struct {
+		Attempt  uint32 // goes into the answer
+		Keys     Keys
+		Option   [6]byte // CCP option 18: stateless, 128 bits
+		Required bool
+	}
+	// EvEncryptionUp: CCP is Opened, and all packets of either side are encrypted from now on: when the frames of this step have gone
+	// through the unit, our Configure-Ack among them, set SC_CCP_UP, with Required also SC_MUST_COMP. With Required every EvNetworkUp
+	// comes after it. Packets grow by MPPEOverhead. After Restore View.Encrypted says whether those flags belong to the unit.
+	EvEncryptionUp struct{ Required bool }
+	// EvEncryptionDown: what EvEncryptionWanted asked for is over: clear all three flags, which frees the kernel's keys. It comes once
+	// for each EvEncryptionWanted, before the next one and before EvLinkDown. With Required every EvNetworkDown comes before it.
+	EvEncryptionDown struct{}
 	// EvAddressWanted: IPCP needs to know what the peer shall have; answer with CmdAddress. Wanted is what it asked for, if
 	// anything. Sent once a link: always with IPv4Own, with IPv4Unnumbered only when the peer asks for an address.
 	EvAddressWanted struct{ Wanted netip.Addr }
@@ -190,15 +221,18 @@ type (
 	EvAnomaly struct{ Text string }
 )
 
-func (EvLinkUp) event()        {}
-func (EvAuthRequest) event()   {}
-func (EvAuthenticated) event() {}
-func (EvAddressWanted) event() {}
-func (EvNetworkUp) event()     {}
-func (EvNetworkDown) event()   {}
-func (EvLinkDown) event()      {}
-func (EvIdleCheck) event()     {}
-func (EvAnomaly) event()       {}
+func (EvLinkUp) event()           {}
+func (EvAuthRequest) event()      {}
+func (EvAuthenticated) event()    {}
+func (EvEncryptionWanted) event() {}
+func (EvEncryptionUp) event()     {}
+func (EvEncryptionDown) event()   {}
+func (EvAddressWanted) event()    {}
+func (EvNetworkUp) event()        {}
+func (EvNetworkDown) event()      {}
+func (EvLinkDown) event()         {}
+func (EvIdleCheck) event()        {}
+func (EvAnomaly) event()          {}
 
 // Command is something the owner wants. The concrete types are the Cmd… structs.
 type Command interface{ command() }
@@ -214,6 +248,13 @@ type (
 		// them is ignored. An OK without it counts as a refusal, because the peer would not accept it.
 		Success string
 		Error   uint16 // MS-CHAP: the error code of a refusal (RFC 2759, 6); 0 means 691
+		Keys    Keys   // MS-CHAP: what MPPE starts from, if it is known
+	}
+	// CmdEncryption answers EvEncryptionWanted. OK false says that the kernel cannot, or, later on, that it has lost the thread
+	// (SC_DC_FERROR): the link goes on without encryption or ends. An answer to an attempt that is over is ignored.
+	CmdEncryption struct {
+		Attempt uint32
+		OK      bool
 	}
 	// CmdAddress answers EvAddressWanted. An invalid Peer means there is none: IPCP is closed (cause 18, P265), or with
 	// IPv4Unnumbered the peer's question is rejected.
@@ -227,6 +268,7 @@ type (
 )
 
 func (CmdAuthResult) command()   {}
+func (CmdEncryption) command()   {}
 func (CmdAddress) command()      {}
 func (CmdIdle) command()         {}
 func (CmdCloseNetwork) command() {}
@@ -235,11 +277,12 @@ func (CmdClose) command()        {}
 // View is a consistent look at a link for show output.
 type View struct {
 	Phase                   Phase
-	LCP, IPCP, IPV6CP       string // automaton states by their RFC 1661 names
+	LCP, IPCP, IPV6CP, CCP  string // automaton states by their RFC 1661 names
 	MRU, PeerMRU            uint16
 	Magic, PeerMagic        uint32
 	Auth, Answer            AuthMethod
 	PeerName                string
+	Encrypted               bool // by MPPE
 	Local, Peer             netip.Addr
 	LocalIPv6ID, PeerIPv6ID uint64
 	EchoMissed              int        // intervals without an answer, in a row

@@ -6,7 +6,7 @@ import "fmt"
 const recordVersion = 1
 
 // Record is everything about a link that changes, for a new process to carry on without the peer noticing. It holds times
-// of the machine's boot-time clock and no secret of Config. It can be encoded with encoding/json and encoding/gob; its
+// of the machine's boot-time clock and no secret of Config; with MPPE it holds the keys of the link, for CCP to begin anew. It can be encoded with encoding/json and encoding/gob; its
 // slices are shared with the link and must not be written to.
 type Record struct {
 	Version int
@@ -14,10 +14,12 @@ type Record struct {
 	LCP     LCPRecord
 	IPCP    IPCPRecord
 	IPV6CP  IPV6CPRecord
+	CCP     CCPRecord
 
 	Authenticator AuthenticatorRecord
 	Claimant      ClaimantRecord
 	PeerName      []byte // authenticated
+	Keys          Keys   // of the latest login by MS-CHAP; only with MPPE
 
 	PassiveUntil Time
 	AuthDeadline Time
@@ -59,6 +61,9 @@ func Restore(r Record, cfg Config, now Time, out *Output) (*Link, error) {
 		case AuthNone:
 		}
 	}
+	if l.s.CCP.Armed == armAsked {
+		ccp{l}.question()
+	}
 	if l.s.IPCP.Asked && !l.s.IPCP.Answered {
 		l.event(EvAddressWanted{Wanted: l.s.IPCP.Wanted})
 	}
@@ -71,7 +76,7 @@ func (r *Record) check(cfg Config) error {
 		return fmt.Errorf("record version %d, want %d", r.Version, recordVersion)
 	}
 	if r.Phase > PhaseTerminate || r.LCP.Auth > AuthMSCHAPv2 || r.LCP.Answer > AuthMSCHAPv2 ||
-		r.Authenticator.Progress > authFailed || r.Claimant.Progress > authFailed {
+		r.Authenticator.Progress > authFailed || r.Claimant.Progress > authFailed || r.CCP.Armed > armReady {
 		return fmt.Errorf("record out of range: phase %d, authentication %d and %d", r.Phase, r.LCP.Auth, r.LCP.Answer)
 	}
 	for _, n := range [...]struct {
@@ -82,6 +87,7 @@ func (r *Record) check(cfg Config) error {
 		{ProtoLCP, r.LCP.State, false},
 		{ProtoIPCP, r.IPCP.State, cfg.IPv4 == IPv4Off},
 		{ProtoIPV6CP, r.IPV6CP.State, !cfg.IPv6},
+		{ProtoCCP, r.CCP.State, cfg.MPPE == MPPEOff},
 	} {
 		if n.state > stOpened {
 			return fmt.Errorf("%v state %d does not exist", n.proto, n.state)

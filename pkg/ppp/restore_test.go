@@ -58,6 +58,7 @@ func TestLossyLineEndsInAgreement(t *testing.T) {
 			if d := cmp.Diff(keys(a.up), keys(b.up)); d != "" {
 				t.Fatalf("%s, seed %d: networks differ (-a +b):\n%s%s", s.name, seed, d, c.log.String())
 			}
+			checkKeys(t, c)
 			if len(a.up) > 0 {
 				up++
 				if a.up[ProtoIPv4].Local != b.up[ProtoIPv4].Peer && a.cfg.IPv4 != IPv4Unnumbered && b.cfg.IPv4 != IPv4Unnumbered {
@@ -126,6 +127,7 @@ func TestCrashGoesOnFromThePersistedRecord(t *testing.T) {
 					restartFrom(o, o.saved, now)
 				}
 			})
+			checkKeys(t, c)
 			if len(c.a.downs) != len(c.b.downs) || !cmp.Equal(keys(c.a.up), keys(c.b.up)) {
 				t.Fatalf("%s, seed %d: a up %v down %v, b up %v down %v\n%s", s.name, seed, c.a.up, c.a.downs, c.b.up, c.b.downs, c.log.String())
 			}
@@ -157,7 +159,16 @@ func upLink(t *testing.T) *cable {
 
 func TestRecordSurvivesJSONAndGob(t *testing.T) {
 	t.Parallel()
-	want := upLink(t).a.link.Record()
+	for name, want := range map[string]Record{"plain": upLink(t).a.link.Record(), "encrypted": encrypted(t, MPPERequire).link.Record()} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			survives(t, want)
+		})
+	}
+}
+
+func survives(t *testing.T, want Record) {
+	t.Helper()
 	same := []cmp.Option{cmpopts.EquateEmpty(), cmpopts.EquateComparable(want.IPCP.Local)}
 	var viaJSON, viaGob Record
 	b, err := json.Marshal(want)
@@ -227,13 +238,26 @@ func TestRestoreAsksAgain(t *testing.T) {
 		}
 	}
 
+	p, _ := loggedIn(t, MPPERequire, nil)
+	var out Output
+	l, err := Restore(p.link.Record(), p.link.cfg, p.now, &out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	wanted := []Event{EvEncryptionWanted{Attempt: 1, Keys: sampleKeys, Option: [6]byte{18, 6, 1, 0, 0, 0x40}, Required: true}}
+	if d := cmp.Diff(wanted, out.Events); d != "" {
+		t.Errorf("events of Restore (-want +got):\n%s", d)
+	}
+	p.link = l
+	p.want(p.arms(true), "> CCP Configure-Request id=1 mppe=HS")
+
 	a, b := newOwner(t, "a", own()), newOwner(t, "b", request())
 	dialIn(a, b)
 	a.slow = true
 	c := newCable(t, a, b)
 	c.open()
 	c.run(time.Second)
-	var out Output
+	out = Output{}
 	if _, err := Restore(a.link.Record(), a.cfg, c.now, &out); err != nil {
 		t.Fatal(err)
 	}
@@ -251,6 +275,8 @@ func TestRestoreRefusesAWrongRecord(t *testing.T) {
 		"state":         func(r *Record, _ *Config) { r.LCP.State = 10 },
 		"phase":         func(r *Record, _ *Config) { r.Phase = 9 },
 		"method":        func(r *Record, _ *Config) { r.LCP.Auth = 7 },
+		"arming":        func(r *Record, _ *Config) { r.CCP.Armed = 3 },
+		"encryption":    func(r *Record, _ *Config) { r.CCP.State = stOpened },
 		"configuration": func(_ *Record, c *Config) { c.IPv6 = false },
 	} {
 		r, cfg := good.a.link.Record(), good.a.cfg

@@ -18,7 +18,7 @@ func Summary(frame []byte) string {
 	head := proto.String() + " "
 	switch proto {
 	case ProtoLCP, ProtoIPCP, ProtoIPV6CP, ProtoCCP, ProtoPAP, ProtoCHAP:
-	case ProtoIPv4, ProtoIPv6:
+	case ProtoIPv4, ProtoIPv6, ProtoMPPE:
 		return head + octets(len(payload))
 	default:
 		return head + octets(len(payload))
@@ -32,7 +32,7 @@ func Summary(frame []byte) string {
 		return head + summarizePAP(p)
 	case ProtoCHAP:
 		return head + summarizeCHAP(p)
-	case ProtoLCP, ProtoIPCP, ProtoIPV6CP, ProtoCCP, ProtoIPv4, ProtoIPv6:
+	case ProtoLCP, ProtoIPCP, ProtoIPV6CP, ProtoCCP, ProtoIPv4, ProtoIPv6, ProtoMPPE:
 	}
 	return head + summarizeControl(proto, p)
 }
@@ -112,6 +112,10 @@ func summarizeControl(proto Protocol, p packet) string {
 		if proto == ProtoLCP && len(p.data) >= 2 {
 			return s + fmt.Sprintf(" of %v, %s", Protocol(binary.BigEndian.Uint16(p.data)), octets(len(p.data)-2))
 		}
+	case codeResetRequest, codeResetAck:
+		if proto == ProtoCCP && len(p.data) == 0 {
+			return s
+		}
 	case codeEchoRequest, codeEchoReply, codeDiscardRequest:
 		if proto == ProtoLCP && len(p.data) >= 4 {
 			return s + fmt.Sprintf(" magic=%08x", binary.BigEndian.Uint32(p.data))
@@ -135,7 +139,11 @@ func summarizeOption(proto Protocol, o option) string {
 		if o.typ == ipv6cpInterfaceID && len(o.data) == 8 {
 			return fmt.Sprintf("id=%016x", o.data)
 		}
-	case ProtoCCP, ProtoIPv4, ProtoIPv6, ProtoPAP, ProtoCHAP:
+	case ProtoCCP:
+		if o.typ == ccpMPPE && len(o.data) == len(mppeBits) {
+			return "mppe=" + mppeLetters(o.data)
+		}
+	case ProtoIPv4, ProtoIPv6, ProtoMPPE, ProtoPAP, ProtoCHAP:
 	}
 	return fmt.Sprintf("%d=%x", o.typ, o.data)
 }
@@ -159,4 +167,22 @@ func summarizeLCPOption(o option) string {
 		return fmt.Sprintf("auth=%x", o.data)
 	}
 	return fmt.Sprintf("%d=%x", o.typ, o.data)
+}
+
+// mppeLetters writes Supported Bits with the letters of RFC 3078, 2: "HS"; what has no letter, or none at all, in hex.
+func mppeLetters(bits []byte) string {
+	v, letters := binary.BigEndian.Uint32(bits), ""
+	for _, b := range [...]struct {
+		bit    uint32
+		letter string
+	}{{1 << 24, "H"}, {1 << 7, "M"}, {1 << 6, "S"}, {1 << 5, "L"}, {1 << 4, "D"}, {1, "C"}} {
+		if v&b.bit != 0 {
+			letters += b.letter
+			v &^= b.bit
+		}
+	}
+	if v != 0 || letters == "" {
+		return fmt.Sprintf("%x", bits)
+	}
+	return letters
 }

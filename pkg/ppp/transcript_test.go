@@ -1,6 +1,7 @@
 package ppp
 
 import (
+	"bytes"
 	"flag"
 	"net/netip"
 	"os"
@@ -83,6 +84,7 @@ func unplug(c *cable) {
 
 func scenes() []scene {
 	scenes := append(authScenes(), mschapScenes()...)
+	scenes = append(scenes, mppeScenes()...)
 	scenes = append(scenes, networkScenes()...)
 	return append(scenes, endScenes()...)
 }
@@ -179,6 +181,54 @@ func mschapScenes() []scene {
 			name: "mschap-no-common-method", a: demand(onlyMSv2), b: answer(chapOrPAP), set: dialIn, act: quiet(time.Minute),
 			reasonA: ReasonAuthRefused, reasonB: ReasonPeer,
 		},
+	}
+}
+
+func mppe(c Config, m MPPEMode) Config { return with(c, func(c *Config) { c.MPPE = m }) }
+
+func mppeScenes() []scene {
+	lns, client := demand(onlyMSv2), answer(onlyMSv2)
+	both := func(c Config) Config {
+		return with(c, func(c *Config) { c.Auth, c.Answer, c.User, c.MPPE = onlyMSv2, onlyMSv2, c.Name+c.User, MPPERequire })
+	}
+	six := func(c Config) Config { return with(c, func(c *Config) { c.IPv6 = true }) }
+	broken := func(who func(a, b *owner) *owner) func(a, b *owner) {
+		return func(a, b *owner) { dialIn(a, b); who(a, b).kernel.broken = true }
+	}
+	first, second := func(a, _ *owner) *owner { return a }, func(_, b *owner) *owner { return b }
+	return []scene{
+		// P261
+		{name: "mppe", a: mppe(lns, MPPERequire), b: mppe(client, MPPERequire), set: dialIn, reasonA: ReasonPeer, reasonB: ReasonLocal},
+		{name: "mppe-allow", a: mppe(lns, MPPEAllow), b: mppe(client, MPPEAllow), set: dialIn, reasonA: ReasonPeer, reasonB: ReasonLocal},
+		{name: "mppe-one-requires", a: six(mppe(lns, MPPEAllow)), b: six(mppe(client, MPPERequire)), set: dialIn, reasonA: ReasonPeer, reasonB: ReasonLocal},
+		{
+			name: "mppe-mschapv1", a: mppe(demand(onlyMSv1), MPPERequire), b: mppe(answer(onlyMSv1), MPPERequire), set: dialIn,
+			reasonA: ReasonPeer, reasonB: ReasonLocal,
+		},
+		{
+			name: "mppe-refused", a: mppe(lns, MPPERequire), b: client, set: dialIn, act: quiet(time.Minute),
+			reasonA: ReasonNoEncryption, reasonB: ReasonPeer,
+		},
+		{name: "mppe-allow-refused", a: mppe(lns, MPPEAllow), b: client, set: dialIn, reasonA: ReasonPeer, reasonB: ReasonLocal},
+		{
+			name: "mppe-without-keys", a: mppe(demand(onlyCHAP), MPPERequire), b: mppe(answer(onlyCHAP), MPPEAllow), set: dialIn,
+			act: quiet(time.Minute), reasonA: ReasonNoEncryption, reasonB: ReasonPeer,
+		},
+		{name: "mppe-allow-without-keys", a: mppe(demand(onlyCHAP), MPPEAllow), b: mppe(answer(onlyCHAP), MPPEAllow), set: dialIn, reasonA: ReasonPeer, reasonB: ReasonLocal},
+		{
+			name: "mppe-auth-in-both-directions", a: both(own()), b: both(request()),
+			set: func(a, b *owner) { dialIn(a, b); a.cfg.Password = []byte("net"); b.users["lns"] = "net" },
+			act: quiet(time.Minute), reasonA: ReasonNoEncryption, reasonB: ReasonNoEncryption,
+		},
+		{
+			name: "mppe-kernel-cannot", a: mppe(lns, MPPERequire), b: mppe(client, MPPERequire), set: broken(first), act: quiet(time.Minute),
+			reasonA: ReasonNoEncryption, reasonB: ReasonPeer,
+		},
+		{
+			name: "mppe-kernel-of-the-peer-cannot", a: mppe(lns, MPPERequire), b: mppe(client, MPPEAllow), set: broken(second),
+			act: quiet(time.Minute), reasonA: ReasonNoEncryption, reasonB: ReasonPeer,
+		},
+		{name: "mppe-allow-kernel-cannot", a: mppe(lns, MPPEAllow), b: mppe(client, MPPEAllow), set: broken(first), reasonA: ReasonPeer, reasonB: ReasonLocal},
 	}
 }
 
@@ -296,6 +346,7 @@ func TestTranscripts(t *testing.T) {
 				if len(a.up) == 0 || len(a.up) != len(b.up) {
 					t.Errorf("networks up: a %v, b %v", a.up, b.up)
 				}
+				checkKeys(t, c)
 				c.do(b, CmdClose{Text: "bye"})
 				c.run(time.Minute)
 			} else {
@@ -309,5 +360,17 @@ func TestTranscripts(t *testing.T) {
 				t.Errorf("ended with %v and %v, want %v and %v", a.downs[0].Reason, b.downs[0].Reason, s.reasonA, s.reasonB)
 			}
 		})
+	}
+}
+
+// checkKeys wants the kernels of both ends to agree on encryption.
+func checkKeys(t *testing.T, c *cable) {
+	t.Helper()
+	a, b := c.a.kernel, c.b.kernel
+	if a.encrypting() != b.encrypting() || !bytes.Equal(a.tx, b.rx) && a.up || !bytes.Equal(a.rx, b.tx) && b.up {
+		t.Errorf("the kernels disagree: %+v and %+v\n%s", a, b, c.log.String())
+	}
+	if !a.encrypting() && (c.a.cfg.MPPE == MPPERequire || c.b.cfg.MPPE == MPPERequire) && len(c.a.up) > 0 {
+		t.Errorf("up without encryption\n%s", c.log.String())
 	}
 }
