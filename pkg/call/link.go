@@ -357,6 +357,7 @@ var reasons = map[ppp.Reason]ending{
 	ppp.ReasonLoop:          {"loop", "the line is looped back", wire.CDNLostCarrier, disconnect{7, ppp.ProtoLCP, global}},
 	ppp.ReasonNoNetwork:     {"no-address", "no network protocol could be agreed on", wire.CDNNoFacilitiesTemp, disconnect{18, 0, global}},
 	ppp.ReasonProtocolError: {"protocol-reject", "the peer rejected a protocol that is needed", wire.CDNAdmin, disconnect{18, 0, byPeer}},
+	ppp.ReasonProxyLCP:      {"proxy-lcp", "LCP of the LAC does not hold, and may not begin anew", wire.CDNNoFraming, disconnect{2, ppp.ProtoLCP, global}},
 	ppp.ReasonNoEncryption:  {"no-encryption", "encryption is required and could not be agreed on", wire.CDNAdmin, disconnect{4, ppp.ProtoCCP, byPeer}},
 }
 

@@ -28,6 +28,7 @@ type AuthenticatorRecord struct {
 	Rechallenge Time
 	Attempt     uint32 // number of the latest question to the owner
 	Forgotten   bool   // restored while the owner was deciding: a repeat is worth asking again
+	Proxied     bool   // the question is about what the LAC took from the client
 }
 
 // ClaimantRecord is what the peer demands of us, part of a Record.
@@ -48,15 +49,13 @@ type auth struct{ l *Link }
 func (a auth) begin() {
 	l := a.l
 	l.s.Phase = PhaseAuthenticate
-	if l.s.LCP.Auth != AuthNone || l.s.LCP.Answer != AuthNone {
+	if l.s.LCP.Auth != AuthNone || l.s.LCP.Answer != AuthNone || l.s.Authenticator.Proxied {
 		l.s.AuthDeadline = l.now + l.cfg.AuthTimeout
 	}
-	switch l.s.LCP.Auth {
-	case AuthNone:
-	case AuthPAP:
-		l.s.Authenticator.Progress = authWaiting
-	case AuthCHAPMD5, AuthMSCHAPv1, AuthMSCHAPv2:
-		chap{l}.challenge()
+	if l.s.Authenticator.Proxied {
+		proxy{l}.present()
+	} else {
+		a.demand()
 	}
 	switch l.s.LCP.Answer {
 	case AuthNone:
@@ -70,6 +69,18 @@ func (a auth) begin() {
 	a.check()
 }
 
+// demand asks the peer for its login.
+func (a auth) demand() {
+	l := a.l
+	switch l.s.LCP.Auth {
+	case AuthNone:
+	case AuthPAP:
+		l.s.Authenticator.Progress = authWaiting
+	case AuthCHAPMD5, AuthMSCHAPv1, AuthMSCHAPv2:
+		chap{l}.challenge()
+	}
+}
+
 // stop forgets everything but the identifiers used: LCP has left Opened.
 func (a auth) stop() {
 	s := &a.l.s
@@ -81,9 +92,8 @@ func (a auth) stop() {
 // check moves on when both directions are done.
 func (a auth) check() {
 	l := a.l
-	done := func(m AuthMethod, p progress) bool { return m == AuthNone || p == authPassed }
-	if l.s.Phase != PhaseAuthenticate || !done(l.s.LCP.Auth, l.s.Authenticator.Progress) ||
-		!done(l.s.LCP.Answer, l.s.Claimant.Progress) {
+	done := func(p progress) bool { return p == authIdle || p == authPassed }
+	if l.s.Phase != PhaseAuthenticate || !done(l.s.Authenticator.Progress) || !done(l.s.Claimant.Progress) {
 		return
 	}
 	l.s.AuthDeadline = 0

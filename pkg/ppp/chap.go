@@ -41,7 +41,7 @@ func (c chap) challenge() {
 		l.fail(ReasonAuthTimeout, false, "")
 		return
 	}
-	s.Progress = authWaiting
+	s.Progress, s.Proxied = authWaiting, false
 	s.ID++
 	s.Tries++
 	s.Challenge = make([]byte, l.s.LCP.Auth.challengeSize())
@@ -79,7 +79,7 @@ func (c chap) ask() {
 	s := &c.l.s.Authenticator
 	c.l.event(EvAuthRequest{
 		Attempt: s.Attempt, Method: c.l.s.LCP.Auth, ID: s.ID, Name: string(s.Name),
-		Challenge: bytes.Clone(s.Challenge), Response: bytes.Clone(s.Response),
+		Challenge: bytes.Clone(s.Challenge), Response: bytes.Clone(s.Response), Proxied: s.Proxied,
 	})
 }
 

@@ -78,13 +78,18 @@ func FuzzReceive(f *testing.F) {
 }
 
 // fuzzStarts is how many beginnings fuzzLink knows.
-const fuzzStarts = 9
+const fuzzStarts = 13
 
 // fuzzLink is a link in one of the situations that are worth a start.
 func fuzzLink(t *testing.T, start byte) *probe {
 	t.Helper()
 	start %= fuzzStarts
-	if start >= 7 {
+	switch {
+	case start >= 9:
+		x := forwarded([]string{askCHAP, askPAP, askMSv1, askMSv2}[start-9])
+		p, _ := through(t, Config{Auth: append(allCHAPs, AuthPAP), IPv6: true, MPPE: MPPEAllow}, x)
+		return p
+	case start >= 7:
 		return encrypted(t, MPPEAllow+MPPEMode(start-7))
 	}
 	cfg := Config{IPv4: IPv4Mode(start % 4), IPv6: true, Local: addr("10.0.0.1"), WantDNS: true, EchoInterval: time.Second}
@@ -183,6 +188,44 @@ func FuzzSummary(f *testing.F) {
 			if !unicode.IsPrint(r) {
 				t.Errorf("%x: %q is not one printable line", in, s)
 			}
+		}
+	})
+}
+
+// FuzzProxy: whatever a LAC tells, the link asks, begins anew or ends, can be restored, and ends once when it is closed.
+func FuzzProxy(f *testing.F) {
+	for _, ask := range []string{"", askCHAP, askPAP, askMSv1, askMSv2, askEAP} {
+		x := forwarded(ask)
+		for mode := range byte(9) {
+			f.Add(mode, uint16(x.Type), x.ID, x.InitialReceived, x.LastSent, x.LastReceived, x.Name, x.Challenge, x.Response)
+		}
+	}
+	f.Fuzz(func(t *testing.T, mode byte, typ uint16, id uint8, initial, sent, received []byte, name string, challenge, response []byte) {
+		x := Proxy{
+			LCP: ProxyLCP(mode % 3), Auth: ProxyAuth(mode / 3 % 3), Type: ProxyType(typ), ID: id, Name: name,
+			InitialReceived: initial, LastSent: sent, LastReceived: received, Challenge: challenge, Response: response,
+		}
+		cfg := Config{Answer: chapOrPAP, User: "u"}
+		if mode < 128 {
+			cfg.Auth = append(allCHAPs, AuthPAP)
+		}
+		p, got := through(t, cfg, x)
+		if len(got) == 0 || p.link.s.Dead && len(got) != 1 {
+			t.Errorf("%+v: %q", x, got)
+		}
+		if v := p.link.View(); v.Proxied && (v.LCP != "Opened" || v.PeerMRU < minMRU || v.MRU < minMRU) {
+			t.Errorf("%+v: %+v", x, v)
+		}
+		var err error
+		if p.link, err = Restore(p.link.Record(), p.link.cfg, p.now, &p.out); err != nil {
+			t.Fatal(err)
+		}
+		p.take()
+		p.do(CmdAuthResult{OK: true, Success: sampleSuccess})
+		p.do(CmdClose{Text: "end"})
+		p.wait(time.Hour)
+		if !p.link.s.Dead || p.link.Deadline() != 0 {
+			t.Errorf("the link does not end: %+v", p.link.View())
 		}
 	})
 }

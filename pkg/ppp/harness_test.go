@@ -77,9 +77,47 @@ func newCable(t *testing.T, a, b *owner) *cable {
 func (c *cable) open() {
 	c.t.Helper()
 	for _, o := range []*owner{c.a, c.b} {
-		o.link = Open(o.cfg, c.now, &o.out)
+		if o.link == nil { // b may be connected to a LAC already
+			o.link = Open(o.cfg, c.now, &o.out)
+		}
 		c.drain(o)
 	}
+}
+
+// stops says whether a LAC has come as far as it goes.
+func (o *owner) stops() bool {
+	for _, e := range o.events {
+		switch e.(type) {
+		case EvAuthRequest, EvAuthenticated:
+			return true
+		}
+	}
+	return false
+}
+
+// callThrough connects b to a LAC that stops when the client has logged in, or has nothing to log in for, and tells a what it knows.
+func (c *cable) callThrough(lac Config, x Proxy) {
+	c.t.Helper()
+	l := newOwner(c.t, "l", lac)
+	l.slow = true
+	first := newCable(c.t, l, c.b)
+	first.open()
+	for !l.stops() && first.next(time.Second) {
+	}
+	first.run(c.delay / 2) // what is under way at the same time arrives
+	c.now = first.now
+	c.log.WriteString(first.log.String())
+	r := l.link.Record()
+	x.InitialReceived, x.LastSent, x.LastReceived = r.LCP.Acked, r.LCP.Sent, r.LCP.Acked
+	types := map[AuthMethod]ProxyType{AuthNone: ProxyTypeNone, AuthPAP: ProxyTypePAP, AuthCHAPMD5: ProxyTypeCHAP, AuthMSCHAPv1: ProxyTypeMSCHAPv1}
+	x.Type = types[r.LCP.Auth]
+	for _, e := range l.events {
+		if e, ok := e.(EvAuthRequest); ok && x.Type != 0 {
+			x.Name, x.ID, x.Challenge, x.Response = e.Name, e.ID, e.Challenge, append(e.Password, e.Response...)
+		}
+	}
+	c.a.cfg.Proxy = &x
+	fmt.Fprintf(&c.log, "%8s a: call with %v\n", c.now.Round(time.Millisecond), x)
 }
 
 func (c *cable) other(o *owner) *owner {

@@ -180,7 +180,7 @@ func TestNames(t *testing.T) {
 	for v := StageLCP; v <= StageUp; v++ {
 		add("stage " + v.String())
 	}
-	for v := ReasonNone; v <= ReasonNoEncryption; v++ {
+	for v := ReasonNone; v <= ReasonProxyLCP; v++ {
 		add("reason " + v.String())
 	}
 	for v := stInitial; v <= stOpened; v++ {
@@ -194,6 +194,15 @@ func TestNames(t *testing.T) {
 	}
 	for v := MPPEOff; v <= MPPERequire; v++ {
 		add("encryption " + v.String())
+	}
+	for v := ProxyLCPAccept; v <= ProxyLCPRenegotiate; v++ {
+		add("proxy LCP " + v.String())
+	}
+	for v := ProxyAuthAccept; v <= ProxyAuthRenegotiate; v++ {
+		add("proxy auth " + v.String())
+	}
+	for v := ProxyTypeAbsent; v <= ProxyTypeMSCHAPv1; v++ {
+		add("proxy type " + v.String())
 	}
 	golden(t, "names.txt", strings.Join(names, "\n")+"\n")
 	seen := map[string]bool{}

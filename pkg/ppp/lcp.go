@@ -211,7 +211,7 @@ func (p lcp) changed(c change) {
 		l.s.PeerLeft, l.s.PeerWords = false, ""
 		auth{l}.begin()
 	case layerDown:
-		l.s.EchoAt = 0
+		l.s.EchoAt, l.s.Proxied = 0, false
 		auth{l}.stop()
 		network{l}.stop()
 		l.s.Phase = PhaseTerminate

@@ -45,6 +45,7 @@ func (c Config) withDefaults() Config {
 	c.DNS = append(c.DNS[:0:0], c.DNS...)
 	c.NBNS = append(c.NBNS[:0:0], c.NBNS...)
 	c.Local = c.Local.Unmap()
+	c.Proxy = c.Proxy.clone()
 	return c
 }
 
@@ -62,14 +63,19 @@ type Link struct {
 }
 
 // Open makes a link whose lower layer is up. LCP starts at once, or waits for the peer if cfg says Passive; then the wait
-// is bounded like the negotiation itself, by MaxConfigure restart periods.
+// is bounded like the negotiation itself, by MaxConfigure restart periods. With cfg.Proxy LCP may be open already, and the link may
+// be over: with EvLinkDown in out.
 func Open(cfg Config, now Time, out *Output) *Link {
 	l := &Link{cfg: cfg.withDefaults(), now: now, out: out}
 	l.s = Record{Version: recordVersion, Phase: PhaseEstablish}
+	defer l.leave()
 	l.s.LCP.PeerMRU = defaultMRU
+	if l.cfg.Proxy != nil && (proxy{l}).open() {
+		return l
+	}
 	lcp{l}.reset()
 	n := l.negotiator(ProtoLCP)
-	if l.cfg.Passive {
+	if l.cfg.Passive && l.cfg.Proxy == nil {
 		// The passive option ([p] in the table): Stopped is where a request starts everything.
 		n.become(stStopped)
 		l.s.PassiveUntil = now + Time(l.cfg.MaxConfigure)*l.cfg.Restart
@@ -77,7 +83,6 @@ func Open(cfg Config, now Time, out *Output) *Link {
 		n.fire(trOpen)
 		n.fire(trUp)
 	}
-	l.out = nil
 	return l
 }
 
@@ -211,7 +216,7 @@ func (l *Link) View() View {
 	s := &l.s
 	v := View{
 		Phase: s.Phase, LCP: s.LCP.State.String(), IPCP: s.IPCP.State.String(), IPV6CP: s.IPV6CP.State.String(),
-		CCP: s.CCP.State.String(), Encrypted: s.CCP.Up,
+		CCP: s.CCP.State.String(), Encrypted: s.CCP.Up, Proxied: s.Proxied,
 		MRU: lcp{l}.mru(), PeerMRU: s.LCP.PeerMRU, Magic: s.LCP.Magic, PeerMagic: s.LCP.PeerMagic,
 		Auth: s.LCP.Auth, Answer: s.LCP.Answer, PeerName: string(s.PeerName), EchoMissed: s.EchoTries / echoRepeats, End: s.End,
 	}

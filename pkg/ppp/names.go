@@ -68,6 +68,48 @@ func (m MPPEMode) String() string {
 	return fmt.Sprintf("MPPEMode(%d)", uint8(m))
 }
 
+func (p ProxyLCP) String() string {
+	switch p {
+	case ProxyLCPAccept:
+		return "accept"
+	case ProxyLCPMismatch:
+		return "mismatch"
+	case ProxyLCPRenegotiate:
+		return "renegotiate"
+	}
+	return fmt.Sprintf("ProxyLCP(%d)", uint8(p))
+}
+
+func (p ProxyAuth) String() string {
+	switch p {
+	case ProxyAuthAccept:
+		return "accept"
+	case ProxyAuthRechallenge:
+		return "rechallenge"
+	case ProxyAuthRenegotiate:
+		return "renegotiate"
+	}
+	return fmt.Sprintf("ProxyAuth(%d)", uint8(p))
+}
+
+func (t ProxyType) String() string {
+	switch t {
+	case ProxyTypeAbsent:
+		return "absent"
+	case ProxyTypeText:
+		return "text"
+	case ProxyTypeCHAP:
+		return "CHAP"
+	case ProxyTypePAP:
+		return "PAP"
+	case ProxyTypeNone:
+		return "none"
+	case ProxyTypeMSCHAPv1:
+		return "MS-CHAPv1"
+	}
+	return fmt.Sprintf("ProxyType(%d)", uint16(t))
+}
+
 func (p Phase) String() string {
 	switch p {
 	case PhaseDead:
@@ -130,6 +172,8 @@ func (r Reason) String() string {
 		return "protocol error"
 	case ReasonNoEncryption:
 		return "no encryption"
+	case ReasonProxyLCP:
+		return "LCP of the LAC not acceptable"
 	}
 	return fmt.Sprintf("Reason(%d)", uint8(r))
 }
@@ -232,3 +276,12 @@ func (c CmdAuthResult) String() string {
 
 // GoString leaves it out, too.
 func (c CmdAuthResult) GoString() string { return c.String() }
+
+// String leaves the challenge, the response and the password out.
+func (x Proxy) String() string {
+	return fmt.Sprintf("proxy: LCP %v with %s and %s, auth %v of type %v, name %q",
+		x.LCP, octets(len(x.LastSent)), octets(len(x.LastReceived)), x.Auth, x.Type, x.Name)
+}
+
+// GoString leaves them out, too.
+func (x Proxy) GoString() string { return x.String() }

@@ -15,6 +15,7 @@ type Negotiation struct {
 	AckedID  uint8  // of the latest Configure-Request that was acknowledged
 	Acked    []byte // its options
 	AckedAt  Time
+	AckedFor bool // by a LAC in our place: the identifier is not known
 	Naks     int  // sent in a row without an Ack (Max-Failure, RFC 1661, 4.6)
 	Refusals int  // Naks and Rejects sent in a row without an Ack
 	Refused  int  // Naks and Rejects received in a row without an Ack
@@ -272,7 +273,7 @@ func (n *negotiator) configureRequest(p packet) {
 	default:
 		n.layer.accept(opts)
 		n.s.Naks, n.s.Refusals = 0, 0
-		n.s.AckedID, n.s.Acked, n.s.AckedAt = p.id, bytes.Clone(p.data), n.l.now
+		n.s.AckedID, n.s.Acked, n.s.AckedAt, n.s.AckedFor = p.id, bytes.Clone(p.data), n.l.now, false
 		n.l.out.Persist = true
 		n.reply, n.opts = codeConfigureAck, p.data
 		n.fire(trRequestGood)
@@ -283,7 +284,7 @@ func (n *negotiator) configureRequest(p packet) {
 // the network, or sent again because our Ack was lost. It gets the same Ack; renegotiating would only prolong things. Any
 // later or different request means that the peer starts anew.
 func (s *Negotiation) repeatedBy(p packet, now, restart Time) bool {
-	return s.State == stOpened && p.id == s.AckedID && now-s.AckedAt <= restart && bytes.Equal(p.data, s.Acked)
+	return s.State == stOpened && (p.id == s.AckedID || s.AckedFor) && now-s.AckedAt <= restart && bytes.Equal(p.data, s.Acked)
 }
 
 // hold keeps the peer's Configure-Request for later; of several the latest.

@@ -48,7 +48,7 @@ func (p pap) requested(in packet) {
 	case authIdle:
 		return
 	}
-	s.Progress, s.ID, s.Name, s.Forgotten = authAsked, in.id, bytes.Clone(name), false
+	s.Progress, s.ID, s.Name, s.Forgotten, s.Proxied = authAsked, in.id, bytes.Clone(name), false, false
 	s.Attempt++
 	l.event(EvAuthRequest{Attempt: s.Attempt, Method: AuthPAP, ID: in.id, Name: string(name), Password: bytes.Clone(password)})
 }

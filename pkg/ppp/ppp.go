@@ -78,7 +78,9 @@ type Config struct {
 	IPv6ID     uint64 // our interface identifier; 0: chosen from Random (P264)
 	PeerIPv6ID uint64 // what the peer must take; 0: anything
 
-	Passive bool // LCP waits for the peer's Configure-Request before it sends its own, for MaxConfigure restart periods
+	Proxy *Proxy // at an LNS: what the LAC agreed on and took from the client; nil: nothing of that kind is known
+
+	Passive bool // LCP waits for the peer's Configure-Request before it sends its own, for MaxConfigure restart periods; not with Proxy
 
 	Restart      time.Duration // 0 means 3 s (P252)
 	MaxConfigure int           // 0 means 10
@@ -154,6 +156,7 @@ const (
 	ReasonNoNetwork            // no NCP came up (cause 18)
 	ReasonProtocolError        // Code-Reject or Protocol-Reject of something vital
 	ReasonNoEncryption         // MPPE is required and refused, or cannot be (cause 4)
+	ReasonProxyLCP             // the LAC's LCP cannot hold or is missing, and may not begin anew (cause 2)
 )
 
 // Event is something the owner must know. The concrete types are the Ev… structs.
@@ -176,6 +179,7 @@ type (
 		Password  []byte // PAP
 		Challenge []byte // CHAP: the one that we sent
 		Response  []byte // CHAP: the whole value; with the MS-CHAPs 49 octets, of which NTResponse cuts the proof
+		Proxied   bool   // the LAC took it from the client
 	}
 	// EvAuthenticated: both directions of authentication that were agreed on succeeded. It comes in any case, with an empty
 	// name if the peer had to show nothing; the network phase begins with it.
@@ -283,6 +287,7 @@ type View struct {
 	Auth, Answer            AuthMethod
 	PeerName                string
 	Encrypted               bool // by MPPE
+	Proxied                 bool // LCP is that of the LAC
 	Local, Peer             netip.Addr
 	LocalIPv6ID, PeerIPv6ID uint64
 	EchoMissed              int        // intervals without an answer, in a row

@@ -21,6 +21,7 @@ type Record struct {
 	PeerName      []byte // authenticated
 	Keys          Keys   // of the latest login by MS-CHAP; only with MPPE
 
+	Proxied      bool // LCP is that of the LAC
 	PassiveUntil Time
 	AuthDeadline Time
 	EchoAt       Time
@@ -41,7 +42,7 @@ func (l *Link) Record() Record { return l.s }
 
 // Restore makes a link go on where r was taken; nothing is renegotiated. cfg is that of the old link. Events that wait
 // for the owner's answer are sent again, except a PAP EvAuthRequest: the password is not recorded, so it follows when
-// the peer repeats its request.
+// the peer repeats its request. That of a LAC is taken from cfg.Proxy.
 func Restore(r Record, cfg Config, now Time, out *Output) (*Link, error) {
 	if err := r.check(cfg); err != nil {
 		return nil, fmt.Errorf("restore link: %w", err)
@@ -52,13 +53,14 @@ func Restore(r Record, cfg Config, now Time, out *Output) (*Link, error) {
 		return l, nil
 	}
 	times{l}.restore()
-	if l.s.Authenticator.Progress == authAsked {
+	if s := &l.s.Authenticator; s.Progress == authAsked {
 		switch l.s.LCP.Auth {
-		case AuthPAP:
-			l.s.Authenticator.Forgotten = true
 		case AuthCHAPMD5, AuthMSCHAPv1, AuthMSCHAPv2:
 			chap{l}.ask()
-		case AuthNone:
+		case AuthPAP, AuthNone: // the latter after a login before PPP
+			if s.Forgotten = !s.Proxied || cfg.Proxy == nil; !s.Forgotten {
+				proxy{l}.ask()
+			}
 		}
 	}
 	if l.s.CCP.Armed == armAsked {

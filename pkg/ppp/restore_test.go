@@ -24,6 +24,9 @@ func lossy(t *testing.T, s scene, seed int64, reopen func(*owner, Time)) *cable 
 		s.set(a, b)
 	}
 	c := newCable(t, a, b)
+	if s.lac != nil {
+		c.callThrough(*s.lac, s.take)
+	}
 	c.rng = keyed(seed)
 	c.loss, c.dup, c.late = 20, 20, 20
 	if s.dead {

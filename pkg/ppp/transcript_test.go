@@ -43,6 +43,8 @@ type scene struct {
 	set  func(a, b *owner)
 	act  func(c *cable) // nil: a minute, then b closes
 	dead bool           // no frame arrives
+	lac  *Config        // a is called through one, and told what it knows; take says what a makes of it
+	take Proxy
 	// what both ends must say in the end
 	reasonA, reasonB Reason
 }
@@ -85,6 +87,7 @@ func unplug(c *cable) {
 func scenes() []scene {
 	scenes := append(authScenes(), mschapScenes()...)
 	scenes = append(scenes, mppeScenes()...)
+	scenes = append(scenes, proxyScenes()...)
 	scenes = append(scenes, networkScenes()...)
 	return append(scenes, endScenes()...)
 }
@@ -232,6 +235,46 @@ func mppeScenes() []scene {
 	}
 }
 
+func proxyScenes() []scene {
+	lac := func(m []AuthMethod) *Config { return &Config{Name: "lac", Auth: m, MRU: 1492} }
+	take := func(lcp ProxyLCP, auth ProxyAuth) Proxy { return Proxy{LCP: lcp, Auth: auth} }
+	accept := take(ProxyLCPAccept, ProxyAuthAccept)
+	s := []scene{
+		// P190, P200
+		{name: "proxy-chap", a: demand(onlyCHAP), b: answer(chapOrPAP), lac: lac(onlyCHAP), take: accept},
+		{name: "proxy-pap", a: demand(chapOrPAP), b: answer(onlyPAP), lac: lac(onlyPAP), take: accept},
+		{name: "proxy-mschapv1", a: demand(onlyMSv1), b: answer(onlyMSv1), lac: lac(onlyMSv1), take: accept},
+		{name: "proxy-mschapv1-mppe", a: mppe(demand(onlyMSv1), MPPERequire), b: mppe(answer(onlyMSv1), MPPEAllow), lac: lac(onlyMSv1), take: accept},
+		{
+			name: "proxy-chap-rechallenge", a: with(demand(onlyCHAP), func(c *Config) { c.Rechallenge = 20 * time.Second }),
+			b: answer(onlyCHAP), lac: lac(onlyCHAP), take: accept,
+		},
+		// P194
+		{name: "proxy-auth-rechallenge", a: demand(onlyCHAP), b: answer(onlyCHAP), lac: lac(onlyCHAP), take: take(ProxyLCPAccept, ProxyAuthRechallenge)},
+		{name: "proxy-auth-rechallenge-pap", a: demand(onlyPAP), b: answer(onlyPAP), lac: lac(onlyPAP), take: take(ProxyLCPAccept, ProxyAuthRechallenge)},
+		{name: "proxy-auth-renegotiate", a: demand(onlyCHAP), b: answer(chapOrPAP), lac: lac(onlyPAP), take: take(ProxyLCPAccept, ProxyAuthRenegotiate)},
+		// P196, P189
+		{name: "proxy-without-auth", a: demand(onlyMSv2), b: answer(onlyMSv2), lac: lac(onlyMSv2), take: accept},
+		{name: "proxy-none", a: own(), b: request(), lac: lac(nil), take: accept},
+		// P192, P197
+		{name: "proxy-mismatch", a: demand(onlyCHAP), b: answer(chapOrPAP), lac: lac(onlyPAP), take: take(ProxyLCPMismatch, ProxyAuthAccept)},
+		{name: "proxy-lcp-renegotiate", a: demand(onlyCHAP), b: answer(onlyCHAP), lac: lac(onlyCHAP), take: take(ProxyLCPRenegotiate, ProxyAuthAccept)},
+	}
+	for i := range s {
+		s[i].set, s[i].reasonA, s[i].reasonB = dialIn, ReasonPeer, ReasonLocal
+	}
+	return append(s,
+		// P191
+		scene{
+			name: "proxy-chap-wrong-password", a: demand(onlyCHAP), b: wrong(onlyCHAP), lac: lac(onlyCHAP), take: accept, set: dialIn,
+			act: quiet(time.Minute), reasonA: ReasonAuthFailed, reasonB: ReasonAuthFailed,
+		},
+		scene{
+			name: "proxy-pap-wrong-password", a: demand(onlyPAP), b: wrong(onlyPAP), lac: lac(onlyPAP), take: accept, set: dialIn,
+			act: quiet(time.Minute), reasonA: ReasonAuthFailed, reasonB: ReasonAuthFailed,
+		})
+}
+
 func networkScenes() []scene {
 	unnumbered := Config{IPv4: IPv4Unnumbered}
 	local := with(unnumbered, func(c *Config) { c.Local = addr("192.168.1.1") })
@@ -339,6 +382,9 @@ func TestTranscripts(t *testing.T) {
 			}
 			if s.dead {
 				c.loss = 100
+			}
+			if s.lac != nil {
+				c.callThrough(*s.lac, s.take)
 			}
 			c.open()
 			if s.act == nil {
