@@ -7,72 +7,67 @@ import (
 	"github.com/l2tpd/l2tpd/pkg/policy"
 )
 
-// Pool is a set of addresses, each free or in use. It is not safe for concurrent use. Its memory grows with the addresses
-// that were ever in use, not with the size of its ranges.
-type Pool struct {
-	ranges []policy.Range // sorted, without overlaps
-	size   uint64
-	used   uint64
+// Pool is a pool of addresses. An IPv4-mapped IPv6 address is taken as IPv4.
+type Pool = Of[netip.Addr]
 
-	next   netip.Addr // the first address that was never handed out; invalid: none is left
-	in     int        // the range that next is in
-	seen   map[netip.Addr]*entry
-	last   map[string]netip.Addr // the newest address of each key
-	queue  []ticket              // released addresses, the longest free one first; stale ones are skipped
+// Prefixes is a pool of IPv6 prefixes, each handed out as a whole. Host bits of a prefix do not count.
+type Prefixes = Of[netip.Prefix]
+
+// Of is a set of Ts, each free or in use. It is not safe for concurrent use. Its memory grows with the Ts that were ever in use,
+// not with the size of the set.
+type Of[T comparable] struct {
+	space space[T]
+	used  uint64
+
+	seen   map[T]*entry
+	last   map[string]T // the newest T of each key
+	queue  []ticket[T]  // released Ts, the longest free one first; stale ones are skipped
 	tokens uint64
 }
 
-// entry is an address that was in use before.
+// space is what a pool has, in the order in which it is handed out for the first time.
+type space[T comparable] interface {
+	next() (T, bool) // the first, and with each call the one that follows; false: no more
+	contains(T) bool
+	size() uint64
+	canonical(T) T // the one name of what several Ts may name
+}
+
+// entry is a T that was in use before.
 type entry struct {
 	used   bool
 	key    string // whose it is, or was last
 	ticket uint64 // its valid place in the queue
 }
 
-type ticket struct {
-	addr   netip.Addr
+type ticket[T comparable] struct {
+	of     T
 	ticket uint64
 }
 
 // New makes a pool of all addresses of ranges, all free. Overlapping ranges count once; "any" and invalid ranges do not count.
-func New(ranges []policy.Range) *Pool {
-	p := &Pool{seen: map[netip.Addr]*entry{}, last: map[string]netip.Addr{}}
-	sorted := slices.DeleteFunc(slices.Clone(ranges), func(r policy.Range) bool {
-		return !r.From.IsValid() || !r.To.IsValid() || r.From.BitLen() != r.To.BitLen() || r.To.Less(r.From)
-	})
-	slices.SortFunc(sorted, func(a, b policy.Range) int { return a.From.Compare(b.From) })
-	for _, r := range sorted {
-		if n := len(p.ranges); n > 0 && p.ranges[n-1].Contains(r.From) {
-			if p.ranges[n-1].To.Less(r.To) {
-				p.ranges[n-1].To = r.To
-			}
-			continue
-		}
-		p.ranges = append(p.ranges, r)
-	}
-	for _, r := range p.ranges {
-		if p.size+r.Size() < p.size {
-			p.size = ^uint64(0)
-			break
-		}
-		p.size += r.Size()
-	}
-	if len(p.ranges) > 0 {
-		p.next = p.ranges[0].From
-	}
-	return p
+func New(ranges []policy.Range) *Pool { return of[netip.Addr](newAddresses(ranges)) }
+
+// NewPrefixes makes a pool of all prefixes of sets, all free. Of sets that overlap only the widest counts, or the first of
+// those that are as wide: prefixes of two lengths would overlap too. Invalid ones do not count.
+func NewPrefixes(sets []policy.Subnets) *Prefixes { return of[netip.Prefix](newPrefixes(sets)) }
+
+func of[T comparable](s space[T]) *Of[T] {
+	return &Of[T]{space: s, seen: map[T]*entry{}, last: map[string]T{}}
 }
 
-// Allocate takes a free address for sticky, a user's name: the one that it had last if that is free, else one that nobody
-// had, else the one that is free for the longest time. False means that every address is in use. An empty sticky is nobody.
-func (p *Pool) Allocate(sticky string) (netip.Addr, bool) {
+// Allocate takes a free T for sticky, a user's name: the one that it had last if that is free, else one that nobody had, else
+// the one that is free for the longest time. False means that every T is in use. An empty sticky is nobody.
+func (p *Of[T]) Allocate(sticky string) (T, bool) {
 	if a, ok := p.last[sticky]; ok && sticky != "" && !p.seen[a].used {
 		p.take(a, sticky)
 		return a, true
 	}
-	for p.next.IsValid() {
-		a := p.next
-		p.advance()
+	for {
+		a, more := p.space.next()
+		if !more {
+			break
+		}
 		if p.seen[a] == nil {
 			p.take(a, sticky)
 			return a, true
@@ -81,18 +76,19 @@ func (p *Pool) Allocate(sticky string) (netip.Addr, bool) {
 	for len(p.queue) > 0 {
 		t := p.queue[0]
 		p.queue = p.queue[1:]
-		if e := p.seen[t.addr]; !e.used && e.ticket == t.ticket {
-			p.take(t.addr, sticky)
-			return t.addr, true
+		if p.valid(t) {
+			p.take(t.of, sticky)
+			return t.of, true
 		}
 	}
-	return netip.Addr{}, false
+	var none T
+	return none, false
 }
 
-// Claim takes one particular address, such as a user's own. False means that it is in use, or not of this pool.
-func (p *Pool) Claim(a netip.Addr) bool {
-	a = a.Unmap()
-	if !p.Contains(a) {
+// Claim takes one particular T, such as a user's own. False means that it is in use, or not of this pool.
+func (p *Of[T]) Claim(a T) bool {
+	a = p.space.canonical(a)
+	if !p.space.contains(a) {
 		return false
 	}
 	if e := p.seen[a]; e != nil && e.used {
@@ -102,9 +98,9 @@ func (p *Pool) Claim(a netip.Addr) bool {
 	return true
 }
 
-// Release gives an address back. One that is not in use, or not of this pool, is ignored.
-func (p *Pool) Release(a netip.Addr) {
-	a = a.Unmap()
+// Release gives a T back. One that is not in use, or not of this pool, is ignored.
+func (p *Of[T]) Release(a T) {
+	a = p.space.canonical(a)
 	e := p.seen[a]
 	if e == nil || !e.used {
 		return
@@ -112,22 +108,26 @@ func (p *Pool) Release(a netip.Addr) {
 	p.used--
 	p.tokens++
 	e.used, e.ticket = false, p.tokens
-	p.queue = append(p.queue, ticket{a, p.tokens})
+	p.queue = append(p.queue, ticket[T]{a, p.tokens})
 	if len(p.queue) > 2*len(p.seen) {
-		p.queue = slices.DeleteFunc(p.queue, func(t ticket) bool { return p.seen[t.addr].used || p.seen[t.addr].ticket != t.ticket })
+		p.queue = slices.DeleteFunc(p.queue, func(t ticket[T]) bool { return !p.valid(t) })
 	}
 }
 
-// Contains says that a is an address of this pool.
-func (p *Pool) Contains(a netip.Addr) bool {
-	return slices.ContainsFunc(p.ranges, func(r policy.Range) bool { return r.Contains(a) })
+// Contains says that a is of this pool, free or not.
+func (p *Of[T]) Contains(a T) bool { return p.space.contains(p.space.canonical(a)) }
+
+// Usage is the number of Ts in use, and of all; at most the largest uint64.
+func (p *Of[T]) Usage() (used, size uint64) { return p.used, p.space.size() }
+
+// valid says that a place in the queue is that of a T that is free, and its newest.
+func (p *Of[T]) valid(t ticket[T]) bool {
+	e := p.seen[t.of]
+	return !e.used && e.ticket == t.ticket
 }
 
-// Usage is the number of addresses in use, and of all; at most the largest uint64.
-func (p *Pool) Usage() (used, size uint64) { return p.used, p.size }
-
 // take marks a as in use by key and forgets whom else it was kept for.
-func (p *Pool) take(a netip.Addr, key string) {
+func (p *Of[T]) take(a T, key string) {
 	e := p.seen[a]
 	if e == nil {
 		e = &entry{}
@@ -141,17 +141,4 @@ func (p *Pool) take(a netip.Addr, key string) {
 		p.last[key] = a
 	}
 	p.used++
-}
-
-// advance moves next to the following address.
-func (p *Pool) advance() {
-	if p.next != p.ranges[p.in].To {
-		p.next = p.next.Next()
-		return
-	}
-	p.in++
-	p.next = netip.Addr{}
-	if p.in < len(p.ranges) {
-		p.next = p.ranges[p.in].From
-	}
 }

@@ -122,15 +122,31 @@ func TestPoolOfTheWholeAddressSpaceIsCheap(t *testing.T) {
 	}
 }
 
-// A model: whatever the order of calls, no address is in use twice, and all of them can be.
-func TestPoolNeverHandsAnAddressOutTwice(t *testing.T) {
-	t.Parallel()
+// model checks a pool against a plain set: whatever the order of calls, nothing is in use twice, all of it can be, and what does
+// not overlap before does not overlap in use. claims gives one that may be claimed.
+func model[T comparable](t *testing.T, p *Of[T], size int, claims func(*rand.Rand) T, overlap func(a, b T) bool) {
+	t.Helper()
 	rnd := rand.New(rand.NewPCG(1, 2))
-	p := newPool(t, "10.0.0.0-10.0.0.30", "10.0.1.0/28")
-	const size = 31 + 16
-	used := map[netip.Addr]bool{}
-	var list []netip.Addr
-	for range 100000 {
+	used := map[T]bool{}
+	had := map[string]T{}
+	var list []T
+	use := func(a T) {
+		for b := range used {
+			if overlap(a, b) {
+				t.Fatalf("%v is handed out while %v is in use", a, b)
+			}
+		}
+		if !p.Contains(a) {
+			t.Fatalf("%v is not of the pool", a)
+		}
+		used[a], list = true, append(list, a)
+		for user, b := range had {
+			if a == b {
+				delete(had, user)
+			}
+		}
+	}
+	for range 30000 {
 		switch rnd.IntN(3) {
 		case 0:
 			if len(list) > 0 {
@@ -141,30 +157,41 @@ func TestPoolNeverHandsAnAddressOutTwice(t *testing.T) {
 				list = list[:len(list)-1]
 			}
 		case 1:
-			a := netip.AddrFrom4([4]byte{10, 0, 0, byte(rnd.IntN(31))})
+			a := claims(rnd)
 			if p.Claim(a) == used[a] {
 				t.Fatalf("claim of %v, in use: %v", a, used[a])
 			}
 			if !used[a] {
-				used[a], list = true, append(list, a)
+				use(a)
 			}
 		default:
-			a, ok := p.Allocate(fmt.Sprint(rnd.IntN(60)))
+			user := fmt.Sprint(rnd.IntN(60))
+			want, sticky := had[user]
+			a, ok := p.Allocate(user)
 			if ok != (len(list) < size) {
 				t.Fatalf("%d of %d in use, ok %v", len(list), size, ok)
 			}
-			if ok && (used[a] || !p.Contains(a)) {
-				t.Fatalf("%v handed out, in use: %v", a, used[a])
+			if !ok {
+				break
 			}
-			if ok {
-				used[a], list = true, append(list, a)
+			if sticky && !used[want] && a != want {
+				t.Fatalf("%s had %v, which is free, and gets %v", user, want, a)
 			}
+			use(a)
+			had[user] = a
 		}
-		if n, _ := p.Usage(); n != uint64(len(list)) {
-			t.Fatalf("usage %d, want %d", n, len(list))
+		if n, all := p.Usage(); n != uint64(len(list)) || all != uint64(size) {
+			t.Fatalf("usage %d of %d, want %d of %d", n, all, len(list), size)
 		}
 	}
-	if len(p.queue) > 2*size+1 || len(p.last) > size {
-		t.Errorf("memory grows: %d queued, %d remembered", len(p.queue), len(p.last))
+	if len(p.queue) > 2*size+1 || len(p.last) > size || len(p.seen) > size {
+		t.Errorf("memory grows: %d queued, %d remembered, %d seen", len(p.queue), len(p.last), len(p.seen))
 	}
+}
+
+func TestPoolNeverHandsAnAddressOutTwice(t *testing.T) {
+	t.Parallel()
+	model(t, newPool(t, "10.0.0.0-10.0.0.30", "10.0.1.0/28"), 31+16,
+		func(rnd *rand.Rand) netip.Addr { return netip.AddrFrom4([4]byte{10, 0, 0, byte(rnd.IntN(31))}) },
+		func(a, b netip.Addr) bool { return a == b })
 }
