@@ -93,6 +93,13 @@ func addr(a netip.Addr) string {
 	return a.String()
 }
 
+func prefix(p netip.Prefix) string {
+	if !p.IsValid() {
+		return ""
+	}
+	return p.String()
+}
+
 func firstValid(addrs ...netip.Addr) netip.Addr {
 	for _, a := range addrs {
 		if a.IsValid() {

@@ -70,7 +70,7 @@ func daemon() api.Snapshot {
 				TxSpeed: 1000000000, RxSpeed: 1000000000, Framing: []string{"sync"}, SequencesSent: true, Auth: "none", PeerAuth: "chap",
 				Phase: "network", LCP: "Opened", IPCP: "Opened", IPV6CP: "Opened", StartedAt: ago(3 * time.Hour), EstablishedAt: ago(3*time.Hour - 2*time.Second),
 				IdleSeconds: 3, Data: &api.DataTraffic{InPackets: 93, InOctets: 8928, OutPackets: 94, OutOctets: 9024},
-				PhysicalChannel: 17, PrivateGroup: "blue", ProxyAuth: "chap", ProcessingDelay: 3,
+				IPv6Prefix: netip.MustParsePrefix("2001:db8:1::/64"), PhysicalChannel: 17, PrivateGroup: "blue", ProxyAuth: "chap", ProcessingDelay: 3,
 				LineErrors: &api.LineErrors{CRC: 1, Framing: 2, Hardware: 3, Buffer: 4, TimeOut: 5, Alignment: 6},
 			},
 			{
@@ -421,6 +421,7 @@ func TestJSONHasTheVersionAndReadsBack(t *testing.T) {
 		t.Fatalf("got %+v", snap)
 	}
 	if d := cmp.Diff(daemon().Sessions[0], snap.Sessions[0], cmp.Comparer(func(a, b netip.Addr) bool { return a == b }),
+		cmp.Comparer(func(a, b netip.Prefix) bool { return a == b }),
 		cmp.Comparer(func(a, b netip.AddrPort) bool { return a == b })); d != "" {
 		t.Errorf("session (-want +got):\n%s", d)
 	}

@@ -164,6 +164,9 @@ func showSession(s *api.Snapshot) string {
 	v.row("interface", "%s, MTU %d, MRU %d, peer's MRU %d", or(c.Interface), c.MTU, c.MRU, c.PeerMRU)
 	v.row("IPv4", "%s -> %s", or(addr(c.LocalIPv4)), or(addr(c.PeerIPv4)))
 	v.row("IPv6", "%s -> %s", or(addr(c.LocalIPv6)), or(addr(c.PeerIPv6)))
+	if c.IPv6Prefix.IsValid() || c.IPv6Delegated.IsValid() {
+		v.row("", "prefix %s, delegated %s", or(prefix(c.IPv6Prefix)), or(prefix(c.IPv6Delegated)))
+	}
 	v.row("PPP", "%s: LCP %s, IPCP %s, IPV6CP %s", or(c.Phase), or(c.LCP), or(c.IPCP), or(c.IPV6CP))
 	v.row("authentication", "of the peer %s, of us %s", or(c.Auth), or(c.PeerAuth))
 	v.row("numbers", "called %s, calling %s, sub-address %s", or(c.CalledNumber), or(c.CallingNumber), or(c.SubAddress))

@@ -159,6 +159,9 @@ func (d *daemon) build() (*engine.Engine, func(), error) {
 	}
 	closers = append(closers, n.Close)
 	cfg.Network = networkFor{n}
+	prefixes := &prefixesFor{log: d.log}
+	closers = append(closers, prefixes.close)
+	cfg.Prefixes = prefixes
 	if err := n.Sweep(context.Background(), nil); err != nil {
 		d.log.Warn("sweep what an earlier run left behind", slog.String("why", err.Error()))
 	}
@@ -299,43 +302,4 @@ func bootTime() time.Duration {
 	var ts unix.Timespec
 	_ = unix.ClockGettime(unix.CLOCK_BOOTTIME, &ts) // cannot fail for a clock that every supported kernel has
 	return time.Duration(ts.Nano())
-}
-
-// kernelFor, networkFor and transportFor fit the packages that touch the system to the engine's interfaces.
-type kernelFor struct{ *kernel.Kernel }
-
-func (k kernelFor) CreateSession(s kernel.SessionSpec, sink func([]byte)) (engine.Session, error) {
-	x, err := k.Kernel.CreateSession(s, sink)
-	if err != nil {
-		return nil, err
-	}
-	return x, nil
-}
-
-type networkFor struct{ *network.Manager }
-
-func (n networkFor) Demand(name string, routes []netip.Prefix, wake func()) (engine.Demand, error) {
-	d, err := n.Manager.Demand(name, routes, wake)
-	if err != nil {
-		return nil, err
-	}
-	return d, nil
-}
-
-type transportFor struct{ *transport.Transport }
-
-func (t transportFor) OpenPort(local netip.Addr, remote netip.AddrPort) (engine.Port, error) {
-	p, err := t.Transport.OpenPort(local, remote)
-	if err != nil {
-		return nil, err
-	}
-	return p, nil
-}
-
-func (t transportFor) Connect(local, remote netip.AddrPort) (engine.Conn, error) {
-	c, err := t.Transport.Connect(local, remote)
-	if err != nil {
-		return nil, err
-	}
-	return c, nil
 }

@@ -97,7 +97,7 @@ func TestTheUnitNamesWhatTheProgramsHave(t *testing.T) {
 	for _, want := range []string{
 		"\nType=notify\n", "\nExecStart=/usr/sbin/l2tpd run --config /etc/l2tpd/l2tpd.yaml\n", "\nExecReload=/usr/bin/l2tpctl reload\n",
 		"\nRuntimeDirectory=l2tpd\n", "\nGroup=l2tpd\n", "\nDeviceAllow=/dev/ppp rw\n", "\nDeviceAllow=/dev/net/tun rw\n",
-		"\nCapabilityBoundingSet=CAP_NET_ADMIN\n", "\nWatchdogSec=",
+		"\nCapabilityBoundingSet=CAP_NET_ADMIN CAP_NET_RAW CAP_NET_BIND_SERVICE\n", "\nWatchdogSec=",
 	} {
 		if !strings.Contains(string(b), want) {
 			t.Errorf("the unit lacks %q", strings.TrimSpace(want))

@@ -212,6 +212,9 @@ type Session struct {
 	PeerIPv4  netip.Addr `json:"peer_ipv4,omitzero"`
 	LocalIPv6 netip.Addr `json:"local_ipv6,omitzero"`
 	PeerIPv6  netip.Addr `json:"peer_ipv6,omitzero"`
+	// IPv6Prefix is told to the peer by router advertisement, IPv6Delegated given to its router by DHCPv6.
+	IPv6Prefix    netip.Prefix `json:"ipv6_prefix,omitzero"`
+	IPv6Delegated netip.Prefix `json:"ipv6_delegated,omitzero"`
 
 	SerialNumber  uint32   `json:"serial_number"`
 	PeerSerial    uint32   `json:"peer_serial_number,omitempty"` // if the peer called
@@ -264,7 +267,7 @@ const (
 	CallWaiting  CallState = "waiting"  // for the next redial, or for the first packet (dial on demand)
 	CallDialling CallState = "dialling" // tunnel or session or PPP being set up
 	CallUp       CallState = "up"
-	CallClosing  CallState = "closing"  // on its way down
+	CallClosing  CallState = "closing" // on its way down
 	CallPassive  CallState = "passive" // peer: any; waits to be called (S61)
 )
 

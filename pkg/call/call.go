@@ -26,7 +26,9 @@ type Params struct {
 	Reply        control.CallInfo // what ICRP, ICCN, OCRP or OCCN say for us
 	Sequencing   policy.Sequencing
 	PPP          ppp.Config
-	Interface    string     // wanted interface name; empty: the kernel's
+	Interface    string // wanted interface name; empty: the kernel's
+	Prefixes     bool   // the peer may get IPv6 prefixes: ask OpPrefixes
+	IPv6DNS      []netip.Addr
 	MTU          int        // largest inner packet that the outer path carries unfragmented
 	Peer         netip.Addr // address for the peer; invalid: ask OpAddress
 	Routes       []netip.Prefix
@@ -52,6 +54,8 @@ type Network struct {
 	Masquerade          bool
 	MSSClamp            bool
 	Endpoint            netip.Addr
+	Link, Delegated     netip.Prefix // for the peer by router advertisement and by DHCPv6; invalid: none
+	IPv6DNS             []netip.Addr
 }
 
 // Op is an operation for the owner. Operations of one call are carried out one after the other, in order; each ends with
@@ -84,6 +88,8 @@ type (
 		User   string
 		Wanted netip.Addr
 	}
+	// OpPrefixes finds IPv6 prefixes for the peer, named User if it has been authenticated.
+	OpPrefixes struct{ User string }
 	// OpIdle asks for how long no user data has moved.
 	OpIdle struct{}
 	// OpRelease takes everything back: network state, unit, kernel session, address. It is the last operation of a call.
@@ -96,6 +102,7 @@ func (OpSequencing) op() {}
 func (OpNetwork) op()    {}
 func (OpAuthorize) op()  {}
 func (OpAddress) op()    {}
+func (OpPrefixes) op()   {}
 func (OpIdle) op()       {}
 func (OpRelease) op()    {}
 
@@ -104,15 +111,20 @@ type Result struct {
 	Err       error
 	Interface string         // OpAttach: the name the unit got
 	OK        bool           // OpAuthorize
-	Message   string         // OpAuthorize: for the peer; OpAddress: why there is none
+	Message   string         // OpAuthorize: for the peer; OpAddress, OpPrefixes: why there is none
 	Why       string         // OpAuthorize: for the log when not OK, one sentence that names the user
 	Full      bool           // OpAuthorize: not OK because of a limit, the credentials are right
+	Success   string         // OpAuthorize: MS-CHAPv2's authenticator response
+	Keys      ppp.Keys       // OpAuthorize: what MPPE starts from, with the MS-CHAPs
 	User      string         // OpAuthorize: canonical name
 	UserIPv4  netip.Addr     // OpAuthorize: the user's fixed address
 	Routes    []netip.Prefix // OpAuthorize: networks behind the user
+	Link      netip.Prefix   // OpPrefixes: invalid when the peer gets none
+	Delegated netip.Prefix   // OpPrefixes: the same
 	Address   netip.Addr     // OpAddress: invalid when there is none
 	Idle      time.Duration  // OpIdle
 	NoIPv6    error          // OpNetwork: IPv6 alone could not be set, and why
+	NoPrefix  error          // OpNetwork: the peer cannot be told its prefixes, and why
 }
 
 // Stage names the part of a set-up in which a call ended.
@@ -166,6 +178,8 @@ type (
 		Interface   string
 		User        string
 		Local, Peer netip.Addr
+		Link        netip.Prefix
+		Delegated   netip.Prefix
 	}
 	// EvDown: the call is ending; its resources are being released. Sent once.
 	EvDown struct {
@@ -246,6 +260,8 @@ type Call struct {
 	remote6  netip.Addr
 	ipv4     bool
 	ipv6     bool
+	prefix   netip.Prefix
+	behind   netip.Prefix
 
 	closeAt Time // deadline of an ordered end
 	closing EvDown
@@ -303,12 +319,12 @@ func initialSequencing(role control.Role, s policy.Sequencing, required bool) Se
 }
 
 // Established tells the call that ICCN or OCCN has passed: PPP starts when the kernel session exists. required is the
-// Sequencing Required AVP of that message (P176).
-func (c *Call) Established(now Time, required bool, out *Output) {
+// Sequencing Required AVP of that message (P176), proxy what it says of an earlier negotiation; nil: nothing.
+func (c *Call) Established(now Time, required bool, proxy *ppp.Proxy, out *Output) {
 	if c.state != stateSetup {
 		return
 	}
-	c.sessionUp = true
+	c.sessionUp, c.p.PPP.Proxy = true, proxy
 	if required && !c.numbering.Require {
 		// PPP waits for it: the peer drops frames without numbers from now on.
 		c.renumbering = true
@@ -451,6 +467,8 @@ type View struct {
 	Peer       netip.Addr
 	LocalIPv6  netip.Addr
 	PeerIPv6   netip.Addr
+	Link       netip.Prefix
+	Delegated  netip.Prefix
 	MTU        int
 	Sequencing Sequencing
 	PPP        ppp.View
@@ -461,7 +479,7 @@ func (c *Call) View() View {
 	v := View{
 		Name: c.p.Name, User: c.user, Interface: c.iface, Up: c.wasUp && c.state == stateLink,
 		Closing: c.state > stateLink, Local: c.local, Peer: c.remote, LocalIPv6: c.local6, PeerIPv6: c.remote6,
-		MTU: c.mtu(), Sequencing: c.numbering,
+		Link: c.prefix, Delegated: c.behind, MTU: c.mtu(), Sequencing: c.numbering,
 	}
 	if c.link != nil {
 		v.PPP = c.link.View()

@@ -63,6 +63,9 @@ func (c *Call) linkEvent(now Time, ev ppp.Event, out *Output) {
 		out.Ops = append(out.Ops, OpAuthorize{Request: ev, User: c.user})
 	case ppp.EvAuthenticated:
 		c.reached = StageAddress
+		if c.p.Prefixes && !c.prefix.IsValid() && !c.behind.IsValid() { // before the unit: the interface waits for it
+			out.Ops = append(out.Ops, OpPrefixes{User: c.user})
+		}
 		c.wantUnit(out)
 	case ppp.EvAddressWanted:
 		c.answerAddress(now, ev, out)
@@ -150,11 +153,20 @@ func (c *Call) apply(out *Output) {
 }
 
 func (c *Call) network() Network {
-	return Network{
+	n := Network{
 		Interface: c.iface, MTU: c.mtu(), Local: c.local, Peer: c.remote, LocalIPv6: c.local6, PeerIPv6: c.remote6,
 		IPv4: c.ipv4, IPv6: c.ipv6, Routes: c.routes, Metric: c.p.Metric, Masquerade: c.p.Masquerade,
 		MSSClamp: c.p.MSSClamp, Endpoint: c.p.Endpoint,
 	}
+	if c.ipv6 {
+		n.Link, n.Delegated, n.IPv6DNS = c.prefix, c.behind, c.p.IPv6DNS
+		for _, p := range []netip.Prefix{c.prefix, c.behind} {
+			if p.IsValid() {
+				n.Routes = append(slices.Clip(n.Routes), p)
+			}
+		}
+	}
+	return n
 }
 
 // Done takes the result of the oldest operation that has not been answered yet.
@@ -198,12 +210,29 @@ func (c *Call) Done(now Time, op Op, r Result, out *Output) {
 			c.link.Do(now, ppp.CmdAddress{Peer: r.Address}, &c.linkOut)
 			c.collect(now, out)
 		}
+	case OpPrefixes:
+		c.prefixed(now, r, out)
 	case OpIdle:
 		if c.state == stateLink {
 			c.link.Do(now, ppp.CmdIdle{Idle: r.Idle}, &c.linkOut)
 			c.collect(now, out)
 		}
 	case OpRelease:
+	}
+}
+
+// prefixed takes the peer's IPv6 prefixes. Without those that it should have, IPv6 is closed: hosts would have addresses that lead
+// nowhere.
+func (c *Call) prefixed(now Time, r Result, out *Output) {
+	c.prefix, c.behind = r.Link, r.Delegated
+	why := r.Message
+	if r.Err != nil {
+		why = r.Err.Error()
+	}
+	if why != "" && c.state == stateLink {
+		out.Events = append(out.Events, EvAnomaly{Text: "the call goes on without IPv6: " + why})
+		c.link.Do(now, ppp.CmdCloseNetwork{Proto: ppp.ProtoIPv6}, &c.linkOut)
+		c.collect(now, out)
 	}
 }
 
@@ -259,7 +288,9 @@ func (c *Call) authorized(now Time, op OpAuthorize, r Result, out *Output) {
 			}
 		}
 	}
-	c.link.Do(now, ppp.CmdAuthResult{Attempt: op.Request.Attempt, OK: r.OK, Message: r.Message}, &c.linkOut)
+	c.link.Do(now, ppp.CmdAuthResult{
+		Attempt: op.Request.Attempt, OK: r.OK, Message: r.Message, Success: r.Success, Keys: r.Keys,
+	}, &c.linkOut)
 	c.collect(now, out)
 }
 
@@ -281,9 +312,14 @@ func (c *Call) networkApplied(now Time, op OpNetwork, r Result, out *Output) {
 		out.Events = append(out.Events, EvAnomaly{Text: r.Err.Error()})
 		return
 	}
+	if r.NoPrefix != nil {
+		out.Events = append(out.Events, EvAnomaly{Text: "the peer is not told its IPv6 prefixes: " + r.NoPrefix.Error()})
+	}
 	if !c.wasUp && (op.Network.IPv4 || op.Network.IPv6) {
 		c.wasUp = true
-		out.Events = append(out.Events, EvUp{Interface: c.iface, User: c.user, Local: c.local, Peer: c.remote})
+		out.Events = append(out.Events, EvUp{
+			Interface: c.iface, User: c.user, Local: c.local, Peer: c.remote, Link: c.prefix, Delegated: c.behind,
+		})
 	}
 }
 

@@ -137,6 +137,14 @@ func (s *script) set(whose, setting string) {
 		s.w.give, _ = netip.ParseAddr(value)
 	case "owner fixed":
 		s.w.fixed = addr(value)
+	case "call prefixes":
+		s.p.Prefixes = value == "on"
+	case "owner prefix":
+		s.w.prefix = netip.MustParsePrefix(value)
+	case "owner delegated":
+		s.w.behind = netip.MustParsePrefix(value)
+	case "owner no-prefix":
+		s.w.noPrefix = value
 	case "owner without-ipv6":
 		s.w.noIPv6 = errors.New(value)
 	case "owner idle":

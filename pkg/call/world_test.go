@@ -36,6 +36,9 @@ type world struct {
 	userRoutes  []netip.Prefix
 	give        netip.Addr // answer to OpAddress
 	noIPv6      error      // how the network fails to set IPv6 up
+	prefix      netip.Prefix
+	behind      netip.Prefix
+	noPrefix    string // why there are none
 	idle        time.Duration
 	established int // times that the control connection has said so
 
@@ -199,6 +202,8 @@ func (w *world) result(op Op) Result {
 		return Result{OK: true, User: r.Name, UserIPv4: w.fixed, Routes: w.userRoutes}
 	case OpAddress:
 		return Result{Address: w.give}
+	case OpPrefixes:
+		return Result{Link: w.prefix, Delegated: w.behind, Message: w.noPrefix}
 	case OpIdle:
 		return Result{Idle: w.idle}
 	case OpNetwork:
@@ -226,7 +231,7 @@ func (w *world) connected() bool {
 
 func (w *world) establish(required bool) {
 	w.established++
-	w.call.Established(w.now, required, &w.out)
+	w.call.Established(w.now, required, nil, &w.out)
 	w.collect()
 }
 
@@ -333,6 +338,8 @@ func opText(op Op) string {
 		return fmt.Sprintf("authorize %v %q", op.Request.Method, op.Request.Name)
 	case OpAddress:
 		return fmt.Sprintf("address user=%q wanted=%v", op.User, op.Wanted)
+	case OpPrefixes:
+		return fmt.Sprintf("prefixes user=%q", op.User)
 	case OpIdle:
 		return "idle"
 	case OpRelease:

@@ -106,11 +106,11 @@ secrets: [{from: 10.0.0.0/8, host_name: branch, secret: none}]
 lns: {accept: [{from: 10.0.0.0/8, host_name: branch, template: "0"}]}
 calls: {remote: {peer: any}, isdn: {peer: any}}
 ppp: {templates: {"0": {}, v6only: {}}}
-pools: {ips: {ranges: 10.9.9.9}}
+pools: {ips: {ranges: 10.9.9.9}, links: {prefixes: ["fd00::/48"], prefix_length: 56}}
 users: {remuser: {password: x}}
 `)
 	seen := map[string]bool{}
-	named := strings.NewReplacer("calls.remote", "calls.*", "calls.isdn", "calls.*", "users.remuser", "users.*", "pools.ips", "pools.*",
+	named := strings.NewReplacer("calls.remote", "calls.*", "calls.isdn", "calls.*", "users.remuser", "users.*", "pools.ips", "pools.*", "pools.links", "pools.*",
 		"templates.0", "templates.*", "templates.v6only", "templates.*", "[10.0.0.0/8 branch]", "[]")
 	for _, c := range bare.Changes(all) {
 		seen[named.Replace(c.Path)] = true

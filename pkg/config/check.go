@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"time"
 
 	"gopkg.in/yaml.v3"
 
@@ -241,17 +242,51 @@ func (w *walker) checkPre13(pre13, ignore bool, path string) {
 	}
 }
 
-func (w *walker) checkTemplate(p *policy.Policy, t *policy.Template, path string) {
-	if t.IPv4Pool != "" && !w.bad[path+".ipv4_pool"] {
-		pool := p.Pools[t.IPv4Pool]
+// checkTemplatePools checks the pools of a template: each must be there, and have what it is asked for.
+func (w *walker) checkTemplatePools(p *policy.Policy, t *policy.Template, path string) {
+	named := func(key, name string) *policy.Pool {
+		if name == "" || w.bad[path+"."+key] {
+			return nil
+		}
+		pool := p.Pools[name]
+		if pool == nil {
+			w.unknownName("pool", name, path+"."+key, slices.Sorted(maps.Keys(p.Pools)), "pools")
+		}
+		return pool
+	}
+	prefixes := func(key, name string, fits func(length int) bool, want string) {
+		switch pool := named(key, name); {
+		case pool == nil || w.bad["pools."+nameKey(name)+".prefix_length"]:
+		case len(pool.Prefixes) == 0:
+			w.faultAt(path+"."+key, fmt.Sprintf("%s: pool %s has no prefixes", key, name), "name a pool with prefixes and prefix_length")
+		case !fits(pool.Length):
+			w.faultAt(path+"."+key, fmt.Sprintf("%s: pool %s gives prefixes of length %d", key, name, pool.Length), want)
+		}
+	}
+	prefixes("ipv6_pool", t.IPv6Pool, func(n int) bool { return n == 64 }, "the prefix of a link has length 64: write prefix_length: 64 in a pool for links")
+	prefixes("ipv6_delegated_pool", t.DelegatedPool, func(n int) bool { return n <= 64 }, "write prefix_length: 56, or 64 at most")
+	if told := t.IPv6Pool != "" || t.DelegatedPool != ""; told && t.IdleTimeout > 15*time.Minute {
+		w.warnAt(path+".idle_timeout", fmt.Sprintf("idle_timeout of %v beside IPv6 prefixes: router advertisements are traffic, and no link is idle for so long", t.IdleTimeout),
+			"write 15m or less")
+	}
+	for _, key := range []string{"ipv6_pool", "ipv6_delegated_pool", "ipv6_dns"} {
+		if !t.IPv6 && w.has(path+"."+key) {
+			w.faultAt(path+"."+key, key+" has no meaning with ipv6: off", "remove the key, or write ipv6: on")
+		}
+	}
+	if pool := named("ipv4_pool", t.IPv4Pool); pool != nil {
 		switch {
-		case pool == nil:
-			w.unknownName("pool", t.IPv4Pool, path+".ipv4_pool", slices.Sorted(maps.Keys(p.Pools)), "pools")
+		case len(pool.Ranges) == 0 && len(pool.Prefixes) > 0:
+			w.faultAt(path+".ipv4_pool", fmt.Sprintf("ipv4_pool: pool %s has no ranges", t.IPv4Pool), "name a pool with ranges")
 		case t.IPv4Local.IsValid() && slices.ContainsFunc(pool.Ranges, func(r policy.Range) bool { return r.Contains(t.IPv4Local) }):
 			w.faultAt(path+".ipv4_local", fmt.Sprintf("ipv4_local: %v is an address of pool %s, a caller could get it", t.IPv4Local, t.IPv4Pool),
 				"take another address, or leave it out of the pool")
 		}
 	}
+}
+
+func (w *walker) checkTemplate(p *policy.Policy, t *policy.Template, path string) {
+	w.checkTemplatePools(p, t, path)
 	for _, key := range []string{"ipv4_pool", "ipv4_local", "dns", "nbns", "masquerade"} {
 		if !t.IPv4 && w.has(path+"."+key) {
 			w.faultAt(path+"."+key, key+" has no meaning with ipv4: off", "remove the key, or write ipv4: on")
@@ -284,10 +319,42 @@ func (w *walker) servesCallers(p *policy.Policy, t *policy.Template) bool {
 	return slices.ContainsFunc(p.Accept, func(a policy.Accept) bool { return a.Template == t.Name })
 }
 
+// checkPool checks that a pool has one kind of things to give.
+func (w *walker) checkPool(pool *policy.Pool, at string) {
+	if w.bad[at] || w.bad[at+".ranges"] || w.bad[at+".prefixes"] || w.bad[at+".prefix_length"] {
+		return
+	}
+	switch {
+	case len(pool.Ranges) > 0 && (len(pool.Prefixes) > 0 || pool.Length > 0):
+		w.faultAt(at, "ranges stand beside prefixes", "make two pools, one for IPv4 addresses and one for IPv6 prefixes")
+	case len(pool.Ranges) == 0 && len(pool.Prefixes) == 0:
+		w.faultAt(at, "the pool is empty", "add ranges: [192.168.20.200-192.168.20.210], or prefixes and prefix_length")
+	case len(pool.Prefixes) > 0 && pool.Length == 0:
+		w.faultAt(at, "prefixes without prefix_length", "add prefix_length: 64 for links, or 56 for the networks behind routers")
+	}
+	for _, s := range pool.Subnets() {
+		switch {
+		case !s.Within.Addr().Is6():
+			w.faultAt(at+".prefixes", fmt.Sprintf("%v is no IPv6 prefix", s.Within), "write IPv4 addresses as ranges")
+		case pool.Length > 0 && !s.Valid():
+			w.faultAt(at+".prefix_length", fmt.Sprintf("no prefix of length %d is within %v", pool.Length, s.Within), "write a longer prefix_length")
+		}
+	}
+}
+
 func (w *walker) checkPools(p *policy.Policy) {
 	names := slices.Sorted(maps.Keys(p.Pools))
 	slices.SortStableFunc(names, func(a, b string) int { return w.line("pools."+nameKey(a)) - w.line("pools."+nameKey(b)) })
 	for i, name := range names {
+		w.checkPool(p.Pools[name], "pools."+nameKey(name))
+		for _, before := range names[:i] {
+			for _, s := range p.Pools[name].Subnets() {
+				if slices.ContainsFunc(p.Pools[before].Subnets(), s.Overlaps) {
+					w.faultAt("pools."+nameKey(name)+".prefixes", fmt.Sprintf("pool %s: %v overlaps a prefix of pool %s (line %d)",
+						name, s.Within, before, w.line("pools."+nameKey(before)+".prefixes")), "give every prefix to one pool only")
+				}
+			}
+		}
 		for _, r := range p.Pools[name].Ranges {
 			for _, before := range names[:i] {
 				for _, o := range p.Pools[before].Ranges {
@@ -301,12 +368,35 @@ func (w *walker) checkPools(p *policy.Policy) {
 	}
 }
 
+// checkUserPrefixes checks a user's own prefixes: of the right length, and nobody else's.
+func (w *walker) checkUserPrefixes(u *policy.User, at string, p *policy.Policy, names []string) {
+	if u.IPv6.IsValid() && (!u.IPv6.Addr().Is6() || u.IPv6.Bits() != 64) {
+		w.faultAt(at+".ipv6_prefix", fmt.Sprintf("ipv6_prefix: %v is no IPv6 prefix of length 64", u.IPv6), "the prefix of a link has length 64")
+	}
+	if u.Behind.IsValid() && (!u.Behind.Addr().Is6() || u.Behind.Bits() > 64) {
+		w.faultAt(at+".ipv6_delegated", fmt.Sprintf("ipv6_delegated: %v is no IPv6 prefix of length 64 or less", u.Behind), "write a prefix such as 2001:db8:9:100::/56")
+	}
+	if u.IPv6.IsValid() && u.Behind.IsValid() && u.IPv6.Overlaps(u.Behind) {
+		w.faultAt(at+".ipv6_delegated", "ipv6_delegated overlaps ipv6_prefix", "give the link a prefix of its own")
+	}
+	for _, other := range names[:slices.Index(names, u.Name)] {
+		o := p.Users[other]
+		for key, own := range map[string]netip.Prefix{"ipv6_prefix": u.IPv6, "ipv6_delegated": u.Behind} {
+			if own.IsValid() && (o.IPv6.IsValid() && own.Overlaps(o.IPv6) || o.Behind.IsValid() && own.Overlaps(o.Behind)) {
+				w.faultAt(at+"."+key, fmt.Sprintf("%s: %v overlaps a prefix of user %q (line %d)", key, own, other, w.line("users."+nameKey(other))),
+					"give every user prefixes of his own")
+			}
+		}
+	}
+}
+
 func (w *walker) checkUsers(p *policy.Policy) {
 	first := map[netip.Addr]string{}
 	names := slices.Sorted(maps.Keys(p.Users))
 	slices.SortStableFunc(names, func(a, b string) int { return w.line("users."+nameKey(a)) - w.line("users."+nameKey(b)) })
 	for _, name := range names {
 		u, at := p.Users[name], "users."+nameKey(name)+".ipv4"
+		w.checkUserPrefixes(u, "users."+nameKey(name), p, names)
 		if !u.IPv4.IsValid() {
 			continue
 		}

@@ -15,6 +15,7 @@ import (
 	"gopkg.in/yaml.v3"
 
 	"github.com/l2tpd/l2tpd/pkg/policy"
+	"github.com/l2tpd/l2tpd/pkg/ppp"
 )
 
 // problem is what is wrong with a value, and what to do; the zero problem is none.
@@ -47,6 +48,8 @@ func (w *walker) decode(f *field, n *yaml.Node, object any) {
 		scalar(w, f, n, p, parseDuration)
 	case *netip.Addr:
 		scalar(w, f, n, p, parseAddress)
+	case *netip.Prefix:
+		scalar(w, f, n, p, parseRoute)
 	case *policy.Range:
 		scalar(w, f, n, p, parseSourceRange)
 	case *policy.Secret:
@@ -61,6 +64,8 @@ func (w *walker) decode(f *field, n *yaml.Node, object any) {
 		items(w, f, n, p, parseRoute)
 	case *[]policy.Range:
 		items(w, f, n, p, parseSourceRange)
+	default:
+		panic(fmt.Sprintf("config: %s: nobody reads a %T", f.path, p)) // a defect of the table
 	}
 }
 
@@ -169,6 +174,10 @@ func (w *walker) word(f *field, n *yaml.Node, to any) {
 		*p = policy.Precedence(i)
 	case *policy.Duplicate:
 		*p = policy.Duplicate(i)
+	case *ppp.ProxyLCP:
+		*p = ppp.ProxyLCP(i)
+	case *ppp.ProxyAuth:
+		*p = ppp.ProxyAuth(i)
 	case *policy.CallType:
 		*p = policy.CallType(i)
 	case *policy.Method:
@@ -256,6 +265,8 @@ func parseAddress(f *field, s string) (netip.Addr, problem) {
 	switch {
 	case strings.Contains(f.typ, "IPv4") && !a.Is4():
 		return netip.Addr{}, problem{s + " is not an IPv4 address", "write an IPv4 address"}
+	case strings.Contains(f.typ, "IPv6") && !a.Is6():
+		return netip.Addr{}, problem{s + " is not an IPv6 address", "write an IPv6 address"}
 	case a.IsUnspecified() || a.IsMulticast() || a == netip.AddrFrom4([4]byte{255, 255, 255, 255}):
 		return netip.Addr{}, problem{s + " is no host's address", "write the address of one host"}
 	case strings.Contains(f.typ, "IPv4"):

@@ -284,9 +284,13 @@ func (w *walker) authMethod(f *field, n *yaml.Node, alone bool) ([]ppp.AuthMetho
 		return []ppp.AuthMethod{ppp.AuthCHAPMD5}, true
 	case "pap":
 		return []ppp.AuthMethod{ppp.AuthPAP}, true
+	case "mschapv2", "mschap-v2", "ms-chap-v2":
+		return []ppp.AuthMethod{ppp.AuthMSCHAPv2}, true
+	case "mschapv1", "mschap", "ms-chap", "ms-chap-v1":
+		return []ppp.AuthMethod{ppp.AuthMSCHAPv1}, true
 	case "either", "none":
 		if !alone {
-			w.fault(n, "auth: "+word+" cannot stand in a list", "write auth: "+word+", or a list of chap and pap")
+			w.fault(n, "auth: "+word+" cannot stand in a list", "write auth: "+word+", or a list of chap, pap, mschapv2 and mschapv1")
 			return nil, false
 		}
 		if word == "none" {
@@ -294,12 +298,12 @@ func (w *walker) authMethod(f *field, n *yaml.Node, alone bool) ([]ppp.AuthMetho
 		}
 		return []ppp.AuthMethod{ppp.AuthCHAPMD5, ppp.AuthPAP}, true
 	}
-	if strings.HasPrefix(squash(word), "mschap") || strings.HasPrefix(word, "eap") {
-		w.fault(n, "auth: "+quoteKey(word)+" is not offered by this version", "use chap")
+	if strings.HasPrefix(word, "eap") {
+		w.fault(n, "auth: "+quoteKey(word)+" is not offered by this version", "use chap or mschapv2")
 		return nil, false
 	}
-	advice := "write none, either, or a list of chap and pap"
-	if near := nearest(word, []string{"chap", "pap", "either", "none"}); near != "" {
+	advice := "write none, either, or a list of chap, pap, mschapv2 and mschapv1"
+	if near := nearest(word, []string{"chap", "pap", "mschapv2", "mschapv1", "either", "none"}); near != "" {
 		advice = "did you mean " + near + "?"
 	}
 	w.misread(f, n, "auth cannot be "+quoteKey(n.Value), advice)

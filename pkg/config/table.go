@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/l2tpd/l2tpd/pkg/policy"
+	"github.com/l2tpd/l2tpd/pkg/ppp"
 )
 
 const notOffered = "this version does not offer it"
@@ -176,7 +177,18 @@ func acceptFields() []field {
 			path: "lns.accept[].max_sessions", reload: ReloadLive, def: "unlimited", special: zero("unlimited"), min: 1, max: 65535, doc: "Most sessions at a time by this entry.",
 			at: in(func(a *policy.Accept) *int { return &a.MaxSessions }),
 		},
-		refused("lns.accept[].proxy", "", notOffered, "remove the key: LCP and authentication are always negotiated anew"),
+		{path: "lns.accept[].proxy", kind: kindSection, doc: "What becomes of what a LAC has negotiated with the caller before."},
+		{
+			path: "lns.accept[].proxy.lcp", rows: "P190-P197", reload: ReloadNewSessions, def: "mismatch", words: []string{"accept", "mismatch", "renegotiate"},
+			doc: "accept: its LCP holds, and a call whose LCP is missing or cannot hold is refused; mismatch: then LCP begins anew; renegotiate: it always does.",
+			at:  in(func(a *policy.Accept) *ppp.ProxyLCP { return &a.ProxyLCP }),
+		},
+		{
+			path: "lns.accept[].proxy.auth", rows: "P190-P196, P200", reload: ReloadNewSessions, def: "accept", words: []string{"accept", "rechallenge", "renegotiate"},
+			doc: "accept: the login that it took is checked here, and the caller need not repeat it; rechallenge: the caller must log in again by the method agreed on; " +
+				"renegotiate: LCP begins anew, so that auth of the template holds.",
+			at: in(func(a *policy.Accept) *ppp.ProxyAuth { return &a.ProxyAuth }),
+		},
 		refused("lns.accept[].secret", "S46", "secrets do not stand here", "write an entry of secrets with the same from"),
 	}
 }
@@ -190,11 +202,21 @@ func sequencingWords() []string { return []string{"on-request", "always", "start
 
 func dataFields() []field {
 	return []field{
-		{path: "pools", kind: kindNamed, reload: ReloadNewSessions, rows: "S161", example: "ips", names: nameRule{what: "pool", max: 32}, doc: "Addresses for callers, by name."},
+		{path: "pools", kind: kindNamed, reload: ReloadNewSessions, rows: "S161", example: "ips", names: nameRule{what: "pool", max: 32}, doc: "Addresses or prefixes for callers, by name."},
 		{
-			path: "pools.*.ranges", rows: "S161, S29", reload: ReloadNewSessions, example: "[192.168.20.200-192.168.20.210]", required: true, aka: []string{"ip", "range"},
-			doc: "IPv4 ranges; both ends are included.",
+			path: "pools.*.ranges", rows: "S161, S29", reload: ReloadNewSessions, example: "[192.168.20.200-192.168.20.210]", aka: []string{"ip", "range"},
+			doc: "IPv4 ranges; both ends are included. A pool has ranges or prefixes.",
 			at:  in(func(p *policy.Pool) *[]policy.Range { return &p.Ranges }),
+		},
+		{
+			path: "pools.*.prefixes", reload: ReloadNewSessions, example: `["2001:db8:100::/40"]`, aka: []string{"prefix"}, aside: true,
+			doc: "IPv6 prefixes from which shorter ones of prefix_length are given.",
+			at:  in(func(p *policy.Pool) *[]netip.Prefix { return &p.Prefixes }),
+		},
+		{
+			path: "pools.*.prefix_length", reload: ReloadNewSessions, example: "64", min: 1, max: 128, aka: []string{"length"}, aside: true,
+			doc: "Length of the prefix that each caller gets: 64 for a link, 48 to 64 for the networks behind a router.",
+			at:  in(func(p *policy.Pool) *int { return &p.Length }),
 		},
 		{path: "users", kind: kindNamed, reload: ReloadNewSessions, rows: "S160", example: "remuser", names: nameRule{what: "user", max: 255, any: true}, doc: "Users who may log in by PPP, by name."},
 		{
@@ -207,6 +229,16 @@ func dataFields() []field {
 			doc: "The user's own address. No pool gives it to anybody else, and the user's newest login has it: an older link that still has it is closed. " +
 				"Default: from the template's pool.",
 			at: in(func(u *policy.User) *netip.Addr { return &u.IPv4 }),
+		},
+		{
+			path: "users.*.ipv6_prefix", typ: "prefix", reload: ReloadNewSessions, example: `"2001:db8:9:1::/64"`,
+			doc: "The user's own /64 for the link. Default: from the template's pool.",
+			at:  in(func(u *policy.User) *netip.Prefix { return &u.IPv6 }),
+		},
+		{
+			path: "users.*.ipv6_delegated", typ: "prefix", reload: ReloadNewSessions, example: `"2001:db8:9:100::/56"`,
+			doc: "The user's own prefix for the networks behind him, given when his router asks by DHCPv6. Default: from the template's pool.",
+			at:  in(func(u *policy.User) *netip.Prefix { return &u.Behind }),
 		},
 		{
 			path: "users.*.routes", rows: "S160", reload: ReloadNewSessions, example: "[192.168.30.0/24]", aka: []string{"networks"},

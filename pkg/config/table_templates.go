@@ -19,8 +19,9 @@ func templateFields() []field {
 			doc: "Blueprints of PPP links, by name.",
 		},
 		{
-			path: "ppp.templates.*.auth", typ: "none, either, or a list of chap and pap", rows: "S154", def: "[chap]", aka: []string{"authentication"},
-			doc:  "What the peer must log in with, in order of preference; either: chap, else pap. none: no login.",
+			path: "ppp.templates.*.auth", typ: "none, either, or a list of chap, pap, mschapv2, mschapv1", rows: "S154, P259, P260", def: "[chap]", aka: []string{"authentication"},
+			doc: "What the peer must log in with, in order of preference; either: chap, else pap. none: no login. mschapv2 is what Windows wants; " +
+				"mschapv1 is weak, and for old peers only.",
 			at:   template(func(t *policy.Template) *[]ppp.AuthMethod { return &t.Auth }),
 			read: readAuth,
 		},
@@ -133,6 +134,21 @@ func templateNetworkFields() []field {
 			at: template(func(t *policy.Template) *bool { return &t.IPv6 }),
 		},
 		{
+			path: "ppp.templates.*.ipv6_pool", typ: "name", example: "links", min: 1, max: 32, aside: true,
+			doc: "Pool of prefixes that gives each link a /64, told by router advertisement. Default: link-local addresses only.",
+			at:  template(func(t *policy.Template) *string { return &t.IPv6Pool }),
+		},
+		{
+			path: "ppp.templates.*.ipv6_delegated_pool", typ: "name", example: "sites", min: 1, max: 32, aside: true,
+			doc: "Pool of prefixes for the networks behind callers, given when their router asks by DHCPv6.",
+			at:  template(func(t *policy.Template) *string { return &t.DelegatedPool }),
+		},
+		{
+			path: "ppp.templates.*.ipv6_dns", typ: "at most four IPv6 addresses", example: `["2001:db8::53"]`, max: 4,
+			doc: "Name servers that callers are told by router advertisement and DHCPv6.",
+			at:  template(func(t *policy.Template) *[]netip.Addr { return &t.IPv6DNS }),
+		},
+		{
 			path: "ppp.templates.*.interface", typ: "interface name with %d", example: `"l2tp%d"`, min: 1, max: 15,
 			doc: "Names of the interfaces of accepted calls; %d is a number. Default: the kernel's pppN.",
 			at:  template(func(t *policy.Template) *string { return &t.Interface }),
@@ -161,7 +177,6 @@ func templateRefusals() []field {
 		refusedOff(at+"ipx", "S1, S9", "only IPv4 and IPv6 are carried", "remove the key"),
 		refusedOff(at+"appletalk", "S1, S9", "only IPv4 and IPv6 are carried", "remove the key"),
 		refusedOff(at+"tacacs", "S155", "TACACS is not offered", "use users: [local]"),
-		refusedOff(at+"ipv6_pool", "S161", notOffered, "remove the key"),
 		refused(at+"engine", "", notOffered, "remove the key: PPP runs inside the daemon"),
 	}
 }

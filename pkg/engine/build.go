@@ -69,6 +69,9 @@ func (s *session) params() call.Params {
 		PPP:       s.pppConfig(t, mtu),
 		Interface: t.Interface, MTU: mtu, Masquerade: t.Masquerade, MSSClamp: t.MSSClamp, Endpoint: s.t.remote.Addr(),
 	}
+	if s.conf == nil {
+		p.Prefixes, p.IPv6DNS = t.IPv6, t.IPv6DNS
+	}
 	if c := s.conf; c != nil {
 		p.Name, p.Interface = c.Name, c.InterfaceName()
 		p.Peer, p.Routes, p.Metric = c.PPP.Peer, c.PPP.Routes, c.PPP.Metric
@@ -120,9 +123,24 @@ func (s *session) pppConfig(t *policy.Template, mtu int) ppp.Config {
 		c.IPv6 = x.PPP.IPv6
 		c.User, c.Password = x.PPP.User, x.PPP.Password.Reveal()
 		if c.User != "" {
-			c.Answer = []ppp.AuthMethod{ppp.AuthCHAPMD5, ppp.AuthPAP}
+			c.Answer = []ppp.AuthMethod{ppp.AuthCHAPMD5, ppp.AuthMSCHAPv2, ppp.AuthPAP}
 		}
 	}
 	c.IPv6 = c.IPv6 && mtu >= ppp.MinIPv6MTU
 	return c
+}
+
+// proxy is what the LAC has negotiated with the caller before (P186-P188), and what the accept entry makes of it; nil: nothing.
+// Without any of it, only an entry that insists on the LAC's LCP minds (P195, P216).
+func (s *session) proxy() *ppp.Proxy {
+	a, lcp, login := s.accept, s.remote.ProxyLCP, s.remote.ProxyAuth
+	switch said := lcp.InitialReceived != nil || lcp.LastSent != nil || lcp.LastReceived != nil || login.Type != 0; {
+	case a == nil || s.role != control.LNSIncoming, !said && a.ProxyLCP != ppp.ProxyLCPAccept:
+		return nil
+	}
+	return &ppp.Proxy{
+		LCP: a.ProxyLCP, Auth: a.ProxyAuth,
+		InitialReceived: lcp.InitialReceived, LastSent: lcp.LastSent, LastReceived: lcp.LastReceived,
+		Type: ppp.ProxyType(login.Type), Name: login.Name, Challenge: login.Challenge, ID: login.ID, Response: login.Response,
+	}
 }

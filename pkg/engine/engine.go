@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/l2tpd/l2tpd/pkg/ipv6"
 	"github.com/l2tpd/l2tpd/pkg/kernel"
 	"github.com/l2tpd/l2tpd/pkg/network"
 	"github.com/l2tpd/l2tpd/pkg/observe"
@@ -79,6 +80,12 @@ type Network interface {
 	Demand(name string, routes []netip.Prefix, wake func()) (Demand, error)
 }
 
+// Prefixes tells peers their IPv6 prefixes, by router advertisement and DHCPv6, on interfaces by index. Its methods may sleep.
+type Prefixes interface {
+	Serve(index int, lease ipv6.Lease, notify func(ipv6.Event)) error
+	Stop(index int)
+}
+
 // Demand waits for the first packet to a call that is down (dial on demand, S157).
 type Demand interface {
 	Release(ipv4, ipv6 bool) // which protocols have their way: forward what was kept of them
@@ -96,6 +103,7 @@ type Config struct {
 	Transport Transport
 	Kernel    Kernel // nil: the kernel is not usable; KernelProblem says why, and calls are refused with it
 	Network   Network
+	Prefixes  Prefixes // nil: nobody gets IPv6 prefixes
 	Resolver  Resolver
 	Random    io.Reader // entropy; must not fail
 	Now       func() Time

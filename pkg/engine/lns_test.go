@@ -21,7 +21,7 @@ func acceptor() *policy.Policy {
 	return &policy.Policy{
 		Server:  policy.Server{Mode: policy.ModeBoth, HostName: "b", Checksum: true, Tunnel: policy.Tunnel{Hello: time.Minute}},
 		Secrets: []policy.SecretRule{{Secret: policy.NewSecret([]byte("secret-of-b"))}},
-		Accept:  []policy.Accept{{Template: "dialin"}},
+		Accept:  []policy.Accept{{Template: "dialin", ProxyLCP: ppp.ProxyLCPMismatch}},
 		Calls:   map[string]*policy.Call{},
 		Templates: map[string]*policy.Template{"dialin": {
 			Name: "dialin", IPv4: true, IPv4Local: netip.MustParseAddr("192.168.20.1"), IPv4Pool: "ips",

@@ -8,6 +8,7 @@ import (
 
 	"github.com/l2tpd/l2tpd/pkg/api"
 	"github.com/l2tpd/l2tpd/pkg/policy"
+	"github.com/l2tpd/l2tpd/pkg/ppp"
 	"github.com/l2tpd/l2tpd/pkg/wire"
 )
 
@@ -81,7 +82,7 @@ func TestOutgoingCallAsksForWhatIsConfigured(t *testing.T) {
 				c.Speed, c.MinimumSpeed = x.call.Speed, x.call.MinimumSpeed
 				a := n.start(t, "1.1.1.1", p, true)
 				pb := pair("b", "1.1.1.1", policy.PrecedenceOut, false)
-				pb.Accept = []policy.Accept{{Template: "lan"}} // takes whatever is no call for a line
+				pb.Accept = []policy.Accept{{Template: "lan", ProxyLCP: ppp.ProxyLCPMismatch}} // takes whatever is no call for a line
 				b := n.start(t, "2.2.2.2", pb, true)
 				defer a.stop()
 				defer b.stop()

@@ -9,6 +9,7 @@ import (
 
 	"github.com/l2tpd/l2tpd/pkg/auth"
 	"github.com/l2tpd/l2tpd/pkg/call"
+	"github.com/l2tpd/l2tpd/pkg/ipv6"
 	"github.com/l2tpd/l2tpd/pkg/kernel"
 	"github.com/l2tpd/l2tpd/pkg/network"
 	"github.com/l2tpd/l2tpd/pkg/policy"
@@ -61,6 +62,8 @@ func (s *session) start(op call.Op) {
 		s.authorize(op)
 	case call.OpAddress:
 		s.address(op)
+	case call.OpPrefixes:
+		s.prefixes(op)
 	case call.OpIdle:
 		s.async(op, func() call.Result { // PPP has one lock in the whole machine: who makes an interface meanwhile holds it
 			idle, err := s.data.Idle()
@@ -128,6 +131,7 @@ func (s *session) vanished(err error) {
 func (s *session) attach(op call.OpAttach) {
 	s.async(op, func() call.Result {
 		u, err := s.data.Attach(kernel.UnitSpec{Name: op.Interface, MTU: op.MTU})
+		s.index = u.Index
 		return call.Result{Err: err, Interface: u.Name}
 	})
 }
@@ -162,7 +166,40 @@ func (s *session) applyNetwork(n call.Network) (r call.Result) {
 	if r.Err == nil && n.IPv6 && r.NoIPv6 == nil {
 		r.Err = s.data.Pass(kernel.IPv6, true)
 	}
+	if r.Err == nil {
+		r.NoPrefix = s.advertise(n, n.IPv6 && r.NoIPv6 == nil)
+	}
 	return r
+}
+
+// advertise begins or ends to tell the peer its IPv6 prefixes. It may sleep.
+func (s *session) advertise(n call.Network, open bool) error {
+	service := s.t.s.e.cfg.Prefixes
+	has := n.Link.IsValid() || n.Delegated.IsValid()
+	switch {
+	case open && has && service == nil:
+		return errors.New("no service for IPv6 prefixes")
+	case open && has:
+		s.serving = true
+		lease := ipv6.Lease{LinkLocal: n.LocalIPv6, Link: n.Link, Delegated: n.Delegated, DNS: n.IPv6DNS, MTU: n.MTU}
+		return service.Serve(s.index, lease, func(ev ipv6.Event) { s.t.s.post(func() { s.delegated(ev) }) })
+	case s.serving:
+		s.serving = false
+		service.Stop(s.index)
+	}
+	return nil
+}
+
+// delegated: the peer's router has taken its prefix, or given it back. The route is there as long as IPv6 is.
+func (s *session) delegated(ev ipv6.Event) {
+	if s.releasing {
+		return
+	}
+	say(s.log(), slog.LevelInfo, "delegated prefix "+ev.Change.String(), slog.String("event", "prefix"),
+		slog.String("prefix", ev.Prefix.String()), slog.String("router", address(ev.Router)))
+	if ev.Ready != nil {
+		s.t.s.e.exec.submit(ev.Ready)
+	}
 }
 
 // waitingPackets is how to tell the call's waiting device, if it has one, which protocols have their way. Not once when the call
@@ -191,7 +228,7 @@ func (s *session) authorize(op call.OpAuthorize) {
 			case login.OK && op.User != "" && op.User != u.Name: // its address and routes are those of the first
 				v.Why = fmt.Sprintf("the session is that of user %q, and another cannot take it over", op.User)
 			case login.OK:
-				v = call.Result{OK: true, User: u.Name, UserIPv4: u.IPv4, Routes: u.Routes}
+				v = call.Result{OK: true, User: u.Name, UserIPv4: u.IPv4, Routes: u.Routes, Success: login.Success, Keys: login.Keys}
 			}
 			s.checked(op, v)
 		}
@@ -283,6 +320,46 @@ func (s *session) address(op call.OpAddress) {
 	})
 }
 
+// prefixes asks shard 0 for what the template's pools have, unless the user has prefixes of his own.
+func (s *session) prefixes(op call.OpPrefixes) {
+	var r call.Result
+	if u := s.pol.Users[op.User]; u != nil {
+		r.Link, r.Delegated = u.IPv6, u.Behind
+	}
+	link, delegated := s.pol.Pools[s.tmpl.IPv6Pool], s.pol.Pools[s.tmpl.DelegatedPool]
+	zero := s.t.s.e.shards[0]
+	zero.post(func() {
+		var taken []lent
+		take := func(p *policy.Pool, into *netip.Prefix) {
+			if p == nil || into.IsValid() || r.Message != "" {
+				return
+			}
+			got, ok := zero.pools.allocatePrefix(zero.e.policy.Load(), p, op.User)
+			if !ok {
+				r.Message = "pool " + p.Name + " is exhausted"
+				return
+			}
+			*into = got
+			taken = append(taken, lent{p.Name, got})
+		}
+		take(link, &r.Link)
+		take(delegated, &r.Delegated)
+		if r.Message != "" {
+			r.Link, r.Delegated = netip.Prefix{}, netip.Prefix{}
+		}
+		s.t.s.post(func() {
+			s.lent = append(s.lent, taken...)
+			s.finished(op, r)
+		})
+	})
+}
+
+// lent is a prefix of a pool that a session has.
+type lent struct {
+	pool   string
+	prefix netip.Prefix
+}
+
 // release takes everything back. The network state goes first, then the kernel session with its unit, then the address: it is
 // given to nobody while a route to it may exist.
 func (s *session) release(op call.Op) {
@@ -291,6 +368,9 @@ func (s *session) release(op call.Op) {
 	data, applied, owner, open := s.data, s.netApplied, s.owner(), s.waitingPackets()
 	s.t.s.ask(func() func() {
 		var errs []error
+		if s.serving {
+			e.cfg.Prefixes.Stop(s.index)
+		}
 		if applied {
 			open(false, false)
 			errs = append(errs, e.cfg.Network.Remove(e.life, owner))
@@ -307,6 +387,10 @@ func (s *session) release(op call.Op) {
 				name, a := s.pool, s.pooled
 				zero := e.shards[0]
 				zero.post(func() { zero.pools.release(name, a) })
+			}
+			for _, x := range s.lent {
+				zero := e.shards[0]
+				zero.post(func() { zero.pools.releasePrefix(x.pool, x.prefix) })
 			}
 			s.forgetLogin(call.Result{})
 			s.finished(op, call.Result{})

@@ -10,66 +10,104 @@ import (
 	"github.com/l2tpd/l2tpd/pkg/pool"
 )
 
-// pools hands out addresses. Only shard 0 touches it.
+// pools hands out addresses and prefixes. Only shard 0 touches it.
 type pools struct {
-	byName map[string]*poolOf
-	owned  map[netip.Addr]*owned // users' own addresses in use
+	addresses map[string]*stock[netip.Addr, policy.Range] // by the pool's name
+	prefixes  map[string]*stock[netip.Prefix, policy.Subnets]
+	owned     map[netip.Addr]*owned // users' own addresses in use
 
-	pol      *policy.Policy // that reserved was made from
-	reserved map[netip.Addr]bool
-}
-
-// poolOf is a pool with what it was made from: a reload that changes that makes a new one.
-type poolOf struct {
-	ranges   []policy.Range
-	reserved map[netip.Addr]bool
-	free     *pool.Pool
-	used     map[netip.Addr]bool
+	pol              *policy.Policy // that reserved was made from
+	reserved         map[netip.Addr]bool
+	reservedPrefixes map[netip.Prefix]bool
 }
 
 func newPools() *pools {
-	return &pools{byName: map[string]*poolOf{}, owned: map[netip.Addr]*owned{}}
+	return &pools{
+		addresses: map[string]*stock[netip.Addr, policy.Range]{}, prefixes: map[string]*stock[netip.Prefix, policy.Subnets]{},
+		owned: map[netip.Addr]*owned{},
+	}
 }
 
-// allocate finds an address for a user in the pool of that name as p has it, or, where p has none any more, in conf.
-func (x *pools) allocate(p *policy.Policy, conf *policy.Pool, user string) (netip.Addr, bool) {
-	if now := p.Pools[conf.Name]; now != nil {
-		conf = now
-	}
+// look takes a new policy's reservations, and finds the pool of a name as it has it, or, where it has none any more, as conf was.
+func (x *pools) look(p *policy.Policy, conf *policy.Pool) *policy.Pool {
 	if x.pol != p {
-		x.pol, x.reserved = p, reserved(p)
+		x.pol, x.reserved, x.reservedPrefixes = p, reserved(p), reservedPrefixes(p)
 	}
-	of := x.byName[conf.Name]
-	if of == nil {
-		of = &poolOf{used: map[netip.Addr]bool{}}
-		x.byName[conf.Name] = of
+	if now := p.Pools[conf.Name]; now != nil {
+		return now
 	}
-	if of.free == nil || !slices.Equal(of.ranges, conf.Ranges) || !sameIn(of.free, of.reserved, x.reserved) {
-		of.make(conf.Ranges, x.reserved)
-	}
-	a, ok := of.free.Allocate(user)
-	if ok {
-		of.used[a] = true
-	}
-	return a, ok
+	return conf
 }
 
-// make begins anew with what is reserved and what live sessions have.
-func (of *poolOf) make(ranges []policy.Range, reserved map[netip.Addr]bool) {
-	of.ranges, of.reserved, of.free = ranges, reserved, pool.New(ranges)
-	for a := range reserved {
-		of.free.Claim(a)
+// allocate finds an address for a user.
+func (x *pools) allocate(p *policy.Policy, conf *policy.Pool, user string) (netip.Addr, bool) {
+	conf = x.look(p, conf)
+	return stockOf(x.addresses, conf.Name).allocate(pool.New, conf.Ranges, x.reserved, user)
+}
+
+// allocatePrefix finds a prefix for a user.
+func (x *pools) allocatePrefix(p *policy.Policy, conf *policy.Pool, user string) (netip.Prefix, bool) {
+	conf = x.look(p, conf)
+	return stockOf(x.prefixes, conf.Name).allocate(pool.NewPrefixes, conf.Subnets(), x.reservedPrefixes, user)
+}
+
+// release takes an address back.
+func (x *pools) release(name string, a netip.Addr) { stockOf(x.addresses, name).release(a) }
+
+// releasePrefix takes a prefix back.
+func (x *pools) releasePrefix(name string, p netip.Prefix) { stockOf(x.prefixes, name).release(p) }
+
+// stock is a pool of Ts with the configuration that it was made from: a reload that changes that makes a new one.
+type stock[T, C comparable] struct {
+	conf     []C
+	reserved map[T]bool
+	free     *pool.Of[T]
+	used     map[T]bool
+}
+
+func stockOf[T, C comparable](all map[string]*stock[T, C], name string) *stock[T, C] {
+	k := all[name]
+	if k == nil {
+		k = &stock[T, C]{used: map[T]bool{}}
+		all[name] = k
 	}
-	for a := range of.used {
-		of.free.Claim(a)
+	return k
+}
+
+// allocate takes a free T, from a pool made anew where conf or what is reserved has changed.
+func (k *stock[T, C]) allocate(remake func([]C) *pool.Of[T], conf []C, reserved map[T]bool, user string) (T, bool) {
+	if k.free == nil || !slices.Equal(k.conf, conf) || !sameIn(k.free, k.reserved, reserved) {
+		k.conf, k.reserved, k.free = conf, reserved, remake(conf)
+		for x := range reserved {
+			k.free.Claim(x)
+		}
+		for x := range k.used { // by live sessions
+			k.free.Claim(x)
+		}
+	}
+	x, ok := k.free.Allocate(user)
+	if ok {
+		k.used[x] = true
+	}
+	return x, ok
+}
+
+// release takes a T back.
+func (k *stock[T, C]) release(x T) {
+	if !k.used[x] {
+		return
+	}
+	delete(k.used, x)
+	if !k.reserved[x] {
+		k.free.Release(x)
 	}
 }
 
 // sameIn says that two sets are the same as far as a pool goes.
-func sameIn(p *pool.Pool, a, b map[netip.Addr]bool) bool {
-	within := func(x, y map[netip.Addr]bool) bool {
-		for addr := range x {
-			if !y[addr] && p.Contains(addr) {
+func sameIn[T comparable](p *pool.Of[T], a, b map[T]bool) bool {
+	within := func(x, y map[T]bool) bool {
+		for t := range x {
+			if !y[t] && p.Contains(t) {
 				return false
 			}
 		}
@@ -78,16 +116,17 @@ func sameIn(p *pool.Pool, a, b map[netip.Addr]bool) bool {
 	return within(a, b) && within(b, a)
 }
 
-// release takes an address back.
-func (x *pools) release(name string, a netip.Addr) {
-	of := x.byName[name]
-	if of == nil || !of.used[a] {
-		return
+// reservedPrefixes are the prefixes of users, that no pool may give to anybody.
+func reservedPrefixes(p *policy.Policy) map[netip.Prefix]bool {
+	set := map[netip.Prefix]bool{}
+	for _, u := range p.Users {
+		for _, own := range []netip.Prefix{u.IPv6, u.Behind} {
+			if own.IsValid() {
+				set[own] = true
+			}
+		}
 	}
-	delete(of.used, a)
-	if !of.reserved[a] {
-		of.free.Release(a)
-	}
+	return set
 }
 
 // reserved are the addresses that no pool may give to anybody: those of users, of the peers of calls, and our own (P262).
@@ -158,8 +197,8 @@ type owned struct {
 // own asks for a user's own address, in shard 0. give is called there, once the session that had it has given it back; with the
 // reason when it is not to be had. Whoever has it from a pool, from before it was the user's own, keeps it.
 func (x *pools) own(a netip.Addr, s *session, give func(refusal string)) {
-	for _, of := range x.byName {
-		if of.used[a] {
+	for _, k := range x.addresses {
+		if k.used[a] {
 			give("address " + a.String() + " is still in use")
 			return
 		}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/l2tpd/l2tpd/pkg/api"
 	"github.com/l2tpd/l2tpd/pkg/policy"
+	"github.com/l2tpd/l2tpd/pkg/ppp"
 	"github.com/l2tpd/l2tpd/pkg/wire"
 )
 
@@ -377,7 +378,7 @@ func TestReloadThatRemovesWhoMayConnect(t *testing.T) {
 		},
 		"accept entry beside another": {
 			old: func(p *policy.Policy) {
-				p.Accept = append(p.Accept, policy.Accept{From: near, Template: "dialin"})
+				p.Accept = append(p.Accept, policy.Accept{From: near, Template: "dialin", ProxyLCP: ppp.ProxyLCPMismatch})
 				p.Accept[0].HostName = "somebody else"
 			},
 			next: func(p *policy.Policy) { p.Accept[0].HostName = "somebody else" },

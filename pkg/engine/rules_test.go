@@ -514,7 +514,7 @@ func TestCallConfiguredWhileItsPeerHasATunnel(t *testing.T) {
 		p := pair("b", "1.1.1.1", policy.PrecedenceOut, false)
 		call := p.Calls["remote"]
 		p.Calls = map[string]*policy.Call{}
-		p.Accept = []policy.Accept{{Template: "lan"}}
+		p.Accept = []policy.Accept{{Template: "lan", ProxyLCP: ppp.ProxyLCPMismatch}}
 		p.Templates["lan"].IPv4 = true
 		b := n.start(t, "2.2.2.2", p, true)
 		a := n.start(t, "1.1.1.1", changed(pair("a", "2.2.2.2", policy.PrecedenceIn, true), func(p *policy.Policy) {
@@ -699,4 +699,51 @@ func TestUserOverHisLimit(t *testing.T) {
 			})
 		})
 	}
+}
+
+// A prefix is one session's at a time. Where none is left the call has no IPv6, and says why; what comes back is given again.
+func TestPrefixesOfAPoolRunOut(t *testing.T) {
+	simulated(t, func(t *testing.T) {
+		n := newInternet()
+		b := n.start(t, "2.2.2.2", changed(lasting(), func(p *policy.Policy) {
+			p.Templates["dialin"].IPv6, p.Templates["dialin"].IPv6Pool = true, "links"
+			p.Pools["links"] = &policy.Pool{Name: "links", Prefixes: networks("2001:db8:1::/64"), Length: 64}
+		}), true)
+		defer b.stop()
+		calls := changed(initiators(2), func(p *policy.Policy) {
+			for _, c := range p.Calls {
+				c.PPP.IPv6, c.AutoStart = true, false
+			}
+		})
+		a := n.start(t, "1.1.1.1", calls, true)
+		defer a.stop()
+		for _, name := range []string{"c0", "c1"} {
+			a.act(api.Action{Verb: api.VerbCallUp, Call: name})
+			a.up(name, time.Minute)
+			time.Sleep(time.Second) // virtual
+		}
+		with := func() (with int) {
+			for _, s := range b.look().Sessions {
+				if s.IPv6Prefix.IsValid() {
+					with++
+				}
+				if s.IPv6Prefix.IsValid() != (s.IPV6CP == "Opened") {
+					t.Errorf("session %d: prefix %v, IPV6CP %s", s.ID, s.IPv6Prefix, s.IPV6CP)
+				}
+			}
+			return with
+		}
+		if got := with(); got != 1 || !strings.Contains(b.log.String(), "goes on without IPv6: pool links is exhausted") {
+			t.Errorf("%d sessions have the one prefix\n%s", got, b.log)
+		}
+		for _, name := range []string{"c0", "c1"} {
+			a.act(api.Action{Verb: api.VerbCallDown, Call: name})
+		}
+		b.until("down", time.Minute, func(s *api.Snapshot) bool { return len(s.Sessions) == 0 })
+		a.act(api.Action{Verb: api.VerbCallUp, Call: "c1"})
+		a.up("c1", time.Minute)
+		b.until("the prefix again", time.Minute, func(s *api.Snapshot) bool {
+			return s.Sessions[0].IPv6Prefix.IsValid() && s.Sessions[0].IPV6CP == "Opened"
+		})
+	})
 }

@@ -42,6 +42,9 @@ type session struct {
 	netApplied bool
 	pooled     netip.Addr // address taken from a pool
 	pool       string
+	lent       []lent
+	index      int          // of the interface
+	serving    bool         // IPv6 prefixes, on the interface; the executor's, as long as an operation is with it
 	owned      netip.Addr   // the user's own, claimed
 	login      string       // the user it is counted for; empty: none
 	rx         uint64       // packets received, at the last look for signs of life
@@ -169,7 +172,7 @@ func (s *session) established(ev control.EvSessionUp) {
 // connect tells the call that its session is established.
 func (s *session) connect() {
 	s.log().Info("session established", slog.String("event", "session-up"), slog.String("role", s.role.String()))
-	s.call.Established(s.t.s.now(), numbered(s.remote), &s.out)
+	s.call.Established(s.t.s.now(), numbered(s.remote), s.proxy(), &s.out)
 	s.flush()
 }
 
@@ -319,7 +322,8 @@ func (s *session) event(ev call.Event) {
 	case call.EvUp:
 		s.upSince = s.t.s.e.cfg.WallClock()
 		s.log().Info("call up", slog.String("event", "call-up"), slog.String("interface", ev.Interface),
-			slog.String("user", ev.User), slog.String("local", address(ev.Local)), slog.String("remote", address(ev.Peer)))
+			slog.String("user", ev.User), slog.String("local", address(ev.Local)), slog.String("remote", address(ev.Peer)),
+			slog.String("prefix", prefixText(ev.Link)), slog.String("delegated", prefixText(ev.Delegated)))
 		if s.dialer != nil {
 			s.dialer.cameUp(s)
 		}
@@ -339,6 +343,14 @@ func address(a netip.Addr) string {
 		return ""
 	}
 	return a.String()
+}
+
+// prefixText is p in the log; nothing where there is none.
+func prefixText(p netip.Prefix) string {
+	if !p.IsValid() {
+		return ""
+	}
+	return p.String()
 }
 
 // logDown explains the end in one line: the stage, the cause, the other side's words.

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/l2tpd/l2tpd/pkg/api"
+	"github.com/l2tpd/l2tpd/pkg/ipv6"
 	"github.com/l2tpd/l2tpd/pkg/kernel"
 	"github.com/l2tpd/l2tpd/pkg/kernel/kerneltest"
 	"github.com/l2tpd/l2tpd/pkg/network"
@@ -49,6 +50,7 @@ type box struct {
 	nextFD   int
 	applied  map[string]network.Interface
 	noIPv6   error                   // why interfaces cannot have IPv6
+	leases   map[int]ipv6.Lease      // what is told on interfaces, by index
 	ports    map[netip.AddrPort]bool // of single tunnels, open
 	nextPort uint16
 	// connected are the local addresses of the tunnel sockets that were made.
@@ -94,13 +96,13 @@ func (n *internet) start(t *testing.T, addr string, p *policy.Policy, newCore bo
 	t.Helper()
 	b := &box{
 		t: t, net: n, addr: netip.MustParseAddr(addr), applied: map[string]network.Interface{}, ports: map[netip.AddrPort]bool{}, demands: map[string]func(){},
-		waits: map[string][]netip.Prefix{}, names: map[string][]netip.Addr{},
+		waits: map[string][]netip.Prefix{}, names: map[string][]netip.Addr{}, leases: map[int]ipv6.Lease{},
 		log: &logBuffer{}, nextFD: 3,
 	}
 	b.k = kerneltest.New(kerneltest.Config{TrackSockets: true, Features: kernel.Features{Release: "test", NewCore: newCore, Reinjects: true}})
 	begun := time.Now()
 	b.e = New(Config{
-		Policy: p, Listen: p.Server.Listen, Transport: b, Kernel: simKernel{b.k}, Network: b, Resolver: b, Random: rand.Reader,
+		Policy: p, Listen: p.Server.Listen, Transport: b, Kernel: simKernel{b.k}, Network: b, Prefixes: advertiser{b}, Resolver: b, Random: rand.Reader,
 		Now:       func() Time { return time.Since(begun) + time.Hour },
 		WallClock: time.Now,
 		Logger:    slog.New(slog.NewTextHandler(b.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
@@ -128,6 +130,9 @@ func (b *box) stop() {
 	defer b.mu.Unlock()
 	if len(b.ports) > 0 {
 		b.t.Errorf("%v: ports left open: %v", b.addr, b.ports)
+	}
+	if len(b.leases) > 0 {
+		b.t.Errorf("%v: prefixes are told still: %v", b.addr, b.leases)
 	}
 	if len(b.applied) > 0 {
 		b.t.Errorf("%v: network state left behind: %v", b.addr, slices.Collect(maps.Keys(b.applied)))
@@ -249,6 +254,22 @@ func (b *box) Apply(_ context.Context, owner string, want network.Interface) err
 	}
 	b.applied[owner] = want
 	return nil
+}
+
+// advertiser tells prefixes. Its Stop is not the box's.
+type advertiser struct{ *box }
+
+func (a advertiser) Serve(index int, lease ipv6.Lease, _ func(ipv6.Event)) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.leases[index] = lease
+	return nil
+}
+
+func (a advertiser) Stop(index int) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	delete(a.leases, index)
 }
 
 func (b *box) Remove(_ context.Context, owner string) error {

@@ -224,6 +224,7 @@ func (s *session) viewCall(v *api.Session) {
 	c := s.call.View()
 	v.User, v.Interface, v.MTU = c.User, c.Interface, c.MTU
 	v.LocalIPv4, v.PeerIPv4, v.LocalIPv6, v.PeerIPv6 = c.Local, c.Peer, c.LocalIPv6, c.PeerIPv6
+	v.IPv6Prefix, v.IPv6Delegated = c.Link, c.Delegated
 	v.SequencesSent, v.SequencesRequired = c.Sequencing.Send, c.Sequencing.Require
 	if c.PPP.LCP != "" {
 		v.MRU, v.PeerMRU = c.PPP.MRU, c.PPP.PeerMRU

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/l2tpd/l2tpd/pkg/api"
+	"github.com/l2tpd/l2tpd/pkg/ipv6"
 	"github.com/l2tpd/l2tpd/pkg/network"
 	"github.com/l2tpd/l2tpd/pkg/wire"
 )
@@ -19,6 +20,15 @@ func callUp(w *world) any { return w.call().State == api.CallUp }
 func tunnels(w *world) any { return len(w.b.look().Tunnels) }
 
 func sessions(w *world) any { return len(w.b.look().Sessions) }
+
+// told is what the peer of b's only session is told of prefixes.
+func (w *world) told() (l ipv6.Lease) {
+	w.b.mu.Lock()
+	defer w.b.mu.Unlock()
+	for _, l = range w.b.leases {
+	}
+	return l
+}
 
 // sessionsUp are those that carry packets.
 func sessionsUp(w *world) any {
@@ -272,6 +282,12 @@ func accessKeys() []yamlKey {
 			key: "lns.accept[].max_tunnels", change: edit{"b", "lns.accept.0.max_tunnels", "1"}, see: tunnels, was: 2, want: 1,
 			with: []edit{secondA, {"a", "calls.c0.own_tunnel", "on"}},
 		},
+		{key: "lns.accept[].proxy.lcp", change: edit{"b", "lns.accept.0.proxy.lcp", "accept"}, see: callUp, was: true, want: false},
+		{
+			key: "lns.accept[].proxy.auth", change: edit{"b", "lns.accept.0.proxy.auth", "renegotiate"}, was: 1, want: 0,
+			before: func(w *world) { w.n.alter = withAVPs(lacSays("not it")...) },
+			see:    func(w *world) any { return w.b.look().Status.Counters.UserAuthFailures },
+		},
 		{
 			key: "lns.accept[].max_half_open", change: edit{"b", "lns.accept.0.max_half_open", "1"}, was: 2, want: 1,
 			before: func(w *world) { w.cut = true },
@@ -459,6 +475,19 @@ func templateKeys() []yamlKey {
 			see: func(w *world) any { return w.session(w.b).Auth },
 		},
 		{
+			key: "ppp.templates.*.ipv6_pool", change: set("ipv6_pool", "links"), was: "invalid Prefix", want: "2001:db8:1::/64",
+			see: func(w *world) any { return w.told().Link },
+		},
+		{
+			key: "ppp.templates.*.ipv6_delegated_pool", change: set("ipv6_delegated_pool", "sites"), was: "invalid Prefix", want: "2001:db8:2::/56",
+			see: func(w *world) any { return w.told().Delegated },
+		},
+		{
+			key: "ppp.templates.*.ipv6_dns", change: set("ipv6_dns", `["2001:db8::53"]`), was: "[]", want: "[2001:db8::53]",
+			with: []edit{{"b", "ppp.templates.dialin.ipv6_pool", "links"}},
+			see:  func(w *world) any { return w.told().DNS },
+		},
+		{
 			key: "ppp.templates.*.duplicate_login", change: set("duplicate_login", "refuse"), see: sessionsUp, was: 2, want: 1,
 			with: []edit{againA},
 		},
@@ -557,6 +586,24 @@ func dataKeys() []yamlKey {
 		{
 			key: "users.*.max_sessions", change: edit{"b", "users.RouterA.max_sessions", "1"}, see: sessionsUp, was: 2, want: 1,
 			with: []edit{againA},
+		},
+		{
+			key: "users.*.ipv6_prefix", change: edit{"b", "users.RouterA.ipv6_prefix", "2001:db8:9:1::/64"}, was: "invalid Prefix", want: "2001:db8:9:1::/64",
+			see: func(w *world) any { return w.told().Link },
+		},
+		{
+			key: "users.*.ipv6_delegated", change: edit{"b", "users.RouterA.ipv6_delegated", "2001:db8:9:100::/56"}, was: "invalid Prefix", want: "2001:db8:9:100::/56",
+			see: func(w *world) any { return w.told().Delegated },
+		},
+		{
+			key: "pools.*.prefixes", change: edit{"b", "pools.links.prefixes", `["2001:db8:7::/48"]`}, was: "2001:db8:1::/64", want: "2001:db8:7::/64",
+			with: []edit{{"b", "ppp.templates.dialin.ipv6_pool", "links"}},
+			see:  func(w *world) any { return w.told().Link },
+		},
+		{
+			key: "pools.*.prefix_length", change: edit{"b", "pools.sites.prefix_length", "60"}, was: "2001:db8:2::/56", want: "2001:db8:2::/60",
+			with: []edit{{"b", "ppp.templates.dialin.ipv6_delegated_pool", "sites"}},
+			see:  func(w *world) any { return w.told().Delegated },
 		},
 		{
 			key: "users.*.routes", change: edit{"b", "users.RouterA.routes", "[192.168.30.0/24]"}, was: "[]", want: "[192.168.30.0/24]",

@@ -38,7 +38,7 @@ ppp:
   templates:
     dialin: {auth: [chap, pap], ipv4_local: 192.168.20.1, ipv4_pool: ips}
     second: {auth: [chap, pap], ipv4_local: 192.168.21.1, ipv4_pool: ips}
-pools: {ips: {ranges: [192.168.20.200-192.168.20.210]}, others: {ranges: [192.168.22.0/24]}}
+pools: {ips: {ranges: [192.168.20.200-192.168.20.210]}, others: {ranges: [192.168.22.0/24]}, links: {prefixes: ["2001:db8:1::/48"], prefix_length: 64}, sites: {prefixes: ["2001:db8:2::/48"], prefix_length: 56}}
 users: {RouterA: {password: PasswordA}, RouterB: {password: PasswordA}}
 `
 )

@@ -155,8 +155,10 @@ type Accept struct {
 	Sequencing     Sequencing
 	PRE13          bool
 	IgnoreWindow13 bool
-	MaxTunnels     int // per entry; 0: no limit
-	MaxHalfOpen    int // tunnels that peers have begun and not finished
+	ProxyLCP       ppp.ProxyLCP  // what becomes of the LCP that a LAC agreed on with the caller (P190-P197)
+	ProxyAuth      ppp.ProxyAuth // and of the login that it took
+	MaxTunnels     int           // per entry; 0: no limit
+	MaxHalfOpen    int           // tunnels that peers have begun and not finished
 	MaxSessions    int
 }
 
@@ -192,7 +194,10 @@ type Template struct {
 	IPv4Pool       string
 	DNS, NBNS      []netip.Addr
 	IPv6           bool
-	Interface      string // name pattern of accepted sessions' interfaces: "l2tp%d"; empty: the kernel's pppN
+	IPv6Pool       string       // of the /64 for the link, by router advertisement
+	DelegatedPool  string       // of the prefix for the networks behind, by DHCPv6
+	IPv6DNS        []netip.Addr // told by both
+	Interface      string       // name pattern of accepted sessions' interfaces: "l2tp%d"; empty: the kernel's pppN
 	Masquerade     bool
 }
 
@@ -202,6 +207,8 @@ type User struct {
 	Password Secret
 	IPv4     netip.Addr
 	Routes   []netip.Prefix // networks behind the user
+	IPv6     netip.Prefix   // his own /64 for the link
+	Behind   netip.Prefix   // his own delegated prefix
 	Sessions int            // most at a time; 0: as the template's Duplicate says
 }
 
@@ -213,10 +220,21 @@ func (u *User) MaxSessions(t *Template) int {
 	return 1
 }
 
-// Pool is a named set of IPv4 ranges (S161).
+// Pool is a named set of IPv4 addresses (S161), or of IPv6 prefixes.
 type Pool struct {
-	Name   string
-	Ranges []Range
+	Name     string
+	Ranges   []Range
+	Prefixes []netip.Prefix
+	Length   int // of the prefixes that are given out of Prefixes; 0 with Ranges
+}
+
+// Subnets are the prefixes of the pool.
+func (p *Pool) Subnets() []Subnets {
+	all := make([]Subnets, len(p.Prefixes))
+	for i, within := range p.Prefixes {
+		all[i] = Subnets{Within: within, Length: p.Length}
+	}
+	return all
 }
 
 // Policy is one validated configuration. It is immutable: a reload makes a new one.

@@ -1,0 +1,100 @@
+package main
+
+import (
+	"log/slog"
+	"net/netip"
+	"sync"
+
+	"github.com/l2tpd/l2tpd/pkg/engine"
+	"github.com/l2tpd/l2tpd/pkg/ipv6"
+	"github.com/l2tpd/l2tpd/pkg/kernel"
+	"github.com/l2tpd/l2tpd/pkg/network"
+	"github.com/l2tpd/l2tpd/pkg/transport"
+)
+
+// kernelFor, networkFor and transportFor fit the packages that touch the system to the engine's interfaces.
+type kernelFor struct{ *kernel.Kernel }
+
+func (k kernelFor) CreateSession(s kernel.SessionSpec, sink func([]byte)) (engine.Session, error) {
+	x, err := k.Kernel.CreateSession(s, sink)
+	if err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+type networkFor struct{ *network.Manager }
+
+func (n networkFor) Demand(name string, routes []netip.Prefix, wake func()) (engine.Demand, error) {
+	d, err := n.Manager.Demand(name, routes, wake)
+	if err != nil {
+		return nil, err
+	}
+	return d, nil
+}
+
+type transportFor struct{ *transport.Transport }
+
+func (t transportFor) OpenPort(local netip.Addr, remote netip.AddrPort) (engine.Port, error) {
+	p, err := t.Transport.OpenPort(local, remote)
+	if err != nil {
+		return nil, err
+	}
+	return p, nil
+}
+
+func (t transportFor) Connect(local, remote netip.AddrPort) (engine.Conn, error) {
+	c, err := t.Transport.Connect(local, remote)
+	if err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
+// prefixesFor opens the service for IPv6 prefixes when the first session needs it: it takes privileges that nothing else does.
+type prefixesFor struct {
+	log *slog.Logger
+
+	mu     sync.Mutex
+	server *ipv6.Server
+}
+
+func (p *prefixesFor) Serve(index int, lease ipv6.Lease, notify func(ipv6.Event)) error {
+	s, err := p.open()
+	if err != nil {
+		return err
+	}
+	return s.Serve(index, lease, notify)
+}
+
+func (p *prefixesFor) open() (*ipv6.Server, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.server == nil {
+		s, err := ipv6.New(ipv6.Config{Logger: p.log, Now: bootTime})
+		if err != nil {
+			return nil, err
+		}
+		p.server = s
+	}
+	return p.server, nil
+}
+
+// Stop follows a Serve, so that there is a server unless it could not be opened.
+func (p *prefixesFor) Stop(index int) {
+	p.mu.Lock()
+	s := p.server
+	p.mu.Unlock()
+	if s != nil {
+		s.Stop(index)
+	}
+}
+
+func (p *prefixesFor) close() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.server == nil {
+		return nil
+	}
+	return p.server.Close()
+}
