@@ -93,7 +93,7 @@ func (l *loop) close() error {
 	return errors.Join(unix.Close(l.wake), unix.Close(l.epoll))
 }
 
-// add gives a session its serial number and begins to read its PPPoX socket.
+// add gives a session its serial number and begins to read its PPPoX socket, if there is a sink for it.
 func (l *loop) add(s *Session) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -107,8 +107,10 @@ func (l *loop) add(s *Session) error {
 		}
 	}
 	s.serial = l.last
-	if err := l.watch(s.serial, sourcePPPoX, s.pppox); err != nil {
-		return err
+	if s.sink != nil {
+		if err := l.watch(s.serial, sourcePPPoX, s.pppox); err != nil {
+			return err
+		}
 	}
 	l.sessions[s.serial] = s
 	return nil

@@ -24,6 +24,7 @@ const (
 	OpAttach
 	OpPass
 	OpSetSequencing
+	OpHandOver
 	OpStats
 	OpIdle
 	OpClose // Session.Close
@@ -44,6 +45,8 @@ func (o Op) String() string {
 		return "pass"
 	case OpSetSequencing:
 		return "set sequencing"
+	case OpHandOver:
+		return "hand over"
 	case OpStats:
 		return "stats"
 	case OpIdle:

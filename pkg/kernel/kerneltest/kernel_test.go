@@ -503,3 +503,31 @@ func TestInterfaceNamesAreUnique(t *testing.T) {
 	_, _ = first.Close(), second.Close()
 	k.Check(t)
 }
+
+func TestAHandedOverSessionIsAnothers(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		a, b, ka, kb := pair(t, kerneltest.Config{}, discard, func([]byte) { t.Error("a frame") })
+		f, err := b.HandOver()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := errors.Join(a.Send(lcp), f.Close()); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		if got, err := b.Stats(); err != nil || got.RxPackets != 1 {
+			t.Errorf("stats %+v, %v", got, err)
+		}
+		if err := b.Send(lcp); !errors.Is(err, os.ErrClosed) {
+			t.Errorf("send: %v", err)
+		}
+		if err := errors.Join(a.Close(), b.Close()); err != nil {
+			t.Error(err)
+		}
+		ka.Check(t)
+		if diff := cmp.Diff([]string{"kerneltest: send on session 11/12 after HandOver"}, complaints(kb)); diff != "" {
+			t.Error(diff)
+		}
+	})
+}

@@ -38,6 +38,7 @@ type Session struct {
 	closed   bool
 	dead     bool
 	attached bool
+	handed   bool // HandOver has been called
 	unit     kernel.Unit
 	since    time.Time // of Attach, or of the last network packet after it
 	pass     map[kernel.NetworkProtocol]bool
@@ -45,7 +46,7 @@ type Session struct {
 	stats    kernel.Stats
 }
 
-// CreateSession makes a session in an existing tunnel.
+// CreateSession makes a session in an existing tunnel. A nil sink is for a session that is handed over: nobody sees its frames.
 func (k *Kernel) CreateSession(spec kernel.SessionSpec, sink func(frame []byte)) (*Session, error) {
 	at := key{spec.TunnelID, spec.SessionID}
 	err := begin(k, OpCreateSession, at.String())
@@ -98,6 +99,9 @@ func (s *Session) do(op Op, needsUnit bool, f func() error) error {
 		case needsUnit && !s.attached:
 			k.violate("%v on session %v before Attach", op, at)
 			err = errDetached
+		case s.handed && op.ours():
+			k.violate("%v on session %v after HandOver", op, at)
+			err = os.ErrClosed
 		default:
 			err = f()
 		}
