@@ -70,6 +70,31 @@ func TestSystemdUnderstandsEveryLineOfTheUnit(t *testing.T) {
 	}
 }
 
+// pppd.conf goes beside the unit, as a drop-in.
+func TestSystemdUnderstandsWhatPppdNeeds(t *testing.T) {
+	t.Parallel()
+	b, err := os.ReadFile("pppd.conf")
+	if err != nil {
+		t.Fatal(err)
+	}
+	with := func(dropIn string) string {
+		path := unit(t, same)
+		if err := os.Mkdir(path+".d", 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(path+".d", "pppd.conf"), []byte(dropIn), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	if got := complaints(t, with(string(b))); got != "" {
+		t.Errorf("systemd-analyze verify:\n%s", got)
+	}
+	if got := complaints(t, with(strings.ReplaceAll(string(b), "@setuid", "@setuit"))); !strings.Contains(got, "@setuit") {
+		t.Errorf("systemd-analyze verify does not see a misspelt system call: %q", got)
+	}
+}
+
 // The threshold is ten times the exposure level: at most 4.0, where a unit without hardening has 9.6.
 func TestTheUnitIsHardened(t *testing.T) {
 	t.Parallel()
