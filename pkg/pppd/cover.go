@@ -68,6 +68,9 @@ func checkSetuid() error {
 // cover lays a tmpfs over dir, unless one is there, and fills it. It runs on the launcher's thread, which goes into a mount
 // namespace of its own if it must: what is mounted there, the thread's children see and nobody else.
 func cover(dir string) error {
+	if os.Geteuid() != 0 {
+		return &UnavailableError{"pppd takes its options from root alone", "run the daemon as root", nil}
+	}
 	is, err := covered(dir)
 	if err == nil && !is {
 		err = mountCover(dir)

@@ -11,7 +11,8 @@ type Event interface{ event() }
 
 // Events of a process, in the order in which they happened.
 type (
-	// EvLine is a line of pppd's log: printable text of at most 2048 octets, passwords masked. There may be many of them.
+	// EvLine is a line of pppd's log: printable text of at most 2048 octets, passwords masked. There may be many of them. pppd sends
+	// the same to syslog by itself, and cannot be kept from it: a second copy is of use for debugging only.
 	EvLine struct{ Text string }
 	// EvNetworkUp: one NCP has opened; the interface has its addresses, is up and passes the protocol. User is who the peer
 	// proved to be, empty if it had to prove nothing. The IPv6 addresses are link-local: their lower half is the interface

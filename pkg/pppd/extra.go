@@ -20,7 +20,7 @@ var reserved = map[string]string{
 
 	"multilink": bundles, "mp": bundles, "bundle": bundles,
 
-	"ip-up-script": reports, "ip-down-script": reports, "ipparam": reports, "set": reports, "unset": reports,
+	"ipparam": reports, "set": reports, "unset": reports,
 	"linkname": "would write a file below /run",
 
 	"ifname": ours, "unit": ours, "user": ours, "password": ours, "name": ours, "usehostname": ours,
@@ -57,6 +57,8 @@ func CheckOption(option string) error {
 		case why != "":
 		case strings.HasPrefix(w, "pppol2tp"):
 			why = ours
+		case strings.HasSuffix(w, "-script"): // 2.5 has one for each of them
+			why = reports
 		case i == 0 && strings.HasPrefix(w, "/"):
 			why = dials
 		case i == 0 && strings.Contains(w, ":"):

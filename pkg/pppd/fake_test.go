@@ -31,21 +31,18 @@ func TestMain(m *testing.M) {
 	if script := os.Getenv("FAKE_PPPD"); script != "" {
 		os.Exit(fakePppd(strings.Split(script, ";")))
 	}
-	if os.Getenv("PPPD_TEST_DIR") != "" {
+	if os.Getenv("PPPD_TEST_DIR") != "" { // of a kernel test
 		os.Exit(daemon())
 	}
 	code := m.Run()
 	stacks := make([]byte, 1<<20)
 	stacks = stacks[:runtime.Stack(stacks, true)]
-	if code == 0 && bytes.Contains(stacks, []byte("pppd.(*Process)")) || bytes.Contains(stacks, []byte("pppd.newLauncher")) {
+	if code == 0 && (bytes.Contains(stacks, []byte("pppd.(*Process)")) || bytes.Contains(stacks, []byte("pppd.newLauncher"))) {
 		fmt.Fprintf(os.Stderr, "a goroutine is left:\n%s\n", stacks)
 		code = 1
 	}
 	os.Exit(code)
 }
-
-// daemon is a whole daemon where a test starts the test binary as one. The kernel tests have it.
-var daemon = func() int { return 2 }
 
 // fakePppd carries out a script and gives its exit code.
 func fakePppd(script []string) int {
@@ -92,7 +89,7 @@ func fakePppd(script []string) int {
 func show() {
 	fmt.Println("arguments", strings.Join(os.Args, " "))
 	for _, e := range os.Environ() {
-		if !strings.HasPrefix(e, "FAKE_PPPD=") && !strings.HasPrefix(e, "PWD=") && !strings.HasPrefix(e, "_=") {
+		if !strings.HasPrefix(e, "FAKE_PPPD=") && !strings.HasPrefix(e, "GOCOVERDIR=") && !strings.HasPrefix(e, "PWD=") && !strings.HasPrefix(e, "_=") {
 			fmt.Println("environment", e)
 		}
 	}
@@ -126,7 +123,7 @@ func fake(t *testing.T, cfg Config, script ...string) *Supervisor {
 	}
 	dir := t.TempDir()
 	cfg.Path, cfg.Dir = filepath.Join(dir, "pppd"), filepath.Join(dir, "run")
-	text := fmt.Sprintf("#!/bin/sh\nFAKE_PPPD='%s' exec %s \"$@\"\n", strings.ReplaceAll(strings.Join(script, ";"), "'", `'\''`), self)
+	text := fmt.Sprintf("#!/bin/sh\nGOCOVERDIR=%s FAKE_PPPD='%s' exec %s \"$@\"\n", dir, strings.ReplaceAll(strings.Join(script, ";"), "'", `'\''`), self)
 	if err := os.WriteFile(cfg.Path, []byte(text), 0o700); err != nil {
 		t.Fatal(err)
 	}
@@ -152,6 +149,7 @@ func socket(t *testing.T) *os.File {
 	if err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(func() { _ = f.Close() }) // of those that no Start has taken
 	return f
 }
 

@@ -60,7 +60,6 @@ func (s *Spec) options(iface string) []byte {
 	f.number(s.MRU, "mru")
 	f.add("noaccomp")
 	f.add("nopcomp")
-	f.add("nomultilink")
 	s.authOptions(f)
 	s.compression(f)
 	s.ipv4Options(f)

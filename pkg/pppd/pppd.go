@@ -126,7 +126,8 @@ func (s *Supervisor) prepareDir() error {
 // process, perhaps before Start has returned; the last one is EvDown. events must not block, nor call Process.Stop.
 //
 // The socket of the spec is Start's from the call on: pppd has a descriptor of its own, and this one is closed, after an error
-// too. pppd's is closed by its end at the latest, and with the last descriptor of the socket the kernel's session goes.
+// too. pppd's is closed by its end at the latest, and with the last descriptor of the socket the kernel's session goes. A session
+// has one pppd in its life: its channel does not take a second interface.
 func (s *Supervisor) Start(spec Spec, events func(Event)) (*Process, error) {
 	if spec.Socket != nil {
 		defer spec.Socket.Close()

@@ -426,13 +426,12 @@ func TestKernelPppdGetsWhatCameBefore(t *testing.T) {
 	}
 }
 
-func init() {
-	daemon = func() int {
-		if os.Getenv("PPPD_TEST_UNIT") != "" {
-			return inUnit()
-		}
-		return victim()
+// daemon is what the test binary is when a test starts it as a program.
+func daemon() int {
+	if os.Getenv("PPPD_TEST_UNIT") != "" {
+		return inUnit()
 	}
+	return victim()
 }
 
 // victim is a daemon that is killed with a pppd running.
