@@ -15,12 +15,15 @@ func (s *Session) HandOver() (*os.File, error) {
 		}
 		var err error
 		if f, err = os.Open(os.DevNull); err == nil {
-			s.handed = true
+			s.handed, s.sink = true, nobody
 		}
 		return err
 	})
 	return f, err
 }
+
+// nobody is the sink of a session whose frames are another process's.
+func nobody([]byte) {}
 
 // ours says that an operation is for the daemon to do, not for the process that a session was handed over to.
 func (o Op) ours() bool { return o == OpSend || o == OpAttach || o == OpPass }

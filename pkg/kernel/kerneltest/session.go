@@ -49,6 +49,9 @@ type Session struct {
 // CreateSession makes a session in an existing tunnel. A nil sink is for a session that is handed over: nobody sees its frames.
 func (k *Kernel) CreateSession(spec kernel.SessionSpec, sink func(frame []byte)) (*Session, error) {
 	at := key{spec.TunnelID, spec.SessionID}
+	if sink == nil {
+		sink = nobody
+	}
 	err := begin(k, OpCreateSession, at.String())
 	var s *Session
 	if err == nil {

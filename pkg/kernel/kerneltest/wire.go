@@ -127,7 +127,7 @@ func consume(k *Kernel, a arrival, s *Session) func() {
 	}
 	s.stats.RxPackets++
 	s.stats.RxBytes += wireSize(a.frame, a.numbered)
-	if len(a.frame) < 2 || s.handed || s.sink == nil {
+	if len(a.frame) < 2 {
 		return nil
 	}
 	p := kernel.NetworkProtocol(binary.BigEndian.Uint16(a.frame))
