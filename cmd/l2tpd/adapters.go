@@ -9,6 +9,7 @@ import (
 	"github.com/l2tpd/l2tpd/pkg/ipv6"
 	"github.com/l2tpd/l2tpd/pkg/kernel"
 	"github.com/l2tpd/l2tpd/pkg/network"
+	"github.com/l2tpd/l2tpd/pkg/pppd"
 	"github.com/l2tpd/l2tpd/pkg/transport"
 )
 
@@ -49,6 +50,16 @@ func (t transportFor) Connect(local, remote netip.AddrPort) (engine.Conn, error)
 		return nil, err
 	}
 	return c, nil
+}
+
+type pppdFor struct{ *pppd.Supervisor }
+
+func (p pppdFor) Start(spec pppd.Spec, events func(pppd.Event)) (engine.PppdProcess, error) {
+	x, err := p.Supervisor.Start(spec, events)
+	if err != nil {
+		return nil, err
+	}
+	return x, nil
 }
 
 // prefixesFor opens the service for IPv6 prefixes when the first session needs it: it takes privileges that nothing else does.

@@ -23,6 +23,8 @@ import (
 	"github.com/l2tpd/l2tpd/pkg/kernel"
 	"github.com/l2tpd/l2tpd/pkg/network"
 	"github.com/l2tpd/l2tpd/pkg/observe"
+	"github.com/l2tpd/l2tpd/pkg/policy"
+	"github.com/l2tpd/l2tpd/pkg/pppd"
 	"github.com/l2tpd/l2tpd/pkg/transport"
 )
 
@@ -159,6 +161,15 @@ func (d *daemon) build() (*engine.Engine, func(), error) {
 	}
 	closers = append(closers, n.Close)
 	cfg.Network = networkFor{n}
+	programs := pppd.New(pppd.Config{Logger: d.log})
+	closers = append(closers, func() error { return programs.Close(context.Background()) })
+	cfg.Pppd = pppdFor{programs}
+	if usesPppd(p) {
+		if err := programs.Check(); err != nil {
+			d.log.Error("templates with engine: pppd cannot work", slog.String("why", err.Error()))
+			cfg.Problems = append(cfg.Problems, err.Error())
+		}
+	}
 	prefixes := &prefixesFor{log: d.log}
 	closers = append(closers, prefixes.close)
 	cfg.Prefixes = prefixes
@@ -195,6 +206,16 @@ func (d *daemon) build() (*engine.Engine, func(), error) {
 		d.log.Info("listening", slog.Any("address", a))
 	}
 	return e, cleanup, nil
+}
+
+// usesPppd says that a template has its PPP run by pppds.
+func usesPppd(p *policy.Policy) bool {
+	for _, t := range p.Templates {
+		if t.Engine == policy.EnginePppd {
+			return true
+		}
+	}
+	return false
 }
 
 // housekeeping reloads on SIGHUP, and finishes what the log limiter holds back.

@@ -16,6 +16,9 @@ type Time = time.Duration
 // maxEarly bounds the frames held for a link that has not begun: LCP may overtake ICCN, and the peer repeats it anyway.
 const maxEarly = 16
 
+// outsideCloseTimeout is how long an ordered end waits for a program, which has its own patience with the peer.
+const outsideCloseTimeout = 15 * time.Second
+
 // Params is what one call needs to know. It is copied on use.
 type Params struct {
 	Name         string // of the configured call; empty for a temporary one
@@ -26,6 +29,7 @@ type Params struct {
 	Reply        control.CallInfo // what ICRP, ICCN, OCRP or OCCN say for us
 	Sequencing   policy.Sequencing
 	PPP          ppp.Config
+	Outside      bool   // PPP is run by a program: OpRun
 	Interface    string // wanted interface name; empty: the kernel's
 	Prefixes     bool   // the peer may get IPv6 prefixes: ask OpPrefixes
 	IPv6DNS      []netip.Addr
@@ -92,6 +96,10 @@ type (
 	OpPrefixes struct{ User string }
 	// OpIdle asks for how long no user data has moved.
 	OpIdle struct{}
+	// OpRun hands the session to a program that runs PPP; Peer is the address for the peer, if there is one to give.
+	OpRun struct{ Peer netip.Addr }
+	// OpHangUp asks that program to end PPP in good order.
+	OpHangUp struct{}
 	// OpRelease takes everything back: network state, unit, kernel session, address. It is the last operation of a call.
 	OpRelease struct{}
 )
@@ -104,6 +112,8 @@ func (OpAuthorize) op()  {}
 func (OpAddress) op()    {}
 func (OpPrefixes) op()   {}
 func (OpIdle) op()       {}
+func (OpRun) op()        {}
+func (OpHangUp) op()     {}
 func (OpRelease) op()    {}
 
 // Result is the outcome of an operation; only the fields that its kind names are looked at.
@@ -246,7 +256,7 @@ type Call struct {
 	held    [][]byte
 	holding bool
 
-	link     *ppp.Link
+	link     link  // nil until PPP begins
 	reached  Stage // of PPP: LCP, user authentication, address
 	linkOut  ppp.Output
 	early    [][]byte
@@ -340,7 +350,11 @@ func (c *Call) startLink(now Time, out *Output) {
 		return
 	}
 	c.state, c.reached, c.numberingAtFirst = stateLink, StageLCP, c.numbering
-	c.link = ppp.Open(c.p.PPP, now, &c.linkOut)
+	if c.p.Outside {
+		c.link = newOutside(c.p.PPP, &c.linkOut)
+	} else {
+		c.link = ppp.Open(c.p.PPP, now, &c.linkOut)
+	}
 	c.collect(now, out)
 	early := c.early
 	c.early = nil
@@ -397,6 +411,9 @@ func (c *Call) Close(now Time, cause, text string, out *Output) {
 		c.state = stateClosing
 		c.closing = down
 		c.closeAt = now + c.p.CloseTimeout
+		if c.p.Outside {
+			c.closeAt = now + outsideCloseTimeout
+		}
 		c.link.Do(now, ppp.CmdClose{Text: text}, &c.linkOut)
 		c.collect(now, out)
 	case stateClosing, stateReleasing, stateGone:

@@ -23,6 +23,10 @@ func (c *Call) collect(now Time, out *Output) {
 	// An event may make the link speak again; its new frames and events are appended behind the ones being read.
 	events := slices.Clone(c.linkOut.Events)
 	c.linkOut.Reset()
+	if x, ok := c.link.(*outside); ok {
+		out.Ops = append(out.Ops, x.ops...)
+		x.ops = nil
+	}
 	for _, ev := range events {
 		if c.ended() {
 			return // by an event before this one: OpRelease is the last operation
@@ -217,7 +221,9 @@ func (c *Call) Done(now Time, op Op, r Result, out *Output) {
 			c.link.Do(now, ppp.CmdIdle{Idle: r.Idle}, &c.linkOut)
 			c.collect(now, out)
 		}
-	case OpRelease:
+	case OpRun:
+		c.failed(r, out)
+	case OpHangUp, OpRelease:
 	}
 }
 
@@ -282,16 +288,21 @@ func (c *Call) authorized(now Time, op OpAuthorize, r Result, out *Output) {
 		c.refusal = r.Why
 	} else {
 		c.user, c.userIPv4 = r.User, r.UserIPv4
-		for _, p := range r.Routes {
-			if !slices.Contains(c.routes, p) {
-				c.routes = append(c.routes, p)
-			}
-		}
+		c.addRoutes(r.Routes)
 	}
 	c.link.Do(now, ppp.CmdAuthResult{
 		Attempt: op.Request.Attempt, OK: r.OK, Message: r.Message, Success: r.Success, Keys: r.Keys,
 	}, &c.linkOut)
 	c.collect(now, out)
+}
+
+// addRoutes takes over the networks behind a user.
+func (c *Call) addRoutes(routes []netip.Prefix) {
+	for _, p := range routes {
+		if !slices.Contains(c.routes, p) {
+			c.routes = append(c.routes, p)
+		}
+	}
 }
 
 func (c *Call) networkApplied(now Time, op OpNetwork, r Result, out *Output) {

@@ -76,6 +76,17 @@ func (s *script) line(text string) []string {
 	case "vanished":
 		w.call.Vanished(errors.New(rest), &w.out)
 		w.collect()
+	case "up": // says the program: a protocol, an interface, a user
+		s.up(strings.Fields(rest))
+	case "exited": // says the program, with a reason of PPP or an error
+		if rest == "idle" {
+			w.call.Exited(w.now, ppp.EvLinkDown{Stage: ppp.StageUp, Reason: ppp.ReasonIdle}, nil, &w.out)
+		} else if rest == "local" {
+			w.call.Exited(w.now, ppp.EvLinkDown{Stage: ppp.StageUp, Reason: ppp.ReasonLocal}, nil, &w.out)
+		} else {
+			w.call.Exited(w.now, ppp.EvLinkDown{}, errors.New(rest), &w.out)
+		}
+		w.collect()
 	case "hangup": // the far end closes its link
 		w.far.Do(w.now, ppp.CmdClose{Text: rest}, &w.farOut)
 		w.collectFar()
@@ -96,6 +107,16 @@ func (s *script) line(text string) []string {
 		s.t.Fatalf("unknown line %q", text)
 	}
 	return w.lines
+}
+
+// up tells the call of a network protocol that its program has open.
+func (s *script) up(words []string) {
+	r := Ran{Interface: words[1], User: words[2], EvNetworkUp: ppp.EvNetworkUp{Proto: ppp.ProtoIPv4, Local: addr("10.0.0.1"), Peer: addr("10.0.0.2")}}
+	if words[0] == "ipv6" {
+		r.EvNetworkUp = ppp.EvNetworkUp{Proto: ppp.ProtoIPv6, Local: addr("fe80::1"), Peer: addr("fe80::2")}
+	}
+	s.w.call.Up(s.w.now, r, &s.w.out)
+	s.w.collect()
 }
 
 func (s *script) duration(text string) time.Duration {
@@ -137,6 +158,8 @@ func (s *script) set(whose, setting string) {
 		s.w.give, _ = netip.ParseAddr(value)
 	case "owner fixed":
 		s.w.fixed = addr(value)
+	case "call outside":
+		s.p.Outside = value == "on"
 	case "call prefixes":
 		s.p.Prefixes = value == "on"
 	case "owner prefix":

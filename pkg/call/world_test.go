@@ -210,7 +210,7 @@ func (w *world) result(op Op) Result {
 		if op.Network.IPv6 {
 			return Result{NoIPv6: w.noIPv6}
 		}
-	case OpCreate, OpSequencing, OpRelease:
+	case OpCreate, OpSequencing, OpRun, OpHangUp, OpRelease:
 	}
 	return Result{}
 }
@@ -340,6 +340,10 @@ func opText(op Op) string {
 		return fmt.Sprintf("address user=%q wanted=%v", op.User, op.Wanted)
 	case OpPrefixes:
 		return fmt.Sprintf("prefixes user=%q", op.User)
+	case OpRun:
+		return fmt.Sprintf("run peer=%v", op.Peer)
+	case OpHangUp:
+		return "hang up"
 	case OpIdle:
 		return "idle"
 	case OpRelease:

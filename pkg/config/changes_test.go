@@ -105,13 +105,13 @@ server: {mode: lns, listen: "[::]:1701"}
 secrets: [{from: 10.0.0.0/8, host_name: branch, secret: none}]
 lns: {accept: [{from: 10.0.0.0/8, host_name: branch, template: "0"}]}
 calls: {remote: {peer: any}, isdn: {peer: any}}
-ppp: {templates: {"0": {}, v6only: {}}}
+ppp: {templates: {"0": {}, v6only: {}, program: {}}}
 pools: {ips: {ranges: 10.9.9.9}, links: {prefixes: ["fd00::/48"], prefix_length: 56}}
 users: {remuser: {password: x}}
 `)
 	seen := map[string]bool{}
 	named := strings.NewReplacer("calls.remote", "calls.*", "calls.isdn", "calls.*", "users.remuser", "users.*", "pools.ips", "pools.*", "pools.links", "pools.*",
-		"templates.0", "templates.*", "templates.v6only", "templates.*", "[10.0.0.0/8 branch]", "[]")
+		"templates.0", "templates.*", "templates.v6only", "templates.*", "templates.program", "templates.*", "[10.0.0.0/8 branch]", "[]")
 	for _, c := range bare.Changes(all) {
 		seen[named.Replace(c.Path)] = true
 	}

@@ -285,8 +285,38 @@ func (w *walker) checkTemplatePools(p *policy.Policy, t *policy.Template, path s
 	}
 }
 
+// checkEngine checks what goes with a pppd only, and what a pppd cannot do.
+func (w *walker) checkEngine(t *policy.Template, path string) {
+	if t.Engine == policy.EngineOwn {
+		for _, key := range []string{"pppd_options", "mppe"} {
+			if w.has(path+"."+key) && (key != "mppe" || t.MPPE != ppp.MPPEOff) {
+				w.faultAt(path+"."+key, key+" needs engine: pppd", "write engine: pppd, or remove the key")
+			}
+		}
+		return
+	}
+	for key, has := range map[string]bool{"ipv6_pool": t.IPv6Pool != "", "ipv6_delegated_pool": t.DelegatedPool != ""} {
+		if has {
+			w.faultAt(path+"."+key, key+" has no meaning with engine: pppd: prefixes are told by the daemon's own PPP only", "remove the key, or write engine: l2tpd")
+		}
+	}
+	if t.IPv4 && !t.IPv4Local.IsValid() && !w.bad[path+".ipv4_local"] {
+		w.faultAt(path, "engine: pppd needs ipv4_local: a pppd must know our address", "add ipv4_local: 192.168.20.1")
+	}
+	if slices.Contains(t.Auth, ppp.AuthMSCHAPv1) {
+		w.faultAt(path+".auth", "auth: mschapv1 is not there with engine: pppd", "use mschapv2")
+	}
+	if t.MPPE == ppp.MPPEAllow {
+		w.faultAt(path+".mppe", "mppe: allow is not there with engine: pppd", "write require or off")
+	}
+	if t.MPPE == ppp.MPPERequire && !slices.Equal(t.Auth, []ppp.AuthMethod{ppp.AuthMSCHAPv2}) && !w.bad[path+".auth"] {
+		w.faultAt(path+".mppe", "mppe takes its keys from MS-CHAPv2", "write auth: [mschapv2]")
+	}
+}
+
 func (w *walker) checkTemplate(p *policy.Policy, t *policy.Template, path string) {
 	w.checkTemplatePools(p, t, path)
+	w.checkEngine(t, path)
 	for _, key := range []string{"ipv4_pool", "ipv4_local", "dns", "nbns", "masquerade"} {
 		if !t.IPv4 && w.has(path+"."+key) {
 			w.faultAt(path+"."+key, key+" has no meaning with ipv4: off", "remove the key, or write ipv4: on")

@@ -174,6 +174,10 @@ func (w *walker) word(f *field, n *yaml.Node, to any) {
 		*p = policy.Precedence(i)
 	case *policy.Duplicate:
 		*p = policy.Duplicate(i)
+	case *policy.Engine:
+		*p = policy.Engine(i)
+	case *ppp.MPPEMode:
+		*p = ppp.MPPEMode(i)
 	case *ppp.ProxyLCP:
 		*p = ppp.ProxyLCP(i)
 	case *ppp.ProxyAuth:

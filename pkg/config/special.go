@@ -12,6 +12,7 @@ import (
 
 	"github.com/l2tpd/l2tpd/pkg/policy"
 	"github.com/l2tpd/l2tpd/pkg/ppp"
+	"github.com/l2tpd/l2tpd/pkg/pppd"
 )
 
 // readTopSecret reads the short form of one secret for everyone (S50).
@@ -330,4 +331,18 @@ func readUsers(w *walker, f *field, n *yaml.Node, _ any) {
 			w.misread(f, item, "users cannot be "+quoteKey(item.Value), "write users: [local]")
 		}
 	}
+}
+
+// readPppdOptions reads options of pppd, of which some would break what the daemon does with it.
+func readPppdOptions(w *walker, f *field, n *yaml.Node, object any) {
+	t := object.(*policy.Template)
+	items(w, f, n, &t.PppdOptions, func(f *field, s string) (string, problem) {
+		v, p := parseText(&field{min: 1, max: 200}, s)
+		if p.none() {
+			if err := pppd.CheckOption(v); err != nil {
+				p = problem{err.Error(), "remove it; what a template has a key for is written there"}
+			}
+		}
+		return v, p
+	})
 }

@@ -31,6 +31,22 @@ func templateFields() []field {
 			read: readUsers,
 		},
 		{
+			path: "ppp.templates.*.engine", def: "l2tpd", words: []string{"l2tpd", "pppd"},
+			doc: "Who runs PPP for accepted calls: the daemon itself, or a pppd for each session (package ppp; the unit needs configs/systemd/pppd.conf).",
+			at:  template(func(t *policy.Template) *policy.Engine { return &t.Engine }),
+		},
+		{
+			path: "ppp.templates.*.pppd_options", typ: "list of pppd's options", example: `["lcp-max-configure 20"]`, min: 1, max: 32, aside: true,
+			doc:  "Further options for pppd, each with its arguments.",
+			at:   template(func(t *policy.Template) *[]string { return &t.PppdOptions }),
+			read: readPppdOptions,
+		},
+		{
+			path: "ppp.templates.*.mppe", rows: "P261", def: "off", words: []string{"off", "allow", "require"},
+			doc: "Encryption by MPPE with 128 bits, for old clients that have nothing else: RC4 is weak, IPsec is better. Only with engine: pppd, and require.",
+			at:  template(func(t *policy.Template) *ppp.MPPEMode { return &t.MPPE }),
+		},
+		{
 			path: "ppp.templates.*.duplicate_login", rows: "S17", def: "allow", words: []string{"allow", "replace", "refuse"}, aka: []string{"single_session"},
 			doc: "What becomes of a user who logs in while he has all the sessions that he may have: max_sessions of the user, else one unless this is allow. " +
 				"replace: his oldest ends; refuse, and allow at max_sessions: the new one is refused. With an address of his own the newest login always has it.",
@@ -169,7 +185,6 @@ func templateRefusals() []field {
 		refusedOff(at+"vjc", "S182", "Van Jacobson header compression is not offered", "remove the key"),
 		refusedOff(at+"ccp", "S182", "compression (CCP) is not offered", "remove the key"),
 		refusedOff(at+"compression", "S182", "compression (CCP) is not offered", "remove the key"),
-		refusedOff(at+"mppe", "S182", "MPPE encryption is weak and not offered", "protect the tunnel with IPsec (ESP, transport mode, UDP port 1701)"),
 		refusedOff(at+"multilink", "S182", "multilink PPP is not offered", "remove the key"),
 		refusedOff(at+"maxlinks", "S182", "multilink PPP is not offered", "remove the key"),
 		refusedOff(at+"data_limit", "S182", notOffered, "use session_timeout or idle_timeout"),
@@ -177,7 +192,6 @@ func templateRefusals() []field {
 		refusedOff(at+"ipx", "S1, S9", "only IPv4 and IPv6 are carried", "remove the key"),
 		refusedOff(at+"appletalk", "S1, S9", "only IPv4 and IPv6 are carried", "remove the key"),
 		refusedOff(at+"tacacs", "S155", "TACACS is not offered", "use users: [local]"),
-		refused(at+"engine", "", notOffered, "remove the key: PPP runs inside the daemon"),
 	}
 }
 

@@ -67,10 +67,11 @@ func (s *session) params() call.Params {
 		Role: s.role, Tunnel: s.t.id, PeerTunnel: s.t.ctl.PeerID(), Session: s.id, Sequencing: seq,
 		Reply:     s.reply(seq),
 		PPP:       s.pppConfig(t, mtu),
+		Outside:   s.outside(),
 		Interface: t.Interface, MTU: mtu, Masquerade: t.Masquerade, MSSClamp: t.MSSClamp, Endpoint: s.t.remote.Addr(),
 	}
 	if s.conf == nil {
-		p.Prefixes, p.IPv6DNS = t.IPv6, t.IPv6DNS
+		p.Prefixes, p.IPv6DNS = t.IPv6 && !s.outside(), t.IPv6DNS
 	}
 	if c := s.conf; c != nil {
 		p.Name, p.Interface = c.Name, c.InterfaceName()
@@ -109,7 +110,7 @@ func (s *session) pppConfig(t *policy.Template, mtu int) ppp.Config {
 		MRU: cmp.Or(t.MRU, 1500), Auth: t.Auth, Name: s.pol.Server.HostName, DNS: t.DNS, NBNS: t.NBNS,
 		MaxConfigure: t.MaxConfigure, MaxTerminate: t.MaxTerminate, MaxFailure: t.MaxFailure,
 		Restart: t.Restart, EchoInterval: t.Echo, EchoFailures: t.EchoFailures, IdleTimeout: t.IdleTimeout,
-		SessionTimeout: t.SessionTimeout, Rechallenge: t.Rechallenge, IPv6: t.IPv6, Random: s.t.s.e.cfg.Random,
+		SessionTimeout: t.SessionTimeout, Rechallenge: t.Rechallenge, MPPE: t.MPPE, IPv6: t.IPv6, Random: s.t.s.e.cfg.Random,
 	}
 	c.MRU = min(c.MRU, uint16(mtu))
 	if t.IPv4 {

@@ -56,6 +56,7 @@ type Kernel interface {
 type Session interface {
 	DataPath
 	Meter
+	Handover
 }
 
 // DataPath moves a session through its life.
@@ -103,6 +104,7 @@ type Config struct {
 	Transport Transport
 	Kernel    Kernel // nil: the kernel is not usable; KernelProblem says why, and calls are refused with it
 	Network   Network
+	Pppd      Pppd     // nil: there is none
 	Prefixes  Prefixes // nil: nobody gets IPv6 prefixes
 	Resolver  Resolver
 	Random    io.Reader // entropy; must not fail

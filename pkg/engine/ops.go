@@ -69,6 +69,10 @@ func (s *session) start(op call.Op) {
 			idle, err := s.data.Idle()
 			return call.Result{Idle: idle, Err: err}
 		})
+	case call.OpRun:
+		s.runPppd(op)
+	case call.OpHangUp:
+		s.async(op, func() call.Result { return call.Result{Err: s.stopPppd()} })
 	case call.OpRelease:
 		s.release(op)
 	}
@@ -108,6 +112,9 @@ func (s *session) create(op call.OpCreate) {
 			sh.e.counts.framesLost.Add(1)
 		}
 	}
+	if s.outside() {
+		sink = nil // what comes before a pppd reads the socket waits there
+	}
 	sh.ask(func() func() {
 		data, err := sh.e.cfg.Kernel.CreateSession(spec, sink)
 		return func() {
@@ -141,12 +148,18 @@ func (s *session) owner() string { return fmt.Sprintf("session %d/%d", s.t.id, s
 
 // applyNetwork brings addresses and routes up before packets pass, and stops them before they go. It may sleep.
 func (s *session) applyNetwork(n call.Network) (r call.Result) {
+	pass := func(p kernel.NetworkProtocol, open bool) error {
+		if s.process != nil {
+			return nil // a pppd lets pass what it has opened
+		}
+		return s.data.Pass(p, open)
+	}
 	for _, p := range []struct {
 		proto kernel.NetworkProtocol
 		open  bool
 	}{{kernel.IPv4, n.IPv4}, {kernel.IPv6, n.IPv6}} {
 		if !p.open {
-			if r.Err = s.data.Pass(p.proto, false); r.Err != nil {
+			if r.Err = pass(p.proto, false); r.Err != nil {
 				return r
 			}
 		}
@@ -161,10 +174,10 @@ func (s *session) applyNetwork(n call.Network) (r call.Result) {
 		r.Err, r.NoIPv6 = nil, bad.Err
 	}
 	if r.Err == nil && n.IPv4 {
-		r.Err = s.data.Pass(kernel.IPv4, true)
+		r.Err = pass(kernel.IPv4, true)
 	}
 	if r.Err == nil && n.IPv6 && r.NoIPv6 == nil {
-		r.Err = s.data.Pass(kernel.IPv6, true)
+		r.Err = pass(kernel.IPv6, true)
 	}
 	if r.Err == nil {
 		r.NoPrefix = s.advertise(n, n.IPv6 && r.NoIPv6 == nil)
@@ -245,30 +258,41 @@ func (s *session) checked(op call.OpAuthorize, r call.Result) {
 		s.finished(op, r)
 		return
 	}
-	zero := s.t.s.e.shards[0]
-	limit, duplicate := 0, policy.DuplicateAllow
-	if u := s.pol.Users[r.User]; u != nil {
-		limit = u.MaxSessions(s.tmpl)
+	s.login, s.owned = r.User, r.UserIPv4
+	u := s.pol.Users[r.User]
+	if u == nil {
+		u = &policy.User{Name: r.User, IPv4: r.UserIPv4}
 	}
+	s.enterLogin(u, func(refusal string) {
+		if refusal != "" {
+			r = call.Result{Message: refusal, Why: refusal, Full: true}
+		}
+		s.finished(op, r)
+	})
+}
+
+// enterLogin counts the session as one of u's and claims his own address. then is told, back here, why that cannot be; nothing when
+// it is done.
+func (s *session) enterLogin(u *policy.User, then func(refusal string)) {
+	zero := s.t.s.e.shards[0]
+	limit, duplicate := u.MaxSessions(s.tmpl), policy.DuplicateAllow
 	if s.tmpl != nil {
 		duplicate = s.tmpl.Duplicate
 	}
-	s.login, s.owned = r.User, r.UserIPv4
 	zero.post(func() {
 		answer := func(refusal string) {
 			s.t.s.post(func() {
 				if refusal != "" {
 					s.owned = netip.Addr{}
-					r = call.Result{Message: refusal, Why: refusal, Full: true}
 				}
-				s.finished(op, r)
+				then(refusal)
 			})
 		}
-		switch refusal := zero.logins.enter(r.User, s, limit, duplicate); {
-		case refusal != "" || !r.UserIPv4.IsValid():
+		switch refusal := zero.logins.enter(u.Name, s, limit, duplicate); {
+		case refusal != "" || !u.IPv4.IsValid():
 			answer(refusal)
 		default:
-			zero.pools.own(r.UserIPv4, s, answer)
+			zero.pools.own(u.IPv4, s, answer)
 		}
 	})
 }
@@ -375,6 +399,7 @@ func (s *session) release(op call.Op) {
 			open(false, false)
 			errs = append(errs, e.cfg.Network.Remove(e.life, owner))
 		}
+		errs = append(errs, s.stopPppd())
 		if data != nil {
 			errs = append(errs, data.Close())
 		}

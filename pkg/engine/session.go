@@ -46,6 +46,7 @@ type session struct {
 	index      int          // of the interface
 	serving    bool         // IPv6 prefixes, on the interface; the executor's, as long as an operation is with it
 	owned      netip.Addr   // the user's own, claimed
+	process    PppdProcess  // nil: PPP runs here
 	login      string       // the user it is counted for; empty: none
 	rx         uint64       // packets received, at the last look for signs of life
 	asked      *call.EvDown // why we hung up before there was a call machine, or nil

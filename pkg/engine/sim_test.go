@@ -21,6 +21,7 @@ import (
 	"github.com/l2tpd/l2tpd/pkg/network"
 	"github.com/l2tpd/l2tpd/pkg/policy"
 	"github.com/l2tpd/l2tpd/pkg/ppp"
+	"github.com/l2tpd/l2tpd/pkg/pppd"
 	"github.com/l2tpd/l2tpd/pkg/transport"
 )
 
@@ -51,6 +52,7 @@ type box struct {
 	applied  map[string]network.Interface
 	noIPv6   error                   // why interfaces cannot have IPv6
 	leases   map[int]ipv6.Lease      // what is told on interfaces, by index
+	pppds    []pppd.Spec             // that were started
 	ports    map[netip.AddrPort]bool // of single tunnels, open
 	nextPort uint16
 	// connected are the local addresses of the tunnel sockets that were made.
@@ -102,7 +104,7 @@ func (n *internet) start(t *testing.T, addr string, p *policy.Policy, newCore bo
 	b.k = kerneltest.New(kerneltest.Config{TrackSockets: true, Features: kernel.Features{Release: "test", NewCore: newCore, Reinjects: true}})
 	begun := time.Now()
 	b.e = New(Config{
-		Policy: p, Listen: p.Server.Listen, Transport: b, Kernel: simKernel{b.k}, Network: b, Prefixes: advertiser{b}, Resolver: b, Random: rand.Reader,
+		Policy: p, Listen: p.Server.Listen, Transport: b, Kernel: simKernel{b.k}, Network: b, Prefixes: advertiser{b}, Pppd: programs{b}, Resolver: b, Random: rand.Reader,
 		Now:       func() Time { return time.Since(begun) + time.Hour },
 		WallClock: time.Now,
 		Logger:    slog.New(slog.NewTextHandler(b.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
@@ -253,6 +255,30 @@ func (b *box) Apply(_ context.Context, owner string, want network.Interface) err
 		return fmt.Errorf("apply: %w", &network.IPv6Error{Err: b.noIPv6})
 	}
 	b.applied[owner] = want
+	return nil
+}
+
+// programs are pppds that tell that they have opened IPv4, and end when they are told to.
+type programs struct{ *box }
+
+func (p programs) Start(spec pppd.Spec, events func(pppd.Event)) (PppdProcess, error) {
+	if spec.Socket != nil {
+		spec.Socket.Close()
+	}
+	p.mu.Lock()
+	p.pppds = append(p.pppds, spec)
+	p.mu.Unlock()
+	events(pppd.EvNetworkUp{
+		Interface: "ppp0", User: "RouterA",
+		EvNetworkUp: ppp.EvNetworkUp{Proto: ppp.ProtoIPv4, Local: spec.Local, Peer: spec.Peer},
+	})
+	return program{events}, nil
+}
+
+type program struct{ events func(pppd.Event) }
+
+func (p program) Stop(context.Context) error {
+	p.events(pppd.EvDown{EvLinkDown: ppp.EvLinkDown{Stage: ppp.StageUp, Reason: ppp.ReasonLocal}})
 	return nil
 }
 

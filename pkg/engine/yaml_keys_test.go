@@ -10,6 +10,7 @@ import (
 	"github.com/l2tpd/l2tpd/pkg/api"
 	"github.com/l2tpd/l2tpd/pkg/ipv6"
 	"github.com/l2tpd/l2tpd/pkg/network"
+	"github.com/l2tpd/l2tpd/pkg/pppd"
 	"github.com/l2tpd/l2tpd/pkg/wire"
 )
 
@@ -20,6 +21,13 @@ func callUp(w *world) any { return w.call().State == api.CallUp }
 func tunnels(w *world) any { return len(w.b.look().Tunnels) }
 
 func sessions(w *world) any { return len(w.b.look().Sessions) }
+
+// started are the pppds of b.
+func (w *world) started() []pppd.Spec {
+	w.b.mu.Lock()
+	defer w.b.mu.Unlock()
+	return slices.Clone(w.b.pppds)
+}
 
 // told is what the peer of b's only session is told of prefixes.
 func (w *world) told() (l ipv6.Lease) {
@@ -154,7 +162,7 @@ var (
 // yamlKeys are the rows of TestYAMLKeysReachWhatTheyAreFor.
 func yamlKeys() []yamlKey {
 	return slices.Concat(serverKeys(), tunnelKeys("server.tunnel", "server.tunnel"), tunnelKeys("calls.*.tunnel", "calls.c0.tunnel"),
-		accessKeys(), peerKeys(), dialKeys(), linkKeys(), templateKeys(), networkKeys(), dataKeys())
+		accessKeys(), peerKeys(), dialKeys(), linkKeys(), templateKeys(), callerKeys(), networkKeys(), dataKeys())
 }
 
 func serverKeys() []yamlKey {
@@ -466,14 +474,10 @@ func linkKeys() []yamlKey {
 	}
 }
 
-func templateKeys() []yamlKey {
+func callerKeys() []yamlKey {
 	const at = "ppp.templates.dialin."
 	set := func(k, v string) edit { return edit{"b", at + k, v} }
 	return []yamlKey{
-		{
-			key: "ppp.templates.*.auth", change: set("auth", "pap"), was: "chap", want: "pap",
-			see: func(w *world) any { return w.session(w.b).Auth },
-		},
 		{
 			key: "ppp.templates.*.ipv6_pool", change: set("ipv6_pool", "links"), was: "invalid Prefix", want: "2001:db8:1::/64",
 			see: func(w *world) any { return w.told().Link },
@@ -486,6 +490,31 @@ func templateKeys() []yamlKey {
 			key: "ppp.templates.*.ipv6_dns", change: set("ipv6_dns", `["2001:db8::53"]`), was: "[]", want: "[2001:db8::53]",
 			with: []edit{{"b", "ppp.templates.dialin.ipv6_pool", "links"}},
 			see:  func(w *world) any { return w.told().DNS },
+		},
+		{
+			key: "ppp.templates.*.engine", change: set("engine", "pppd"), was: 0, want: 1,
+			see: func(w *world) any { return min(1, len(w.started())) },
+		},
+		{
+			key: "ppp.templates.*.pppd_options", change: set("pppd_options", "[lcp-max-configure 20]"), was: "[]", want: "[lcp-max-configure 20]",
+			with: []edit{{"b", "ppp.templates.dialin.engine", "pppd"}},
+			see:  func(w *world) any { return w.started()[0].Options },
+		},
+		{
+			key: "ppp.templates.*.mppe", change: set("mppe", "require"), was: false, want: true,
+			with: []edit{{"b", "ppp.templates.dialin.engine", "pppd"}, {"b", "ppp.templates.dialin.auth", "[mschapv2]"}},
+			see:  func(w *world) any { return w.started()[0].RequireMPPE },
+		},
+	}
+}
+
+func templateKeys() []yamlKey {
+	const at = "ppp.templates.dialin."
+	set := func(k, v string) edit { return edit{"b", at + k, v} }
+	return []yamlKey{
+		{
+			key: "ppp.templates.*.auth", change: set("auth", "pap"), was: "chap", want: "pap",
+			see: func(w *world) any { return w.session(w.b).Auth },
 		},
 		{
 			key: "ppp.templates.*.duplicate_login", change: set("duplicate_login", "refuse"), see: sessionsUp, was: 2, want: 1,

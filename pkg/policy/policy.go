@@ -162,6 +162,15 @@ type Accept struct {
 	MaxSessions    int
 }
 
+// Engine says who runs the PPP of a template's sessions.
+type Engine uint8
+
+// Engines.
+const (
+	EngineOwn  Engine = iota // pkg/ppp
+	EnginePppd               // a pppd for each session
+)
+
 // Duplicate says what becomes of a user who logs in while he has all the sessions that he may have (S17).
 type Duplicate uint8
 
@@ -177,6 +186,9 @@ type Template struct {
 	Name           string
 	Auth           []ppp.AuthMethod // demanded of the peer; empty: none
 	Duplicate      Duplicate
+	Engine         Engine
+	PppdOptions    []string // further options of pppd, a line each
+	MPPE           ppp.MPPEMode
 	MRU            uint16
 	MTU            int // cap of the interface MTU; 0: from MRU and path
 	MSSClamp       bool

@@ -3,6 +3,7 @@
 package scenario
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -73,5 +74,71 @@ log: {level: debug}
 		them[m].Reaches("2001:db8::1")
 	}
 	calm(t, d)
+	discreet(t, d)
+}
+
+// A template with engine: pppd has its sessions run by a real pppd: logins, own addresses, networks behind the user, limits, MPPE, and
+// ends that name their reason.
+func TestPppdServesCallers(t *testing.T) {
+	l := lab.New(t)
+	core := l.Host("core")
+	them := map[string]*lab.Host{}
+	for i, name := range []string{"plain", "secure", "wrong", "twice"} {
+		them[name] = l.Host(name)
+		l.Link(core.At(fmt.Sprintf("10.3.%d.1/24", i)), them[name].At(fmt.Sprintf("10.3.%d.2/24", i)))
+	}
+	them["plain"].IP("addr add 192.168.77.1/24 dev lo")
+	d := core.L2TPD(`
+server: {mode: lns, hostname: core}
+secrets: [{from: any, secret: none}]
+lns:
+  accept:
+    - {from: 10.3.1.0/24, template: secure}
+    - {from: any, template: plain}
+ppp:
+  templates:
+    plain: {engine: pppd, auth: [chap, pap], ipv4_local: 10.8.0.1, ipv4_pool: ips, duplicate_login: refuse, pppd_options: [lcp-max-configure 20]}
+    secure: {engine: pppd, auth: [mschapv2], mppe: require, ipv4_local: 10.8.0.1, ipv4_pool: ips}
+pools: {ips: {ranges: [10.8.0.10-10.8.0.20]}}
+users:
+  user-plain: {password: ` + theirPass + `, ipv4: 10.8.2.1, routes: [192.168.77.0/24]}
+  user-secure: {password: ` + theirPass + `}
+log: {level: debug}
+`)
+	call := func(name, user, password string, options ...string) {
+		lns := map[string]string{"plain": "10.3.0.1", "secure": "10.3.1.1", "wrong": "10.3.2.1", "twice": "10.3.3.1"}[name]
+		them[name].ForeignPeer(foreignLAC(lns, user, "autodial = yes"), append(passwords(user+" * "+password), options...)...)
+	}
+	call("plain", "user-plain", theirPass)
+	call("secure", "user-secure", theirPass, "options", "require-mppe-128\n")
+	d.WaitSessions(2)
+	plain, secure := settled(l, d, "user-plain"), settled(l, d, "user-secure")
+	if plain.PeerIPv4 != netip.MustParseAddr("10.8.2.1") || !netip.MustParsePrefix("10.8.0.0/24").Contains(secure.PeerIPv4) {
+		t.Errorf("addresses %v and %v", plain.PeerIPv4, secure.PeerIPv4)
+	}
+	reachEachOther(core, plain, them["plain"], "ppp0")
+	core.Reaches("192.168.77.1")
+	sniffer := them["secure"].Capture("core")
+	them["secure"].Reaches("10.8.0.1")
+	carried := 0
+	for _, p := range sniffer.Packets(func(p lab.Packet) bool { return !p.Header.Control }) {
+		switch frame := bytes.TrimPrefix(p.Body, []byte{0xff, 0x03}); {
+		case bytes.HasPrefix(frame, []byte{0x00, 0x21}):
+			t.Errorf("an IPv4 packet goes in clear: %x", frame)
+		case bytes.HasPrefix(frame, []byte{0x00, 0xfd}):
+			carried++
+		}
+	}
+	if carried < 2 {
+		t.Errorf("%d encrypted packets, want an echo and its answer", carried)
+	}
+
+	call("wrong", "user-secure", wrongPass)
+	d.WaitLog("WARN .*call not established: stage user authentication.*10.3.2.2.*wrong user name or password")
+	call("twice", "user-plain", theirPass)
+	d.WaitLog("is logged in as often as he may be: 1")
+	d.WaitSessions(2)
+	d.Ctl("session", "close", "user-secure")
+	d.WaitLog("call down.*user=user-secure.*closed by the operator|call down.*closed by the operator.*user=user-secure")
 	discreet(t, d)
 }

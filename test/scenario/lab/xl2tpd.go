@@ -55,7 +55,11 @@ func (h *Host) ForeignPeer(conf string, files ...string) *ForeignPeer {
 	for i := 0; i+1 < len(files); i += 2 {
 		put[files[i]] = files[i+1]
 	}
-	put["options"] = pppOptions + put["options"]
+	usual := pppOptions
+	if strings.Contains(put["options"], "mppe") {
+		usual = strings.Replace(usual, "noccp\n", "", 1) // which carries it
+	}
+	put["options"] = usual + put["options"]
 	for name, text := range put {
 		text = strings.ReplaceAll(text, "\t", "")
 		if err := os.WriteFile(filepath.Join(x.files, name), []byte(text), 0o600); err != nil {

@@ -1,0 +1,135 @@
+package call
+
+import (
+	"net/netip"
+
+	"github.com/l2tpd/l2tpd/pkg/ppp"
+)
+
+// link runs PPP on a session: a ppp.Link, or for a program of its own, as pppd is one, an outside.
+type link interface {
+	Receive(now Time, frame []byte, out *ppp.Output)
+	Do(now Time, c ppp.Command, out *ppp.Output)
+	Expire(now Time, out *ppp.Output)
+	Deadline() Time
+	View() ppp.View
+	Asked() uint32
+}
+
+// outside stands for a program that runs PPP. It asks for the program when it knows the peer's address, and says what the program
+// tells the call in the words of a ppp.Link.
+type outside struct {
+	mode ppp.IPv4Mode
+	ops  []Op // asked for since the call last looked
+	view ppp.View
+	dead bool
+}
+
+// newOutside asks first for the address that the peer is to have: the program takes it with it.
+func newOutside(cfg ppp.Config, out *ppp.Output) *outside {
+	x := &outside{mode: cfg.IPv4, view: ppp.View{Phase: ppp.PhaseEstablish, LCP: "Initial", IPCP: "Initial", IPV6CP: "Initial", CCP: "Initial"}}
+	if x.mode == ppp.IPv4Own {
+		out.Events = append(out.Events, ppp.EvAddressWanted{})
+	} else {
+		x.ops = append(x.ops, OpRun{})
+	}
+	return x
+}
+
+// Do carries out what can be told to a program: where to begin, and to end.
+func (x *outside) Do(_ Time, c ppp.Command, out *ppp.Output) {
+	if x.dead {
+		return
+	}
+	switch c := c.(type) {
+	case ppp.CmdAddress:
+		if !c.Peer.IsValid() {
+			x.end(ppp.EvLinkDown{Stage: ppp.StageAddress, Reason: ppp.ReasonNoNetwork}, out)
+			return
+		}
+		x.ops = append(x.ops, OpRun{Peer: c.Peer})
+	case ppp.CmdClose:
+		x.view.Phase = ppp.PhaseTerminate
+		x.ops = append(x.ops, OpHangUp{})
+	case ppp.CmdAuthResult, ppp.CmdIdle, ppp.CmdCloseNetwork, ppp.CmdEncryption:
+	}
+}
+
+// end is the program's end, or that of a link that never had one.
+func (x *outside) end(ev ppp.EvLinkDown, out *ppp.Output) {
+	if !x.dead {
+		x.dead, x.view.Phase, x.view.End = true, ppp.PhaseDead, ev
+		out.Events = append(out.Events, ev)
+	}
+}
+
+// Receive drops what finds its way here: the program reads the session itself.
+func (x *outside) Receive(Time, []byte, *ppp.Output) {}
+
+// Expire has nothing to do: the program has the clocks.
+func (x *outside) Expire(Time, *ppp.Output) {}
+
+// Deadline is never.
+func (x *outside) Deadline() Time { return 0 }
+
+// View is what is known of the link.
+func (x *outside) View() ppp.View { return x.view }
+
+// Asked is none: the program judges logins.
+func (x *outside) Asked() uint32 { return 0 }
+
+// Ran is what the program of a call tells: a network protocol came up on an interface, for a user with networks behind him.
+type Ran struct {
+	Interface string
+	User      string
+	Routes    []netip.Prefix
+	ppp.EvNetworkUp
+}
+
+// Up tells the call that its program has a network protocol open.
+func (c *Call) Up(now Time, r Ran, out *Output) {
+	x, ok := c.link.(*outside)
+	if !ok || x.dead || c.state != stateLink {
+		return
+	}
+	c.attach, c.iface, c.user, c.reached = stepDone, r.Interface, r.User, StageAddress
+	c.addRoutes(r.Routes)
+	x.view.Phase, x.view.LCP = ppp.PhaseNetwork, "Opened"
+	if r.Proto == ppp.ProtoIPv6 {
+		x.view.IPV6CP = "Opened"
+	} else {
+		x.view.IPCP = "Opened"
+	}
+	c.linkOut.Events = append(c.linkOut.Events, r.EvNetworkUp)
+	c.collect(now, out)
+}
+
+// Down tells the call that its program has a network protocol no more.
+func (c *Call) Down(now Time, ev ppp.EvNetworkDown, out *Output) {
+	x, ok := c.link.(*outside)
+	if !ok || x.dead {
+		return
+	}
+	if ev.Proto == ppp.ProtoIPv6 {
+		x.view.IPV6CP = "Closed"
+	} else {
+		x.view.IPCP = "Closed"
+	}
+	c.linkOut.Events = append(c.linkOut.Events, ev)
+	c.collect(now, out)
+}
+
+// Exited tells the call that its program has ended. err is why it could not do its work; nil: PPP ended as ev says.
+func (c *Call) Exited(now Time, ev ppp.EvLinkDown, err error, out *Output) {
+	x, ok := c.link.(*outside)
+	if !ok {
+		return
+	}
+	if err != nil {
+		x.dead = true
+		c.failed(Result{Err: err}, out)
+		return
+	}
+	x.end(ev, &c.linkOut)
+	c.collect(now, out)
+}
