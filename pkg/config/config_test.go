@@ -226,6 +226,7 @@ func TestExamplesAreRight(t *testing.T) {
 		"unknown-side.yaml":      "calls [remote] accept 0",
 		"dynamic-initiator.yaml": "calls [remote] accept 0",
 		"dynamic-acceptor.yaml":  "calls [] accept 1",
+		"lns.yaml":               "calls [] accept 1",
 	}
 	for path, data := range inputs(t, "../../configs/examples") {
 		c, err := Parse(path, data, testEnv())

@@ -142,3 +142,31 @@ log: {level: debug}
 	d.WaitLog("call down.*user=user-secure.*closed by the operator|call down.*closed by the operator.*user=user-secure")
 	discreet(t, d)
 }
+
+// S16, S17: the example as it is delivered, with a foreign LAC: an address of the pool, and the user's own; a LAC outside the range is refused.
+func TestExampleOfAnLNS(t *testing.T) {
+	n := newLANs(t)
+	d := n.b.L2TPD(example(t, "lns.yaml"))
+	secret := []string{"l2tp-secrets", "* * password\n"}
+	lac := n.a.ForeignPeer(foreignLAC("2.2.2.2", "remuser", "autodial = yes", "challenge = yes"), append(passwords("remuser * rempass"), secret...)...)
+	d.WaitSessions(1)
+	s := settled(n.Lab, d, "remuser")
+	if pool := netip.MustParsePrefix("192.168.20.192/27"); !pool.Contains(s.PeerIPv4) || s.Auth != "mschapv2" || !strings.HasPrefix(s.Interface, "l2tp") {
+		t.Errorf("address %v, login by %s, interface %s", s.PeerIPv4, s.Auth, s.Interface)
+	}
+	n.b.Reaches(s.PeerIPv4.String())
+	lac.Kill()
+	n.a.ForeignPeer(foreignLAC("2.2.2.2", "fixed", "autodial = yes", "challenge = yes"), append(passwords("fixed * fixpass"), secret...)...)
+	n.Eventually("the user's own address", func() error {
+		for _, s := range d.Sessions() {
+			if s.User == "fixed" && s.PeerIPv4 == netip.MustParseAddr("192.168.20.199") {
+				return nil
+			}
+		}
+		return errors.New("not there yet")
+	})
+	d.WaitSessions(1) // the first is found dead
+	n.internet.ForeignPeer(foreignLAC("2.2.2.2", "remuser", "autodial = yes"), passwords("remuser * rempass")...)
+	d.WaitLog("tunnel refused.*no accept entry and no call for 2.2.2.254")
+	discreet(t, d)
+}
