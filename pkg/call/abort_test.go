@@ -83,6 +83,11 @@ func lives() []life {
 			name: "no address", set: func(w *world) { w.give = netip.Addr{} }, ends: "no-address", stage: StageAddress,
 		},
 		{
+			name: "exhausted pool, and no more than link-local IPv6", p: with(func(p *Params) { p.PPP.IPv6 = true }),
+			far: func(c *ppp.Config) { c.IPv6 = true },
+			set: func(w *world) { w.give, w.exhausted = netip.Addr{}, "empty" }, ends: "no-address", stage: StageAddress,
+		},
+		{
 			name: "the far end hangs up",
 			set: func(w *world) {
 				w.onFar = func(ev ppp.Event) {

@@ -123,7 +123,7 @@ type Result struct {
 	OK        bool           // OpAuthorize
 	Message   string         // OpAuthorize: for the peer; OpAddress, OpPrefixes: why there is none
 	Why       string         // OpAuthorize: for the log when not OK, one sentence that names the user
-	Full      bool           // OpAuthorize: not OK because of a limit, the credentials are right
+	Full      bool           // OpAuthorize: not OK because of a limit, the credentials are right; OpAddress: the pool is exhausted
 	Success   string         // OpAuthorize: MS-CHAPv2's authenticator response
 	Keys      ppp.Keys       // OpAuthorize: what MPPE starts from, with the MS-CHAPs
 	User      string         // OpAuthorize: canonical name
@@ -241,6 +241,7 @@ type Call struct {
 	createdOK   bool   // the kernel session exists
 	sessionUp   bool   // ICCN or OCCN has passed
 	renumbering bool   // the numbering that ICCN or OCCN asked for is being set
+	finding     bool   // OpAddress is not answered: until then the call is not up, it may have to end
 	noAddress   string // why there was none for the peer
 	refusal     string // why the peer's login was refused, for the log
 	full        bool   // it was refused because of a limit

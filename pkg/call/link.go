@@ -109,6 +109,7 @@ func (c *Call) answerAddress(now Time, ev ppp.EvAddressWanted, out *Output) {
 		c.link.Do(now, ppp.CmdAddress{Peer: c.userIPv4}, &c.linkOut)
 		c.collect(now, out)
 	default:
+		c.finding = true
 		out.Ops = append(out.Ops, OpAddress{User: c.user, Wanted: ev.Wanted})
 	}
 }
@@ -117,6 +118,9 @@ func (c *Call) answerAddress(now Time, ev ppp.EvAddressWanted, out *Output) {
 func (c *Call) networkUp(ev ppp.EvNetworkUp, out *Output) {
 	if ev.Proto == ppp.ProtoIPv6 {
 		c.ipv6, c.local6, c.remote6 = true, ev.Local, ev.Peer
+		if c.noAddress != "" {
+			c.withoutIPv4(out)
+		}
 	} else {
 		c.ipv4, c.local, c.remote = true, ev.Local, ev.Peer
 	}
@@ -149,7 +153,7 @@ func (c *Call) networkDown(ev ppp.EvNetworkDown, out *Output) {
 
 // apply asks for the desired network state once the unit exists.
 func (c *Call) apply(out *Output) {
-	if c.attach != stepDone || (!c.ipv4 && !c.ipv6) || c.state != stateLink {
+	if c.attach != stepDone || (!c.ipv4 && !c.ipv6) || c.state != stateLink || c.finding && !c.wasUp {
 		return
 	}
 	c.applied = true
@@ -208,11 +212,7 @@ func (c *Call) Done(now Time, op Op, r Result, out *Output) {
 		c.authorized(now, op, r, out)
 	case OpAddress:
 		if !c.failed(r, out) && c.state == stateLink {
-			if !r.Address.IsValid() {
-				c.noAddress = cmp.Or(r.Message, "there is no address for the peer")
-			}
-			c.link.Do(now, ppp.CmdAddress{Peer: r.Address}, &c.linkOut)
-			c.collect(now, out)
+			c.addressed(now, r, out)
 		}
 	case OpPrefixes:
 		c.prefixed(now, r, out)
@@ -225,6 +225,31 @@ func (c *Call) Done(now Time, op Op, r Result, out *Output) {
 		c.failed(r, out)
 	case OpHangUp, OpRelease:
 	}
+}
+
+// addressed gives the peer its address. Without one, IPv6 may go on alone (P265). But a caller whom an exhausted pool leaves with no
+// more than a link-local address is better told so: another LNS may have what it needs (P209).
+func (c *Call) addressed(now Time, r Result, out *Output) {
+	c.finding, c.noAddress = false, ""
+	if !r.Address.IsValid() {
+		c.noAddress = cmp.Or(r.Message, "there is no address for the peer")
+	}
+	c.link.Do(now, ppp.CmdAddress{Peer: r.Address}, &c.linkOut)
+	switch {
+	case c.noAddress == "":
+	case r.Full && !c.prefix.IsValid() && !c.behind.IsValid():
+		c.link.Do(now, ppp.CmdCloseNetwork{Proto: ppp.ProtoIPv6}, &c.linkOut)
+	case c.ipv6:
+		c.withoutIPv4(out)
+	}
+	c.collect(now, out)
+	if !c.applied {
+		c.apply(out)
+	}
+}
+
+func (c *Call) withoutIPv4(out *Output) {
+	out.Events = append(out.Events, EvAnomaly{Text: "the call goes on without IPv4: " + c.noAddress})
 }
 
 // prefixed takes the peer's IPv6 prefixes. Without those that it should have, IPv6 is closed: hosts would have addresses that lead

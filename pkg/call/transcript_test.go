@@ -156,6 +156,8 @@ func (s *script) set(whose, setting string) {
 		s.w.users = value
 	case "owner give":
 		s.w.give, _ = netip.ParseAddr(value)
+	case "owner exhausted":
+		s.w.give, s.w.exhausted = netip.Addr{}, value
 	case "owner fixed":
 		s.w.fixed = addr(value)
 	case "call outside":

@@ -39,6 +39,7 @@ type world struct {
 	prefix      netip.Prefix
 	behind      netip.Prefix
 	noPrefix    string // why there are none
+	exhausted   string // which pool of addresses
 	idle        time.Duration
 	established int // times that the control connection has said so
 
@@ -201,7 +202,7 @@ func (w *world) result(op Op) Result {
 		}
 		return Result{OK: true, User: r.Name, UserIPv4: w.fixed, Routes: w.userRoutes}
 	case OpAddress:
-		return Result{Address: w.give}
+		return Result{Address: w.give, Full: w.exhausted != "", Message: w.exhausted}
 	case OpPrefixes:
 		return Result{Link: w.prefix, Delegated: w.behind, Message: w.noPrefix}
 	case OpIdle:

@@ -337,7 +337,7 @@ func (s *session) address(op call.OpAddress) {
 			if ok {
 				s.pooled, s.pool = a, name
 			} else {
-				r.Message = "address pool " + name + " is exhausted"
+				r.Full, r.Message = true, "address pool "+name+" is exhausted"
 			}
 			s.finished(op, r)
 		})

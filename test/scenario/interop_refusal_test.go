@@ -5,6 +5,7 @@ package scenario
 import (
 	"cmp"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -167,6 +168,18 @@ func TestRefusalsOfXl2tpdCallsAreExplained(t *testing.T) {
 			log: "stage LCP", words: "no authentication protocol could be agreed on", kind: wire.MsgCDN, sent: true, code: wire.CDNAdmin,
 		},
 		{
+			name: "mute", ours: "chap", foreign: []string{"name = rover"}, files: login("rover", theirPass),
+			log: "stage LCP", words: "the peer does not answer LCP", kind: wire.MsgCDN, sent: true, code: wire.CDNNoFraming,
+		},
+		{
+			name: "full-pool", ours: "full", foreign: []string{"name = rover"}, files: login("rover", theirPass),
+			log: "stage address", words: "address pool none is exhausted", kind: wire.MsgCDN, sent: true, code: wire.CDNNoFacilitiesTemp,
+		},
+		{
+			name: "over-limit", ours: "chap", foreign: []string{"name = single"}, files: login("single", theirPass),
+			log: "stage user authentication", words: "is logged in as often as he may be: 1", kind: wire.MsgCDN, sent: true, code: wire.CDNNoFacilitiesTemp,
+		},
+		{
 			name: "stranger", foreign: []string{"name = rover"}, files: login("rover", theirPass),
 			log: "tunnel refused: ", kind: wire.MsgStopCCN, sent: true, code: wire.StopNotAuthorised,
 		},
@@ -186,6 +199,11 @@ func TestRefusalsOfXl2tpdCallsAreExplained(t *testing.T) {
 			secrets += fmt.Sprintf("  - {from: 10.2.%d.0/24, secret: %s}\n", n, r.secret)
 		}
 	}
+	// Of the mute one, whatever is not a control message is lost.
+	core.Run("nft", fmt.Sprintf("table inet lab { chain in { type filter hook prerouting priority raw; ip saddr 10.2.%d.2 udp dport 1701 @th,64,1 0 drop; }; }",
+		1+slices.IndexFunc(all, func(r refusal) bool { return r.name == "mute" })))
+	first := l.Host("first")
+	l.Link(core.At("10.2.100.1/24"), first.At("10.2.100.2/24"))
 	d := core.L2TPD(fmt.Sprintf(`
 server: {mode: lns, hostname: core}
 secrets:
@@ -193,14 +211,22 @@ secrets:
 lns:
   accept:
 %s
+  - {from: 10.2.100.0/24, template: chap}
 ppp:
   templates:
     pap: {auth: [pap], ipv4_local: 10.8.0.1, ipv4_pool: ips}
-    chap: {auth: [chap], ipv4_local: 10.8.0.1, ipv4_pool: ips}
-pools: {ips: {ranges: [10.8.0.10-10.8.0.20]}}
-users: {rover: {password: %s}}
+    chap: {auth: [chap], ipv4_local: 10.8.0.1, ipv4_pool: ips, restart: 1s}
+    full: {auth: [chap], ipv4_local: 10.8.0.1, ipv4_pool: none}
+pools: {ips: {ranges: [10.8.0.10-10.8.0.20]}, none: {ranges: [10.8.0.30]}}
+users:
+  rover: {password: %s}
+  single: {password: %[3]s, max_sessions: 1}
+  owner: {password: %[3]s, ipv4: 10.8.0.30}
 log: {level: debug}
 `, secrets, accept, theirPass))
+	first.ForeignPeer(foreignLAC("10.2.100.1", "single", "autodial = yes"), login("single", theirPass)...)
+	d.WaitSessions(1)
+	settled(l, d, "single")
 	for i, r := range all {
 		x := them[r.name]
 		wires[r.name] = x.Capture("core")
@@ -209,8 +235,17 @@ log: {level: debug}
 	for i, r := range all {
 		r.ended(t, l, d, fmt.Sprintf("peer=10.2.%d.2", i+1), wires[r.name])
 	}
-	if up := d.Sessions(); len(up) > 0 {
+	if up := d.Sessions(); len(up) != 1 || up[0].User != "single" {
 		t.Errorf("sessions are left: %+v", up)
+	}
+	c := d.Status().Counters // S113; xl2tpd may dial again, so there may be more of each
+	if c.TunnelAuthFailures < 2 || c.UserAuthFailures < 3 {
+		t.Errorf("%d failures of tunnel authentication, %d of users'", c.TunnelAuthFailures, c.UserAuthFailures)
+	}
+	for _, cause := range []string{"auth-failed", "auth-refused", "lcp-no-answer", "user-limit"} {
+		if c.SessionEnds[cause] == 0 {
+			t.Errorf("no session ended by %s: %v", cause, c.SessionEnds)
+		}
 	}
 	discreet(t, d)
 }
