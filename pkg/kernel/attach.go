@@ -63,25 +63,30 @@ func openChannel(s *Session) error {
 // or stranded where Features.Reinjects is false.
 func bind(s *Session) (int32, error) {
 	loop := s.k.loop
-	loop.call(func() {
-		loop.forget(s.pppox)
-		s.set(func() { s.bound = true })
+	s.reading.Lock()
+	s.set(func() {
+		_, _ = s.readStats() // for Stats, which does not wait
+		s.bound, s.binding = true, true
 	})
+	loop.forget(s.pppox)
+	s.reading.Unlock()
 	buf := s.k.buffers.Get().(*[maxFrame]byte)
 	defer s.k.buffers.Put(buf)
 	var queued [][]byte
 	_ = read(sourcePPPoX, s.pppox, buf[:], drainBurst, func(f []byte) { queued = append(queued, bytes.Clone(f)) })
 	index, err := channelOf(s.pppox)
-	loop.call(func() {
-		for _, f := range queued {
-			s.sink(f)
-		}
-		if err != nil {
-			s.set(func() { s.bound = false })
-			err = errors.Join(err, loop.watch(s.serial, sourcePPPoX, s.pppox))
-		}
-	})
-	return index, err
+	s.set(func() { s.bound, s.binding = err == nil, false })
+	if len(queued) > 0 {
+		loop.call(func() {
+			for _, f := range queued {
+				s.sink(f)
+			}
+		})
+	}
+	if err != nil {
+		return 0, errors.Join(err, loop.watch(s.serial, sourcePPPoX, s.pppox))
+	}
+	return index, nil
 }
 
 // openUnit makes the interface and connects the channel to it. NCP frames that came before are in the channel's queue,

@@ -116,16 +116,16 @@ func (l *loop) add(s *Session) error {
 	return nil
 }
 
-// remove forgets a session. After it returned the session's sink is not running and will not run.
+// remove forgets a session that is marked as closed. After it returned the session's sink is not running and will not run.
 func (l *loop) remove(s *Session) {
-	l.call(func() {
-		l.mu.Lock()
-		delete(l.sessions, s.serial)
-		l.mu.Unlock()
-		for _, fd := range []int{s.pppox, s.channel, s.unit} {
-			l.forget(fd)
-		}
-	})
+	l.mu.Lock()
+	delete(l.sessions, s.serial)
+	l.mu.Unlock()
+	s.reading.Lock()
+	defer s.reading.Unlock()
+	for _, fd := range []int{s.pppox, s.channel, s.unit} {
+		l.forget(fd)
+	}
 }
 
 // shut refuses further sessions and gives those there are.

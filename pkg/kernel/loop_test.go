@@ -180,6 +180,17 @@ func TestClosedSessionRefuses(t *testing.T) {
 	}
 }
 
+// The socket is locked while it is bound: whoever shows counters must not wait for that.
+func TestStatsDoNotWaitForTheBinding(t *testing.T) {
+	t.Parallel()
+	s, _ := session(t, rig(t), func([]byte) {}, nil)
+	want := Stats{TxPackets: 3}
+	s.set(func() { s.binding, s.last = true, want })
+	if got, err := s.Stats(); err != nil || got != want {
+		t.Errorf("stats %+v, %v; want those read last", got, err)
+	}
+}
+
 func TestCallsBeforeAttachAreErrors(t *testing.T) {
 	t.Parallel()
 	s, _ := session(t, rig(t), func([]byte) {}, nil)

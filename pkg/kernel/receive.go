@@ -10,6 +10,8 @@ import (
 
 // ready serves one event, on the loop's goroutine.
 func (s *Session) ready(from source, events uint32, buf []byte) {
+	s.reading.Lock()
+	defer s.reading.Unlock()
 	s.mu.Lock()
 	fd := s.descriptor(from)
 	channel := s.channel
@@ -31,8 +33,11 @@ func (s *Session) ready(from source, events uint32, buf []byte) {
 	}
 }
 
-// descriptor needs mu.
+// descriptor gives what is to be read, or -1; it needs mu.
 func (s *Session) descriptor(from source) int {
+	if s.closed {
+		return -1
+	}
 	switch from {
 	case sourceWake:
 	case sourcePPPoX:

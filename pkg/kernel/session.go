@@ -24,7 +24,7 @@ var errAttached = fmt.Errorf("an interface is attached: %w", os.ErrExist)
 var errDetached = fmt.Errorf("no interface is attached: %w", os.ErrNotExist)
 
 // Session is one L2TP session with its PPPoX socket and, once attached, its PPP channel and interface. Safe for concurrent
-// use. Close, Attach and Pass may sleep; Close and Attach must not be called from the sink.
+// use. All methods but Send and Stats may sleep, and only those two may be called from the sink.
 type Session struct {
 	k                *Kernel
 	sink             func([]byte)
@@ -33,12 +33,15 @@ type Session struct {
 	tunnel, id       uint16
 	toldDead, closed bool // toldDead: the loop's; closed: mu
 
-	op sync.Mutex // held by Attach, Pass, Idle, Close: the descriptors stay as they are while it is held
+	op sync.Mutex // held by all that may sleep: the descriptors stay as they are while it is held
+
+	reading sync.Mutex // held by the loop over the reading of this session and its sink; taken after op, before mu
 
 	// mu is held only over calls that do not sleep. The descriptors are -1 when absent; their writers hold op as well.
 	mu                   sync.Mutex
 	pppox, channel, unit int
 	bound                bool // the socket gives no more frames
+	binding              bool // it is being bound: calls on it wait for that
 	last                 Stats
 	attached             time.Time
 }
@@ -162,9 +165,9 @@ func (s *Session) Pass(p NetworkProtocol, pass bool) error {
 func (s *Session) SetSequencing(q Sequencing) error {
 	err := q.Validate()
 	if err == nil {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		if s.closed {
+		s.op.Lock()
+		defer s.op.Unlock()
+		if s.pppox < 0 {
 			err = os.ErrClosed
 		} else {
 			err = setSequencing(s.pppox, q)
@@ -176,12 +179,12 @@ func (s *Session) SetSequencing(q Sequencing) error {
 	return nil
 }
 
-// Stats reads the counters: one system call, no lock shared with netlink. After Close it gives the last ones, without an
-// error.
+// Stats reads the counters: one system call, no lock shared with netlink. While Attach is at work it may give those read
+// last, since the socket is locked for some 15 ms, and so it does after Close, without an error.
 func (s *Session) Stats() (Stats, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.pppox < 0 {
+	if s.pppox < 0 || s.binding {
 		return s.last, nil
 	}
 	return s.readStats()

@@ -349,10 +349,12 @@ func TestKernelAttachReadsTheSocketFirst(t *testing.T) {
 		_, err := h.attach(b, UnitSpec{})
 		attached <- err
 	}()
-	until(t, "Attach waits for the loop", func() bool {
-		h.k.loop.mu.Lock()
-		defer h.k.loop.mu.Unlock()
-		return len(h.k.loop.tasks) > 0
+	until(t, "Attach has begun", func() bool {
+		alone := b.op.TryLock()
+		if alone {
+			b.op.Unlock()
+		}
+		return !alone
 	})
 	close(release)
 	if err := <-attached; err != nil {
