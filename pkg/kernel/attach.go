@@ -3,11 +3,7 @@ package kernel
 import (
 	"bytes"
 	"errors"
-	"fmt"
 	"os"
-	"strconv"
-	"strings"
-	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -87,57 +83,4 @@ func bind(s *Session) (int32, error) {
 		return 0, errors.Join(err, loop.watch(s.serial, sourcePPPoX, s.pppox))
 	}
 	return index, nil
-}
-
-// openUnit makes the interface and connects the channel to it. NCP frames that came before are in the channel's queue,
-// which ready reads before the unit's.
-func openUnit(s *Session, spec UnitSpec) (Unit, error) {
-	fd, err := openPPP()
-	if err != nil {
-		return Unit{}, err
-	}
-	u, err := configureUnit(s, fd, spec)
-	if err == nil {
-		s.set(func() { s.unit, s.attached = fd, time.Now() })
-		if err = s.k.loop.watch(s.serial, sourceUnit, fd); err != nil {
-			s.set(func() { s.unit = -1 })
-		}
-	}
-	if err != nil {
-		return Unit{}, errors.Join(err, unix.Close(fd))
-	}
-	return u, nil
-}
-
-func configureUnit(s *Session, fd int, spec UnitSpec) (Unit, error) {
-	pattern := ""
-	if strings.Contains(spec.Name, unitNumber) {
-		pattern, spec.Name = spec.Name, ""
-	}
-	if err := s.k.links.create(fd, spec); err != nil {
-		return Unit{}, fmt.Errorf("create interface %s: %w", spec.Name, err)
-	}
-	number, err := unitOf(fd)
-	if err != nil {
-		return Unit{}, err
-	}
-	u := Unit{Name: spec.Name, Unit: int(number)}
-	if u.Name == "" {
-		u.Name = fmt.Sprintf("ppp%d", number)
-	}
-	if u.Index, err = s.k.links.index(u.Name); err != nil {
-		return Unit{}, fmt.Errorf("find interface %s: %w", u.Name, err)
-	}
-	if pattern != "" {
-		u.Name = strings.Replace(pattern, unitNumber, strconv.Itoa(u.Unit), 1)
-		if err := s.k.links.rename(u.Index, u.Name); err != nil {
-			return Unit{}, fmt.Errorf("name interface %s: %w", u.Name, err)
-		}
-	}
-	for _, p := range []NetworkProtocol{IPv4, IPv6} {
-		if err := setNPMode(fd, p, false); err != nil {
-			return Unit{}, err
-		}
-	}
-	return u, connectUnit(s.channel, number)
 }

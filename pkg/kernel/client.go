@@ -14,7 +14,7 @@ import (
 
 // The retry of RTM_NEWLINK, which answers EBUSY whenever any process holds the PPP driver's mutex.
 const (
-	linkRetryFirst = time.Millisecond
+	linkRetryFirst = 100 * time.Microsecond
 	linkRetryMax   = 16 * time.Millisecond
 	linkRetryFor   = 10 * time.Second
 )
@@ -163,7 +163,9 @@ func openLinks() (*linkClient, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open rtnetlink: %w", edge(err))
 	}
-	if err := conn.SetOption(netlink.ExtendedAcknowledge, true); err != nil {
+	// Without strict checks a dump is one of everything.
+	err = errors.Join(conn.SetOption(netlink.ExtendedAcknowledge, true), conn.SetOption(netlink.GetStrictCheck, true))
+	if err != nil {
 		_ = conn.Close()
 		return nil, fmt.Errorf("open rtnetlink: %w", edge(err))
 	}
@@ -200,17 +202,46 @@ func (c *linkClient) create(fd int, u UnitSpec) error {
 	}
 }
 
-// rename gives an interface that is down another name; os.ErrExist when it is taken.
-func (c *linkClient) rename(index int, name string) error {
-	body, err := renameRequest(index, name)
+// set takes an interface down and sets its group, and its MTU unless that is 0.
+func (c *linkClient) set(index, group, mtu int) error {
+	body, err := setLinkRequest(index, group, mtu)
 	if err != nil {
 		return err
 	}
 	_, err = c.conn.Execute(netlink.Message{
-		Header: netlink.Header{Type: unix.RTM_NEWLINK, Flags: netlink.Request | netlink.Acknowledge},
+		Header: netlink.Header{Type: unix.RTM_SETLINK, Flags: netlink.Request | netlink.Acknowledge},
 		Data:   body,
 	})
 	return edge(err)
+}
+
+// changed looks for what another session must not inherit. It says what that is, or nothing.
+func (c *linkClient) changed(u Unit) (string, error) {
+	body, err := getLinkRequest(u.Index)
+	if err != nil {
+		return "", err
+	}
+	answers, err := c.conn.Execute(netlink.Message{
+		Header: netlink.Header{Type: unix.RTM_GETLINK, Flags: netlink.Request}, Data: body,
+	})
+	if err != nil {
+		return "", edge(err)
+	}
+	for _, m := range answers {
+		if what, err := parseLink(m.Data, u.Name); what != "" || err != nil {
+			return what, err
+		}
+	}
+	answers, err = c.conn.Execute(netlink.Message{
+		Header: netlink.Header{Type: unix.RTM_GETADDR, Flags: netlink.Request | netlink.Dump}, Data: getAddressesRequest(u.Index),
+	})
+	if err != nil {
+		return "", edge(err)
+	}
+	if len(answers) > 0 {
+		return "its addresses", nil
+	}
+	return "", nil
 }
 
 // index asks for an interface by name. It does not dump: that is quadratic with thousands of interfaces.

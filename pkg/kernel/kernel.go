@@ -35,7 +35,9 @@ type Sequencing struct {
 
 // UnitSpec describes the PPP interface wanted for a session.
 type UnitSpec struct {
-	// Name is the interface's name, 1..15 octets; a "%d" in it stands for the PPP unit number. Empty: the kernel's pppN.
+	// Name is the interface's name, 1..15 octets; a "%d" in it stands for a number, the lowest that is free. Empty: the kernel's
+	// pppN. An interface with a name of its own vanishes with the session; the others wait for another session of the same Name,
+	// see Config.Units.
 	Name string
 	MTU  int // octets, 68..65535; 0: the kernel's 1500
 }

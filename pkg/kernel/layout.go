@@ -3,6 +3,7 @@ package kernel
 import (
 	"encoding/binary"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/mdlayher/netlink"
@@ -58,6 +59,12 @@ func (q Sequencing) options() [4]option {
 	}
 }
 
+// firstOptions leaves out what a new session is anyway.
+func (q Sequencing) firstOptions() []option {
+	all := q.options()
+	return slices.DeleteFunc(all[:], func(o option) bool { return o.value == 0 })
+}
+
 // parseStats reads a pppol2tp_ioc_stats.
 func parseStats(b *[statsLen]byte) Stats {
 	u := func(i int) uint64 { return hostOrder.Uint64(b[8+8*i:]) }
@@ -92,17 +99,79 @@ func newLinkRequest(fd int, u UnitSpec) ([]byte, error) {
 	return append(make([]byte, unix.SizeofIfInfomsg), attrs...), nil
 }
 
-// renameRequest is the body of the RTM_NEWLINK that renames an interface.
-func renameRequest(index int, name string) ([]byte, error) {
+// idleGroup is the group of the interfaces that wait for a session.
+const idleGroup = 1701
+
+// setLinkRequest is the body of the RTM_SETLINK that takes an interface down and sets its group, and its MTU unless that is 0.
+func setLinkRequest(index, group, mtu int) ([]byte, error) {
 	ae := netlink.NewAttributeEncoder()
-	ae.String(unix.IFLA_IFNAME, name)
+	ae.Uint32(unix.IFLA_GROUP, uint32(group))
+	if mtu != 0 {
+		ae.Uint32(unix.IFLA_MTU, uint32(mtu))
+	}
 	attrs, err := ae.Encode()
 	if err != nil {
-		return nil, fmt.Errorf("encode link name: %w", err)
+		return nil, fmt.Errorf("encode link: %w", err)
 	}
+	head := ifInfo(index)
+	hostOrder.PutUint32(head[12:], unix.IFF_UP) // the mask; the flag itself stays 0
+	return append(head, attrs...), nil
+}
+
+// skipStats is RTEXT_FILTER_SKIP_STATS.
+const skipStats = 1 << 3
+
+// getLinkRequest is the body of the RTM_GETLINK that asks for an interface without its counters.
+func getLinkRequest(index int) ([]byte, error) {
+	ae := netlink.NewAttributeEncoder()
+	ae.Uint32(unix.IFLA_EXT_MASK, skipStats)
+	attrs, err := ae.Encode()
+	if err != nil {
+		return nil, fmt.Errorf("encode link: %w", err)
+	}
+	return append(ifInfo(index), attrs...), nil
+}
+
+// ifInfo is a struct ifinfomsg.
+func ifInfo(index int) []byte {
 	head := make([]byte, unix.SizeofIfInfomsg)
 	hostOrder.PutUint32(head[4:], uint32(index))
-	return append(head, attrs...), nil
+	return head
+}
+
+// getAddressesRequest is the body of the RTM_GETADDR that lists the addresses of an interface, of all families.
+func getAddressesRequest(index int) []byte {
+	head := make([]byte, unix.SizeofIfAddrmsg)
+	hostOrder.PutUint32(head[4:], uint32(index))
+	return head
+}
+
+// parseLink reads an RTM_NEWLINK for what must not be inherited by another session. It says what that is, or nothing.
+func parseLink(b []byte, name string) (changed string, err error) {
+	if len(b) < unix.SizeofIfInfomsg {
+		return "", fmt.Errorf("link message of %d octets", len(b))
+	}
+	ad, err := netlink.NewAttributeDecoder(b[unix.SizeofIfInfomsg:])
+	if err != nil {
+		return "", fmt.Errorf("decode link: %w", err)
+	}
+	for ad.Next() {
+		switch ad.Type() {
+		case unix.IFLA_IFNAME:
+			if ad.String() != name {
+				changed = "its name"
+			}
+		case unix.IFLA_MASTER:
+			changed = "its master"
+		case unix.IFLA_IFALIAS:
+			changed = "its alias"
+		case unix.IFLA_QDISC:
+			if q := ad.String(); q != "noop" && q != "noqueue" {
+				changed = "its queueing discipline"
+			}
+		}
+	}
+	return changed, ad.Err()
 }
 
 // parseIdle reads a ppp_idle64: the time since the last packet in either direction. A unit without traffic counts from boot,

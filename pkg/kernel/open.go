@@ -14,10 +14,19 @@ import (
 // defaultWorkers bounds concurrent sleeping calls: each holds an OS thread for some 15-60 ms.
 const defaultWorkers = 64
 
+// defaultUnits bounds the interfaces that wait: some 25 KiB of the kernel's memory each.
+const defaultUnits = 1024
+
 // Config is what a Kernel needs.
 type Config struct {
 	Logger  *slog.Logger // nil: silent
 	Workers int          // bound on concurrent sleeping calls (Attach, Close); 0: 64
+
+	// Units bounds the PPP interfaces that wait for a session, 0: 1024, negative: none wait. The session that takes one saves the
+	// time in which the machine can make no other interface. Those that wait are down and without addresses, in a group of their
+	// own ("ip link show group 1701"), and keep their pppN or the name made with "%d"; an Attach that wants such a name as it
+	// is takes it away from them. An interface that somebody changed is closed with its session.
+	Units int
 }
 
 // Kernel is the L2TP and PPP side of one network namespace: that of the thread that called Open. Safe for concurrent use.
@@ -27,6 +36,7 @@ type Kernel struct {
 	links    *linkClient
 	loop     *loop
 	features Features
+	units    *pool
 	sleeping chan struct{} // one slot for each call that may sleep now
 	buffers  sync.Pool     // of *[maxFrame]byte
 
@@ -46,6 +56,10 @@ func Open(cfg Config) (*Kernel, error) {
 		workers = defaultWorkers
 	}
 	k.sleeping = make(chan struct{}, workers)
+	k.units = newPool(cfg.Units)
+	if cfg.Units == 0 {
+		k.units = newPool(defaultUnits)
+	}
 	if err := checkCapability(); err != nil {
 		return nil, err
 	}
@@ -66,8 +80,8 @@ func Open(cfg Config) (*Kernel, error) {
 	return k, nil
 }
 
-// Close closes the sessions that are left, in parallel, and stops serving. Kernel tunnels stay: they belong to their
-// sockets. It must not run concurrently with other calls than Close and those of sessions.
+// Close closes the sessions that are left and the interfaces that wait, in parallel, and stops serving. Kernel tunnels stay: they
+// belong to their sockets. It must not run concurrently with other calls than Close and those of sessions.
 func (k *Kernel) Close() error {
 	k.closing.Do(func() {
 		var (
@@ -75,13 +89,22 @@ func (k *Kernel) Close() error {
 			mu   sync.Mutex
 			errs []error
 		)
-		for _, s := range k.loop.shut() {
+		end := func(f func() error) {
 			all.Go(func() {
-				err := s.Close()
+				err := f()
 				mu.Lock()
 				defer mu.Unlock()
 				errs = append(errs, err)
 			})
+		}
+		for _, u := range k.units.close() {
+			end(func() error {
+				defer k.sleep()()
+				return k.discard(u)
+			})
+		}
+		for _, s := range k.loop.shut() {
+			end(s.Close)
 		}
 		all.Wait()
 		k.closed = errors.Join(append(errs, k.loop.close(), k.links.close(), k.l2tp.close())...)

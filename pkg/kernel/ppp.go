@@ -79,6 +79,37 @@ func connectUnit(channel int, unit int32) error {
 	return nil
 }
 
+// disconnectUnit takes a channel off its unit. It sleeps an RCU grace period, and all of the driver's ioctls wait meanwhile.
+func disconnectUnit(channel int) error {
+	if err := ioctl(channel, unix.PPPIOCDISCONN, nil); err != nil {
+		return fmt.Errorf("disconnect unit: %w", err)
+	}
+	return nil
+}
+
+// goneUnit reports whether the interface of a unit was deleted.
+func goneUnit(fd int) bool {
+	fds := []unix.PollFd{{Fd: int32(fd)}}
+	_, err := unix.Poll(fds, 0)
+	return err == nil && fds[0].Revents&(unix.POLLHUP|unix.POLLERR) != 0
+}
+
+// drainUnit throws away what a unit has queued, and reports whether it is one without a channel: any other blocks.
+func drainUnit(fd int) bool {
+	var b [2]byte // any frame is longer, and lost by that
+	for range drainBurst {
+		n, err := unix.Read(fd, b[:])
+		switch {
+		case err == nil && n == 0:
+			return true
+		case err == nil, errors.Is(err, unix.EOVERFLOW), errors.Is(err, unix.EINTR):
+		default:
+			return false
+		}
+	}
+	return false
+}
+
 // setNPMode lets a unit pass or drop a network protocol.
 func setNPMode(fd int, p NetworkProtocol, pass bool) error {
 	arg := struct{ protocol, mode int32 }{int32(p), npModeDrop}
@@ -119,7 +150,7 @@ func connectPPPoX(s SessionSpec) (int, error) {
 	sa := sockaddr(s)
 	_, _, errno := unix.Syscall(unix.SYS_CONNECT, uintptr(fd), uintptr(unsafe.Pointer(&sa)), sockaddrLen)
 	if errno == 0 {
-		err = setSequencing(fd, s.Sequencing)
+		err = setOptions(fd, s.Sequencing.firstOptions())
 	} else {
 		err = fmt.Errorf("connect pppox: %w", edge(errno))
 	}
@@ -131,7 +162,12 @@ func connectPPPoX(s SessionSpec) (int, error) {
 }
 
 func setSequencing(fd int, q Sequencing) error {
-	for _, o := range q.options() {
+	all := q.options()
+	return setOptions(fd, all[:])
+}
+
+func setOptions(fd int, options []option) error {
+	for _, o := range options {
 		if err := unix.SetsockoptInt(fd, unix.SOL_PPPOL2TP, o.name, o.value); err != nil {
 			return fmt.Errorf("set sequencing: %w", edge(err))
 		}

@@ -33,7 +33,9 @@ type Session struct {
 	tunnel, id       uint16
 	toldDead, closed bool // toldDead: the loop's; closed: mu
 
-	op sync.Mutex // held by all that may sleep: the descriptors stay as they are while it is held
+	op     sync.Mutex // held by all that may sleep: the descriptors stay as they are while it is held
+	face   *unit      // the interface; op
+	passed bool       // the interface has passed packets; op
 
 	reading sync.Mutex // held by the loop over the reading of this session and its sink; taken after op, before mu
 
@@ -117,7 +119,8 @@ func (s *Session) send(frame []byte) error {
 	}
 }
 
-// Attach gives the session a PPP interface. The interface is down and drops IPv4 and IPv6 until Pass. Frames that
+// Attach gives the session a PPP interface: one that waits, if its name fits, else a new one. The interface is down, has no
+// addresses and drops IPv4 and IPv6 until Pass; its own counters may be those of earlier sessions. Frames that
 // come meanwhile reach the sink, in order but for the microseconds in which the kernel changes over. After an error the session
 // works as before, and Attach may be tried again, for example with another name when the wanted one was taken (os.ErrExist).
 //
@@ -141,23 +144,30 @@ func (s *Session) set(f func()) {
 
 // Pass lets the interface pass a network protocol, or drop it silently. It needs Attach.
 func (s *Session) Pass(p NetworkProtocol, pass bool) error {
-	s.op.Lock()
-	defer s.op.Unlock()
-	var err error
-	switch {
-	case s.pppox < 0:
-		err = os.ErrClosed
-	case s.unit < 0:
-		err = errDetached
-	case p != IPv4 && p != IPv6:
-		err = errProtocol
-	default:
-		err = setNPMode(s.unit, p, pass)
-	}
+	err := s.withUnit(func(fd int) error {
+		if p != IPv4 && p != IPv6 {
+			return errProtocol
+		}
+		s.passed = s.passed || pass
+		return setNPMode(fd, p, pass)
+	})
 	if err != nil {
 		return fmt.Errorf("pass %v on session %d/%d: %w", p, s.tunnel, s.id, err)
 	}
 	return nil
+}
+
+// withUnit does something with the descriptor of the session's interface.
+func (s *Session) withUnit(do func(fd int) error) error {
+	s.op.Lock()
+	defer s.op.Unlock()
+	switch {
+	case s.pppox < 0:
+		return os.ErrClosed
+	case s.unit < 0:
+		return errDetached
+	}
+	return do(s.unit)
 }
 
 // SetSequencing changes the switches of a live session. Before 7.3.4 turning Send on or off under traffic may garble a
@@ -231,8 +241,9 @@ func (s *Session) idle() (time.Duration, error) {
 	return idleOf(unit, age)
 }
 
-// Close ends the session: the counters are read, then the PPPoX socket, which is the session, and the interface are closed.
-// It sleeps 15-60 ms. After it has returned the sink is not called again. Further calls do nothing.
+// Close ends the session: the counters are read, then the PPPoX socket, which is the session, and the channel are closed. The
+// interface waits for another session, or is closed as well: see Config.Units. It sleeps 15-60 ms. After it has returned the sink
+// is not called again, and no frame of this session is in the interface. Further calls do nothing.
 func (s *Session) Close() error {
 	s.op.Lock()
 	defer s.op.Unlock()
@@ -250,13 +261,24 @@ func (s *Session) Close() error {
 	pppox, channel, unit := s.pppox, s.channel, s.unit
 	s.pppox, s.channel, s.unit = -1, -1, -1
 	s.mu.Unlock()
+	// The socket comes first: its end takes the channel off the interface, and waits until no frame is on its way between them.
+	// PPPIOCDISCONN would do the same, with the mutex of all PPP interfaces held.
+	fds := []int{pppox, channel}
+	if s.face == nil {
+		fds = append(fds, unit)
+	}
 	var errs []error
-	for _, fd := range []int{pppox, channel, unit} {
+	for _, fd := range fds {
 		if fd >= 0 {
-			if err := unix.Close(fd); err != nil {
-				errs = append(errs, fmt.Errorf("close session %d/%d: %w", s.tunnel, s.id, err))
-			}
+			errs = append(errs, unix.Close(fd))
 		}
 	}
-	return errors.Join(errs...)
+	if s.face != nil {
+		errs = append(errs, s.k.giveBack(s.face, s.passed))
+		s.face = nil
+	}
+	if err := errors.Join(errs...); err != nil {
+		return fmt.Errorf("close session %d/%d: %w", s.tunnel, s.id, err)
+	}
+	return nil
 }

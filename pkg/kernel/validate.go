@@ -62,8 +62,8 @@ func (q Sequencing) reorder() time.Duration {
 	return q.Reorder
 }
 
-// unitNumber stands for the PPP unit number in the name of an interface.
-const unitNumber = "%d"
+// nameNumber stands for a number in the name of an interface.
+const nameNumber = "%d"
 
 // Validate reports a name or an MTU that the kernel would refuse or read as a pattern.
 func (u UnitSpec) Validate() error {
@@ -73,7 +73,7 @@ func (u UnitSpec) Validate() error {
 	if u.Name == "." || u.Name == ".." {
 		return fmt.Errorf("interface name %q is reserved", u.Name)
 	}
-	for _, c := range []byte(strings.Replace(u.Name, unitNumber, "", 1)) {
+	for _, c := range []byte(strings.Replace(u.Name, nameNumber, "", 1)) {
 		if c <= ' ' || c == 0x7f || c == '/' || c == ':' || c == '%' {
 			return fmt.Errorf("interface name %q has a forbidden character", u.Name)
 		}
