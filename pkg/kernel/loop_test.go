@@ -170,6 +170,7 @@ func TestClosedSessionRefuses(t *testing.T) {
 	for what, err := range map[string]error{
 		"send": s.Send([]byte{0xc0, 0x21, 1, 1, 0, 4}), "attach": attach, "idle": idle,
 		"pass": s.Pass(IPv4, true), "set sequencing": s.SetSequencing(Sequencing{}),
+		"arm compression": s.ArmCompression(compression(1, 2)), "open compression": s.OpenCompression(true),
 	} {
 		if !errors.Is(err, os.ErrClosed) {
 			t.Errorf("%s after Close: %v, want os.ErrClosed", what, err)
@@ -195,7 +196,11 @@ func TestCallsBeforeAttachAreErrors(t *testing.T) {
 	t.Parallel()
 	s, _ := session(t, rig(t), func([]byte) {}, nil)
 	_, idle := s.Idle()
-	for what, err := range map[string]error{"idle": idle, "pass": s.Pass(IPv6, true)} {
+	_, broken := s.CompressionBroken()
+	for what, err := range map[string]error{
+		"idle": idle, "pass": s.Pass(IPv6, true), "arm compression": s.ArmCompression(compression(1, 2)),
+		"open compression": s.OpenCompression(true), "compression": broken,
+	} {
 		if !errors.Is(err, os.ErrNotExist) {
 			t.Errorf("%s before Attach: %v, want os.ErrNotExist", what, err)
 		}

@@ -25,7 +25,7 @@ type Config struct {
 	// Units bounds the PPP interfaces that wait for a session, 0: 1024, negative: none wait. The session that takes one saves the
 	// time in which the machine can make no other interface. Those that wait are down and without addresses, in a group of their
 	// own ("ip link show group 1701"), and keep their pppN or the name made with "%d"; an Attach that wants such a name as it
-	// is takes it away from them. An interface that somebody changed is closed with its session.
+	// is takes it away from them. An interface that carried MPPE, or that somebody changed, is closed with its session.
 	Units int
 }
 

@@ -33,9 +33,9 @@ type Session struct {
 	tunnel, id       uint16
 	toldDead, closed bool // toldDead: the loop's; closed: mu
 
-	op     sync.Mutex // held by all that may sleep: the descriptors stay as they are while it is held
-	face   *unit      // the interface; op
-	passed bool       // the interface has passed packets; op
+	op                 sync.Mutex // held by all that may sleep: the descriptors stay as they are while it is held
+	face               *unit      // the interface; op
+	passed, compressed bool       // what the interface had once; op
 
 	reading sync.Mutex // held by the loop over the reading of this session and its sink; taken after op, before mu
 
@@ -274,7 +274,7 @@ func (s *Session) Close() error {
 		}
 	}
 	if s.face != nil {
-		errs = append(errs, s.k.giveBack(s.face, s.passed))
+		errs = append(errs, s.k.giveBack(s.face, s.passed, s.compressed))
 		s.face = nil
 	}
 	if err := errors.Join(errs...); err != nil {

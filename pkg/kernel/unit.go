@@ -23,7 +23,7 @@ func openUnit(s *Session, spec UnitSpec) (Unit, error) {
 	if err != nil {
 		return Unit{}, err
 	}
-	s.face, s.passed = u, false
+	s.face, s.passed, s.compressed = u, false, false
 	s.set(func() { s.unit, s.attached = u.fd, time.Now() })
 	// Not earlier: a unit without a channel is at its end of file.
 	if err := s.k.loop.watch(s.serial, sourceUnit, u.fd); err != nil {
@@ -43,7 +43,7 @@ func connectIdle(s *Session, spec UnitSpec) (*unit, error) {
 		if err == nil {
 			err = connectUnit(s.channel, int32(u.Unit.Unit))
 			if errors.Is(err, unix.ENOTCONN) || errors.Is(err, unix.EINVAL) { // the channel's fault
-				return nil, errors.Join(err, k.giveBack(u, false))
+				return nil, errors.Join(err, k.giveBack(u, false, false))
 			}
 		}
 		if err == nil && goneUnit(u.fd) {
@@ -154,8 +154,8 @@ func (k *Kernel) createLink(u *unit, spec UnitSpec) error {
 }
 
 // giveBack takes an interface back whose channel is closed: it waits for another session, or it is closed as well.
-func (k *Kernel) giveBack(u *unit, passed bool) error {
-	if !u.reusable() || !k.units.room(u.pattern) {
+func (k *Kernel) giveBack(u *unit, passed, compressed bool) error {
+	if !u.reusable() || compressed || !k.units.room(u.pattern) {
 		return k.discard(u)
 	}
 	if err := rest(k, u, passed); err != nil {
