@@ -28,6 +28,9 @@ const (
 	OpStats
 	OpIdle
 	OpClose // Session.Close
+	OpArmCompression
+	OpOpenCompression
+	OpCompressionBroken
 )
 
 // String names the operation.
@@ -53,6 +56,12 @@ func (o Op) String() string {
 		return "idle"
 	case OpClose:
 		return "close"
+	case OpArmCompression:
+		return "arm compression"
+	case OpOpenCompression:
+		return "open compression"
+	case OpCompressionBroken:
+		return "compression broken"
 	}
 	return fmt.Sprintf("op %d", int(o))
 }
@@ -60,6 +69,9 @@ func (o Op) String() string {
 // Config shapes a fake. The zero value works.
 type Config struct {
 	Features kernel.Features // the zero value: a new core that re-injects
+
+	// Units bounds the interfaces that wait for another session, as in kernel.Config; 0: 1024.
+	Units int
 
 	// Sleep is how long Attach and Close take; meant for synctest bubbles.
 	Sleep time.Duration
@@ -85,7 +97,8 @@ func (k key) String() string { return fmt.Sprintf("%d/%d", k.tunnel, k.session) 
 type arrival struct {
 	to       key
 	frame    []byte
-	numbered bool // the frame has a sequence number
+	numbered bool   // the frame has a sequence number
+	key      string // the frame is encrypted with it
 	dead     bool
 }
 
@@ -106,6 +119,7 @@ type Kernel struct {
 	delivering *Session // the session whose sink or OnDead runs now
 	lost       uint64
 	nextIndex  int
+	waiting    []face // interfaces without a session, the longest idle first
 	violations []string
 	calls      []string
 }
@@ -118,6 +132,9 @@ func New(cfg Config) *Kernel {
 	k := &Kernel{
 		cfg: cfg, tunnels: make(map[uint16]kernel.TunnelSpec), sessions: make(map[key]*Session),
 		fail: make(map[Op][]error), hold: make(map[Op]chan struct{}), nextIndex: 2,
+	}
+	if k.cfg.Units == 0 {
+		k.cfg.Units = 1024
 	}
 	k.idle.L = &k.mu
 	return k
@@ -160,8 +177,8 @@ func (k *Kernel) Hold(op Op) (release func()) {
 	})
 }
 
-// Calls gives what was called so far, in order, as "create session 1/2": for tests of what happens before what. Send,
-// Stats and Idle are left out.
+// Calls gives what was called so far, in order, as "create session 1/2": for tests of what happens before what. Send, Stats,
+// Idle and CompressionBroken are left out.
 func (k *Kernel) Calls() []string {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -239,7 +256,7 @@ func (k *Kernel) violate(format string, args ...any) {
 // begin waits where the test wants it, gives the error the test wants, and notes the call.
 func begin(k *Kernel, op Op, what string) error {
 	k.mu.Lock()
-	if op != OpSend && op != OpStats && op != OpIdle {
+	if op != OpSend && op != OpStats && op != OpIdle && op != OpCompressionBroken {
 		k.calls = append(k.calls, fmt.Sprintf("%v %s", op, what))
 	}
 	gate := k.hold[op]
@@ -330,7 +347,7 @@ func (k *Kernel) TunnelInfo(id uint16) (kernel.TunnelInfo, error) {
 }
 
 // SessionInfo tells of a session. Its sequencing is what was asked for; the real kernel tells what following the peer made of
-// it, as Session.Numbers does.
+// it, as Session.State does.
 func (k *Kernel) SessionInfo(tunnel, session uint16) (kernel.SessionInfo, error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()

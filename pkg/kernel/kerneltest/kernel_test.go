@@ -169,7 +169,7 @@ func TestFramesWithoutNumbers(t *testing.T) {
 				}
 				send(a, &atB, true)
 				send(b, &atA, test.answered || test.follows)
-				if b.Numbers() != test.follows {
+				if b.State().Numbers != test.follows {
 					t.Errorf("the other end numbers its frames: %v", !test.follows)
 				}
 				ka.Inject(1, 2, lcp) // by a peer that does what the session wants
@@ -182,8 +182,8 @@ func TestFramesWithoutNumbers(t *testing.T) {
 					t.Fatal(err)
 				}
 				send(a, &atB, true)
-				if a.Numbers() || b.Numbers() {
-					t.Errorf("frames still have numbers: %v, %v", a.Numbers(), b.Numbers())
+				if a.State().Numbers || b.State().Numbers {
+					t.Errorf("frames still have numbers: %v, %v", a.State().Numbers, b.State().Numbers)
 				}
 				send(b, &atA, true)
 				for _, s := range []*kerneltest.Session{a, b} {
@@ -222,7 +222,7 @@ func TestNetworkPacketsPassOnlyWhereAllowed(t *testing.T) {
 			t.Error("a packet did not leave after Pass")
 		}
 		synctest.Wait()
-		if b.Carried() != 0 {
+		if b.State().Carried != 0 {
 			t.Error("a packet came out of an interface that drops")
 		}
 		if err := b.Pass(kernel.IPv4, true); err != nil {
@@ -231,8 +231,8 @@ func TestNetworkPacketsPassOnlyWhereAllowed(t *testing.T) {
 		time.Sleep(90 * time.Second)
 		a.Network(kernel.IPv4, packet)
 		synctest.Wait()
-		if b.Carried() != 1 {
-			t.Errorf("%d packets carried, want 1", b.Carried())
+		if b.State().Carried != 1 {
+			t.Errorf("%d packets carried, want 1", b.State().Carried)
 		}
 		if got := atB.take(); got != nil {
 			t.Errorf("the sink got network packets: %v", got)
@@ -410,7 +410,7 @@ func TestHeldCallsWait(t *testing.T) {
 			done <- err
 		}()
 		synctest.Wait()
-		if _, attached := s.Unit(); attached {
+		if s.State().Attached {
 			t.Error("a held call went on")
 		}
 		release()

@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"os"
 	"slices"
-	"strconv"
-	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -39,11 +37,12 @@ type Session struct {
 	dead     bool
 	attached bool
 	handed   bool // HandOver has been called
-	unit     kernel.Unit
+	unit     face
 	since    time.Time // of Attach, or of the last network packet after it
 	pass     map[kernel.NetworkProtocol]bool
 	carried  uint64
 	stats    kernel.Stats
+	crypt    crypt
 }
 
 // CreateSession makes a session in an existing tunnel. A nil sink is for a session that is handed over: nobody sees its frames.
@@ -123,43 +122,32 @@ func (s *Session) Send(frame []byte) error {
 			s.k.violate("short frame on session %v", s.at())
 			return errFrame
 		}
+		s.peek(frame, false)
 		countSent(s, frame)
 		return nil
 	})
 	if err == nil {
-		transmit(s, slices.Clone(frame))
+		transmit(s, slices.Clone(frame), "")
 	}
 	return err
 }
 
-// Network sends a packet as the interface would: it leaves if the session passes the protocol. It reports whether it left.
+// Network sends a packet as the interface would: it leaves if the session passes the protocol, encrypted if CCP is open. It
+// reports whether it left.
 func (s *Session) Network(p kernel.NetworkProtocol, packet []byte) bool {
-	frame := append(binary.BigEndian.AppendUint16(nil, uint16(p)), packet...)
+	frame, key := append(binary.BigEndian.AppendUint16(nil, uint16(p)), packet...), ""
 	s.k.mu.Lock()
 	leaves := !s.closed && s.attached && !s.dead && s.pass[p]
 	if leaves {
 		s.since = time.Now()
+		frame, key = s.encrypt(frame)
 		countSent(s, frame)
 	}
 	s.k.mu.Unlock()
 	if leaves {
-		transmit(s, frame)
+		transmit(s, frame, key)
 	}
 	return leaves
-}
-
-// Carried counts the network packets that came out of the session's interface.
-func (s *Session) Carried() uint64 {
-	s.k.mu.Lock()
-	defer s.k.mu.Unlock()
-	return s.carried
-}
-
-// Numbers reports whether the session's frames have sequence numbers: as asked for, or, without LNS mode, as the peer's last.
-func (s *Session) Numbers() bool {
-	s.k.mu.Lock()
-	defer s.k.mu.Unlock()
-	return s.numbers
 }
 
 // Passing reports whether the session passes a protocol.
@@ -169,16 +157,28 @@ func (s *Session) Passing(p kernel.NetworkProtocol) bool {
 	return s.pass[p]
 }
 
-// Unit gives the attached interface, if any.
-func (s *Session) Unit() (kernel.Unit, bool) {
-	s.k.mu.Lock()
-	defer s.k.mu.Unlock()
-	return s.unit, s.attached
+// State is what a test may want to know of a session beyond what a caller can.
+type State struct {
+	Attached   bool
+	Unit       kernel.Unit // the interface, if attached
+	Carried    uint64      // network packets that came out of it
+	Numbers    bool        // its frames have sequence numbers: as asked for, or, without LNS mode, as the peer's last
+	Encrypting bool        // the network packets that it sends are encrypted
 }
 
-// Attach gives the session an interface. A name in use is os.ErrExist.
+// State gives the present state.
+func (s *Session) State() State {
+	s.k.mu.Lock()
+	defer s.k.mu.Unlock()
+	return State{
+		Attached: s.attached, Unit: s.unit.Unit, Carried: s.carried, Numbers: s.numbers,
+		Encrypting: s.crypt.up && s.crypt.sending,
+	}
+}
+
+// Attach gives the session an interface: one that waits, if its name fits, else a new one. A name in use is os.ErrExist.
 func (s *Session) Attach(spec kernel.UnitSpec) (kernel.Unit, error) {
-	var u kernel.Unit
+	var u face
 	err := s.do(OpAttach, false, func() error {
 		if err := spec.Validate(); err != nil {
 			s.k.violate("attach session %v: %v", s.at(), err)
@@ -188,31 +188,17 @@ func (s *Session) Attach(spec kernel.UnitSpec) (kernel.Unit, error) {
 			s.k.violate("session %v attached twice", s.at())
 			return errAttached
 		}
-		units, names := make(map[int]bool), make(map[string]bool)
-		for _, other := range s.k.sessions {
-			if other.attached {
-				units[other.unit.Unit], names[other.unit.Name] = true, true
-			}
+		var err error
+		if u, err = lend(s.k, spec.Name); err != nil {
+			return err
 		}
-		u = kernel.Unit{Name: spec.Name, Index: s.k.nextIndex}
-		for units[u.Unit] || (spec.Name == "" && names[fmt.Sprintf("ppp%d", u.Unit)]) {
-			u.Unit++
-		}
-		if u.Name == "" {
-			u.Name = fmt.Sprintf("ppp%d", u.Unit)
-		}
-		u.Name = strings.Replace(u.Name, "%d", strconv.Itoa(u.Unit), 1)
-		if names[u.Name] {
-			return unix.EEXIST
-		}
-		s.k.nextIndex++
 		s.unit, s.attached, s.since = u, true, time.Now()
 		return nil
 	})
 	if err != nil {
 		return kernel.Unit{}, err
 	}
-	return u, nil
+	return u.Unit, nil
 }
 
 // Pass lets the interface pass or drop a protocol.
@@ -275,6 +261,9 @@ func (s *Session) Close() error {
 	if !s.closed {
 		s.closed = true
 		delete(k.sessions, s.at())
+		if s.attached && !s.dead && !s.crypt.armed {
+			giveBack(k, s.unit)
+		}
 	}
 	for k.delivering == s {
 		k.idle.Wait()

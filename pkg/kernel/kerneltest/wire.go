@@ -11,7 +11,7 @@ import (
 )
 
 // transmit carries a frame to the kernel that has the other end of the session; if none has, to the first with the tunnel.
-func transmit(s *Session, frame []byte) {
+func transmit(s *Session, frame []byte, encryptedWith string) {
 	k := s.k
 	k.mu.Lock()
 	spec, numbered, peers := s.spec, s.numbers, slices.Clone(k.peers)
@@ -19,7 +19,7 @@ func transmit(s *Session, frame []byte) {
 	if k.cfg.OnSend != nil {
 		k.cfg.OnSend(spec, slices.Clone(frame))
 	}
-	to := arrival{to: key{spec.PeerTunnelID, spec.PeerID}, frame: frame, numbered: numbered}
+	to := arrival{to: key{spec.PeerTunnelID, spec.PeerID}, frame: frame, numbered: numbered, key: encryptedWith}
 	var fallback *Kernel
 	for _, peer := range peers {
 		switch knows(peer, spec) {
@@ -130,7 +130,11 @@ func consume(k *Kernel, a arrival, s *Session) func() {
 	if len(a.frame) < 2 {
 		return nil
 	}
-	p := kernel.NetworkProtocol(binary.BigEndian.Uint16(a.frame))
+	frame := s.receive(a)
+	if frame == nil {
+		return nil
+	}
+	p := kernel.NetworkProtocol(binary.BigEndian.Uint16(frame))
 	if s.attached && (p == kernel.IPv4 || p == kernel.IPv6) {
 		if s.pass[p] && !s.dead {
 			s.carried++
@@ -138,7 +142,7 @@ func consume(k *Kernel, a arrival, s *Session) func() {
 		}
 		return nil
 	}
-	return func() { s.sink(a.frame) }
+	return func() { s.sink(frame) }
 }
 
 // admit decides whether a session takes a frame with or without a number; mu is held. Without LNS mode the session's own

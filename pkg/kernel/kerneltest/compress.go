@@ -1,0 +1,148 @@
+package kerneltest
+
+import (
+	"encoding/binary"
+	"errors"
+
+	"github.com/l2tpd/l2tpd/pkg/kernel"
+)
+
+// Protocols of a frame that the kernel itself looks at.
+const (
+	protocolCCP     = 0x80fd
+	protocolCrypted = 0x00fd
+	firstLinkCtrl   = 0xc000 // from here on: LCP and authentication
+)
+
+// Codes of CCP that move the kernel's state.
+const (
+	confReq = 1
+	confAck = 2
+	termReq = 5
+	termAck = 6
+)
+
+var errNotRun = errors.New("the Configure-Acks of CCP have not gone both ways since compression was armed")
+
+// crypt is the state of MPPE in an interface.
+type crypt struct {
+	keys               kernel.Compression
+	armed, up, require bool
+	sending, receiving bool // the Configure-Acks were seen
+	broken             bool
+}
+
+// ArmCompression gives the interface the keys of both directions.
+func (s *Session) ArmCompression(c kernel.Compression) error {
+	return s.do(OpArmCompression, true, func() error {
+		if err := c.Validate(); err != nil {
+			s.k.violate("arm compression of session %v: %v", s.at(), err)
+			return err
+		}
+		s.crypt = crypt{keys: c, armed: true}
+		return nil
+	})
+}
+
+// OpenCompression says that CCP is open. The real kernel would send in clear if it had not seen both Configure-Acks.
+func (s *Session) OpenCompression(require bool) error {
+	return s.do(OpOpenCompression, true, func() error {
+		switch {
+		case !s.crypt.armed:
+			s.k.violate("compression of session %v opened before it was armed", s.at())
+			return errNotRun
+		case !s.crypt.sending || !s.crypt.receiving:
+			return errNotRun
+		}
+		s.crypt.up, s.crypt.require = true, require
+		return nil
+	})
+}
+
+// CompressionBroken reports whether BreakCompression was called.
+func (s *Session) CompressionBroken() (bool, error) {
+	var broken bool
+	err := s.do(OpCompressionBroken, true, func() error {
+		broken = s.crypt.broken
+		return nil
+	})
+	return broken, err
+}
+
+// BreakCompression lets the kernel give up decrypting: what comes encrypted to the session reaches the sink as it is, or, where
+// encryption is required, only LCP and authentication do.
+func BreakCompression(s *Session) {
+	s.k.mu.Lock()
+	defer s.k.mu.Unlock()
+	s.crypt.broken, s.crypt.receiving = true, false
+}
+
+// peek looks at CCP as the kernel does; mu is held.
+func (s *Session) peek(frame []byte, inbound bool) {
+	if !s.attached || len(frame) < 6 || binary.BigEndian.Uint16(frame) != protocolCCP {
+		return
+	}
+	c := &s.crypt
+	switch frame[2] {
+	case confReq:
+		if inbound {
+			c.sending = false
+		} else {
+			c.receiving = false
+		}
+	case termReq, termAck:
+		c.sending, c.receiving = false, false
+	case confAck:
+		if len(frame) != 12 || frame[6] != 18 || frame[7] != 6 {
+			return // nothing, or another option
+		}
+		switch {
+		case !c.armed && !inbound:
+			s.k.violate("session %v acknowledged MPPE before compression was armed", s.at())
+		case !c.armed || c.up:
+		case inbound:
+			c.receiving = true
+		default:
+			c.sending = true
+		}
+	}
+}
+
+// encrypt gives what leaves instead of a network packet, and with which key; mu is held.
+func (s *Session) encrypt(frame []byte) (out []byte, key string) {
+	c := &s.crypt
+	if !c.up || !c.sending {
+		if c.require {
+			s.k.violate("session %v sent a packet in clear, and encryption is required", s.at())
+		}
+		return frame, ""
+	}
+	out = binary.BigEndian.AppendUint16(nil, protocolCrypted)
+	for _, b := range frame {
+		out = append(out, ^b)
+	}
+	return out, string(c.keys.Send)
+}
+
+// receive gives what an arrived frame is to the interface, with encryption undone; nil: nothing. mu is held.
+func (s *Session) receive(a arrival) []byte {
+	if !s.attached {
+		return a.frame
+	}
+	protocol, c := binary.BigEndian.Uint16(a.frame), &s.crypt
+	if c.broken && c.require && protocol < firstLinkCtrl {
+		return nil
+	}
+	s.peek(a.frame, true)
+	if protocol != protocolCrypted || !c.receiving {
+		return a.frame
+	}
+	if a.key != string(c.keys.Receive) {
+		return nil // noise
+	}
+	var packet []byte
+	for _, b := range a.frame[2:] {
+		packet = append(packet, ^b)
+	}
+	return packet
+}
