@@ -32,10 +32,10 @@ func (s *Session) handOver() (*os.File, error) {
 	case s.channel >= 0:
 		return nil, errAttached
 	}
-	s.k.loop.call(func() {
-		s.k.loop.forget(s.pppox)
-		s.set(func() { s.bound = true })
-	})
+	s.reading.Lock()
+	s.set(func() { s.bound = true })
+	s.k.loop.forget(s.pppox)
+	s.reading.Unlock()
 	fd, err := unix.FcntlInt(uintptr(s.pppox), unix.F_DUPFD_CLOEXEC, 0)
 	if err != nil {
 		return nil, fmt.Errorf("copy the descriptor: %w", edge(err))
