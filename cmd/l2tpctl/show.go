@@ -169,6 +169,9 @@ func showSession(s *api.Snapshot) string {
 	}
 	v.row("PPP", "%s: LCP %s, IPCP %s, IPV6CP %s", or(c.Phase), or(c.LCP), or(c.IPCP), or(c.IPV6CP))
 	v.row("authentication", "of the peer %s, of us %s", or(c.Auth), or(c.PeerAuth))
+	if c.MPPE {
+		v.row("encryption", "MPPE, 128 bits")
+	}
 	v.row("numbers", "called %s, calling %s, sub-address %s", or(c.CalledNumber), or(c.CallingNumber), or(c.SubAddress))
 	v.row("", "serial %d, peer's %d", c.SerialNumber, c.PeerSerial)
 	v.row("line", "%d bit/s out, %d bit/s in, framing %s, bearer %s", c.TxSpeed, c.RxSpeed, list(c.Framing, "none"), list(c.Bearer, "none"))

@@ -237,6 +237,7 @@ type Session struct {
 
 	Auth     string `json:"auth,omitempty"`      // what the peer showed: none, pap, chap
 	PeerAuth string `json:"peer_auth,omitempty"` // what we showed
+	MPPE     bool   `json:"mppe,omitempty"`      // encrypted by MPPE with 128 bits
 	Phase    string `json:"ppp_phase"`           // dead, establish, authenticate, network, terminate
 	LCP      string `json:"lcp"`                 // state of RFC 1661
 	IPCP     string `json:"ipcp"`

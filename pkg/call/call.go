@@ -94,6 +94,18 @@ type (
 	}
 	// OpPrefixes finds IPv6 prefixes for the peer, named User if it has been authenticated.
 	OpPrefixes struct{ User string }
+	// OpArm gives the interface the keys of MPPE. MRU is the most that the peer may send, in octets.
+	OpArm struct {
+		Wanted ppp.EvEncryptionWanted
+		MRU    int
+	}
+	// OpEncrypt says that CCP is open; with Required nothing may leave in clear any more.
+	OpEncrypt struct {
+		Attempt  uint32 // the OpArm's that it belongs to
+		Required bool
+	}
+	// OpDisarm ends encryption and throws the keys away.
+	OpDisarm struct{}
 	// OpIdle asks for how long no user data has moved.
 	OpIdle struct{}
 	// OpRun hands the session to a program that runs PPP; Peer is the address for the peer, if there is one to give.
@@ -111,6 +123,9 @@ func (OpNetwork) op()    {}
 func (OpAuthorize) op()  {}
 func (OpAddress) op()    {}
 func (OpPrefixes) op()   {}
+func (OpArm) op()        {}
+func (OpEncrypt) op()    {}
+func (OpDisarm) op()     {}
 func (OpIdle) op()       {}
 func (OpRun) op()        {}
 func (OpHangUp) op()     {}
@@ -242,6 +257,7 @@ type Call struct {
 	sessionUp   bool   // ICCN or OCCN has passed
 	renumbering bool   // the numbering that ICCN or OCCN asked for is being set
 	finding     bool   // OpAddress is not answered: until then the call is not up, it may have to end
+	armed       uint32 // the attempt of the last OpArm
 	noAddress   string // why there was none for the peer
 	refusal     string // why the peer's login was refused, for the log
 	full        bool   // it was refused because of a limit
@@ -510,6 +526,9 @@ func (c *Call) mtu() int {
 	m := c.p.MTU
 	if c.mru != 0 && (m == 0 || int(c.mru) < m) {
 		m = int(c.mru)
+	}
+	if c.p.PPP.MPPE != ppp.MPPEOff {
+		m -= ppp.MPPEOverhead
 	}
 	return m
 }

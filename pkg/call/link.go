@@ -71,6 +71,13 @@ func (c *Call) linkEvent(now Time, ev ppp.Event, out *Output) {
 			out.Ops = append(out.Ops, OpPrefixes{User: c.user})
 		}
 		c.wantUnit(out)
+	case ppp.EvEncryptionWanted:
+		c.armed = ev.Attempt
+		out.Ops = append(out.Ops, OpArm{Wanted: ev, MRU: int(c.p.PPP.MRU)})
+	case ppp.EvEncryptionUp:
+		out.Ops = append(out.Ops, OpEncrypt{Attempt: c.armed, Required: ev.Required})
+	case ppp.EvEncryptionDown:
+		out.Ops = append(out.Ops, OpDisarm{})
 	case ppp.EvAddressWanted:
 		c.answerAddress(now, ev, out)
 	case ppp.EvNetworkUp:
@@ -216,6 +223,16 @@ func (c *Call) Done(now Time, op Op, r Result, out *Output) {
 		}
 	case OpPrefixes:
 		c.prefixed(now, r, out)
+	case OpArm:
+		c.encrypted(now, op.Wanted.Attempt, r, out)
+	case OpEncrypt:
+		if r.Err != nil {
+			c.encrypted(now, op.Attempt, r, out)
+		}
+	case OpDisarm:
+		if r.Err != nil {
+			out.Events = append(out.Events, EvAnomaly{Text: r.Err.Error()})
+		}
 	case OpIdle:
 		if c.state == stateLink {
 			c.link.Do(now, ppp.CmdIdle{Idle: r.Idle}, &c.linkOut)
@@ -250,6 +267,18 @@ func (c *Call) addressed(now Time, r Result, out *Output) {
 
 func (c *Call) withoutIPv4(out *Output) {
 	out.Events = append(out.Events, EvAnomaly{Text: "the call goes on without IPv4: " + c.noAddress})
+}
+
+// encrypted tells the link what the kernel says of an attempt to encrypt.
+func (c *Call) encrypted(now Time, attempt uint32, r Result, out *Output) {
+	if c.state != stateLink {
+		return
+	}
+	if r.Err != nil {
+		out.Events = append(out.Events, EvAnomaly{Text: r.Err.Error()})
+	}
+	c.link.Do(now, ppp.CmdEncryption{Attempt: attempt, OK: r.Err == nil}, &c.linkOut)
+	c.collect(now, out)
 }
 
 // prefixed takes the peer's IPv6 prefixes. Without those that it should have, IPv6 is closed: hosts would have addresses that lead

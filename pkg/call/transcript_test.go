@@ -79,11 +79,12 @@ func (s *script) line(text string) []string {
 	case "up": // says the program: a protocol, an interface, a user
 		s.up(strings.Fields(rest))
 	case "exited": // says the program, with a reason of PPP or an error
-		if rest == "idle" {
+		switch rest {
+		case "idle":
 			w.call.Exited(w.now, ppp.EvLinkDown{Stage: ppp.StageUp, Reason: ppp.ReasonIdle}, nil, &w.out)
-		} else if rest == "local" {
+		case "local":
 			w.call.Exited(w.now, ppp.EvLinkDown{Stage: ppp.StageUp, Reason: ppp.ReasonLocal}, nil, &w.out)
-		} else {
+		default:
 			w.call.Exited(w.now, ppp.EvLinkDown{}, errors.New(rest), &w.out)
 		}
 		w.collect()
@@ -182,7 +183,7 @@ func (s *script) set(whose, setting string) {
 // setPPP takes one setting of a link.
 func (s *script) setPPP(cfg *ppp.Config, key, value string) {
 	s.t.Helper()
-	methods := map[string][]ppp.AuthMethod{"none": nil, "pap": {ppp.AuthPAP}, "chap": {ppp.AuthCHAPMD5}}
+	methods := map[string][]ppp.AuthMethod{"mschapv2": {ppp.AuthMSCHAPv2}, "none": nil, "pap": {ppp.AuthPAP}, "chap": {ppp.AuthCHAPMD5}}
 	var err error
 	var n int
 	switch key {

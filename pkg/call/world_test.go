@@ -345,6 +345,12 @@ func opText(op Op) string {
 		return fmt.Sprintf("run peer=%v", op.Peer)
 	case OpHangUp:
 		return "hang up"
+	case OpArm:
+		return fmt.Sprintf("arm attempt=%d required=%v mru=%d", op.Wanted.Attempt, op.Wanted.Required, op.MRU)
+	case OpEncrypt:
+		return fmt.Sprintf("encrypt required=%v", op.Required)
+	case OpDisarm:
+		return "disarm"
 	case OpIdle:
 		return "idle"
 	case OpRelease:

@@ -288,10 +288,12 @@ func (w *walker) checkTemplatePools(p *policy.Policy, t *policy.Template, path s
 // checkEngine checks what goes with a pppd only, and what a pppd cannot do.
 func (w *walker) checkEngine(t *policy.Template, path string) {
 	if t.Engine == policy.EngineOwn {
-		for _, key := range []string{"pppd_options", "mppe"} {
-			if w.has(path+"."+key) && (key != "mppe" || t.MPPE != ppp.MPPEOff) {
-				w.faultAt(path+"."+key, key+" needs engine: pppd", "write engine: pppd, or remove the key")
-			}
+		if w.has(path + ".pppd_options") {
+			w.faultAt(path+".pppd_options", "pppd_options needs engine: pppd", "write engine: pppd, or remove the key")
+		}
+		noKeys := func(m ppp.AuthMethod) bool { return m != ppp.AuthMSCHAPv2 && m != ppp.AuthMSCHAPv1 }
+		if t.MPPE == ppp.MPPERequire && slices.ContainsFunc(t.Auth, noKeys) && !w.bad[path+".auth"] {
+			w.faultAt(path+".mppe", "mppe takes its keys from MS-CHAP", "write auth: [mschapv2]")
 		}
 		return
 	}

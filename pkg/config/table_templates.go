@@ -43,7 +43,7 @@ func templateFields() []field {
 		},
 		{
 			path: "ppp.templates.*.mppe", rows: "P261", def: "off", words: []string{"off", "allow", "require"},
-			doc: "Encryption by MPPE with 128 bits, for old clients that have nothing else: RC4 is weak, IPsec is better. Only with engine: pppd, and require.",
+			doc: "Encryption by MPPE with 128 bits, for old clients that have nothing else: RC4 is weak, IPsec is better. It takes its keys from MS-CHAP: auth must name that alone. allow encrypts with those who can; with engine: pppd there is only require.",
 			at:  template(func(t *policy.Template) *ppp.MPPEMode { return &t.MPPE }),
 		},
 		{

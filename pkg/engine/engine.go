@@ -57,6 +57,7 @@ type Session interface {
 	DataPath
 	Meter
 	Handover
+	Encrypter
 }
 
 // DataPath moves a session through its life.
@@ -66,6 +67,13 @@ type DataPath interface {
 	Pass(kernel.NetworkProtocol, bool) error
 	SetSequencing(kernel.Sequencing) error
 	Close() error
+}
+
+// Encrypter has the kernel encrypt by MPPE, which to it is a kind of compression.
+type Encrypter interface {
+	ArmCompression(kernel.Compression) error
+	OpenCompression(require bool) error
+	CloseCompression() error
 }
 
 // Meter reads what the kernel counted. Idle may sleep.

@@ -356,3 +356,50 @@ func TestWithoutKernelTunnelsAreRefused(t *testing.T) {
 		b.look()
 	})
 }
+
+// P261: both sides encrypt where one demands it; the simulated kernel sees to the order, and that nothing passes in clear.
+func TestMPPE(t *testing.T) {
+	for _, x := range []struct {
+		name         string
+		ours, theirs ppp.MPPEMode
+		up           bool
+	}{
+		{"both require", ppp.MPPERequire, ppp.MPPERequire, true},
+		{"one allows", ppp.MPPERequire, ppp.MPPEAllow, true},
+		{"both allow", ppp.MPPEAllow, ppp.MPPEAllow, true},
+		{"one does not need it", ppp.MPPEAllow, ppp.MPPEOff, true},
+		{"one refuses", ppp.MPPERequire, ppp.MPPEOff, false},
+	} {
+		t.Run(x.name, func(t *testing.T) {
+			simulated(t, func(t *testing.T) {
+				n := newInternet()
+				theirs := acceptor()
+				theirs.Templates["dialin"].Auth = []ppp.AuthMethod{ppp.AuthMSCHAPv2}
+				theirs.Templates["dialin"].MPPE = x.theirs
+				ours := initiators(1)
+				ours.Templates["lan"].MPPE = x.ours
+				b := n.start(t, "2.2.2.2", theirs, true)
+				defer b.stop()
+				a := n.start(t, "1.1.1.1", ours, true)
+				defer a.stop()
+				if !x.up {
+					a.until("end of the attempt", time.Minute, func(s *api.Snapshot) bool {
+						e := s.Calls[0].LastError
+						return e != nil && strings.Contains(e.Text, "encryption")
+					})
+					if ends := a.look().Status.Counters.SessionEnds; ends["no-encryption"] == 0 {
+						t.Errorf("sessions ended by %v", ends)
+					}
+					return
+				}
+				a.up("c0", time.Minute)
+				if s := a.look().Sessions[0]; s.MPPE != (x.theirs != ppp.MPPEOff) {
+					t.Errorf("encrypted: %v", s.MPPE)
+				}
+				if mine, peers := a.look().Sessions[0].MTU, b.look().Sessions[0].MTU; mine != 1458-ppp.MPPEOverhead || (peers == 1458) != (x.theirs == ppp.MPPEOff) {
+					t.Errorf("MTU %d and %d", mine, peers)
+				}
+			})
+		})
+	}
+}

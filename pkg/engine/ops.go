@@ -64,6 +64,12 @@ func (s *session) start(op call.Op) {
 		s.address(op)
 	case call.OpPrefixes:
 		s.prefixes(op)
+	case call.OpArm:
+		s.async(op, func() call.Result { return call.Result{Err: s.data.ArmCompression(compression(op))} })
+	case call.OpEncrypt:
+		s.async(op, func() call.Result { return call.Result{Err: s.data.OpenCompression(op.Required)} })
+	case call.OpDisarm:
+		s.async(op, func() call.Result { return call.Result{Err: s.data.CloseCompression()} })
 	case call.OpIdle:
 		s.async(op, func() call.Result { // PPP has one lock in the whole machine: who makes an interface meanwhile holds it
 			idle, err := s.data.Idle()
@@ -141,6 +147,13 @@ func (s *session) attach(op call.OpAttach) {
 		s.index = u.Index
 		return call.Result{Err: err, Interface: u.Name}
 	})
+}
+
+// compression is what the kernel needs of the keys and the option of CCP, of which it wants the value alone.
+func compression(op call.OpArm) kernel.Compression {
+	return kernel.Compression{
+		Send: op.Wanted.Keys.Send, Receive: op.Wanted.Keys.Recv, Options: [4]byte(op.Wanted.Option[2:]), MRU: op.MRU,
+	}
 }
 
 // owner names the session's share of the network state.

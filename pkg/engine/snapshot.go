@@ -228,7 +228,7 @@ func (s *session) viewCall(v *api.Session) {
 	v.SequencesSent, v.SequencesRequired = c.Sequencing.Send, c.Sequencing.Require
 	if c.PPP.LCP != "" {
 		v.MRU, v.PeerMRU = c.PPP.MRU, c.PPP.PeerMRU
-		v.Auth, v.PeerAuth = authName(c.PPP.Auth), authName(c.PPP.Answer)
+		v.Auth, v.PeerAuth, v.MPPE = authName(c.PPP.Auth), authName(c.PPP.Answer), c.PPP.Encrypted
 		v.Phase, v.LCP, v.IPCP, v.IPV6CP = c.PPP.Phase.String(), c.PPP.LCP, c.PPP.IPCP, c.PPP.IPV6CP
 	}
 }

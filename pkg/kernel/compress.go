@@ -93,6 +93,16 @@ func (s *Session) OpenCompression(require bool) error {
 	return nil
 }
 
+// CloseCompression ends what ArmCompression began: the keys are gone, and packets pass in clear. It comes before or after Pass has stopped
+// them, or is the wish of both sides.
+func (s *Session) CloseCompression() error {
+	err := s.withUnit(func(fd int) error { return setFlags(fd, flagCCPOpen|flagCCPUp|flagMustComp, 0) })
+	if err != nil {
+		return fmt.Errorf("close compression of session %d/%d: %w", s.tunnel, s.id, err)
+	}
+	return nil
+}
+
 // CompressionBroken reports whether the kernel has given up decrypting, after many frames that made no sense. Only a new session
 // helps then: where encryption is required, nothing reaches the sink any more but LCP and authentication.
 //

@@ -77,6 +77,74 @@ log: {level: debug}
 	discreet(t, d)
 }
 
+// reachEncrypted pings an address and checks that nothing went to core, or came from there, in clear.
+func reachEncrypted(t *testing.T, core, from *lab.Host, addr string) {
+	t.Helper()
+	sniffer := from.Capture(core.Name)
+	from.Reaches(addr)
+	carried := 0
+	for _, p := range sniffer.Packets(func(p lab.Packet) bool { return !p.Header.Control }) {
+		switch frame := bytes.TrimPrefix(p.Body, []byte{0xff, 0x03}); {
+		case bytes.HasPrefix(frame, []byte{0x00, 0x21}), bytes.HasPrefix(frame, []byte{0x00, 0x57}):
+			t.Errorf("a packet goes in clear: %x", frame)
+		case bytes.HasPrefix(frame, []byte{0x00, 0xfd}):
+			carried++
+		}
+	}
+	if carried < 2 {
+		t.Errorf("%d encrypted packets, want an echo and its answer", carried)
+	}
+}
+
+// P261: encryption by MPPE in the kernel, negotiated here. Where it is required nothing passes in clear, and who will not encrypt gets no
+// call; where it is allowed, either kind of client is served.
+func TestCallersEncryptByMPPE(t *testing.T) {
+	l := lab.New(t)
+	core := l.Host("core")
+	them := map[string]*lab.Host{}
+	clients := []struct{ name, options string }{
+		{"strict", "require-mppe-128\n"}, {"eager", "require-mppe-128\n"}, {"plain", "nomppe\n"}, {"refuses", "nomppe\n"},
+	}
+	users := ""
+	for i, c := range clients {
+		them[c.name] = l.Host(c.name)
+		l.Link(core.At(fmt.Sprintf("10.3.%d.1/24", i)), them[c.name].At(fmt.Sprintf("10.3.%d.2/24", i)))
+		users += fmt.Sprintf("  %s: {password: %s, ipv4: 10.8.2.%d}\n", c.name, theirPass, i+1)
+	}
+	d := core.L2TPD(`
+server: {mode: lns, hostname: core}
+secrets: [{from: any, secret: none}]
+lns:
+  accept:
+    - {from: 10.3.1.0-10.3.2.255, template: allow}
+    - {from: any, template: require}
+ppp:
+  templates:
+    require: {auth: [mschapv2], mppe: require, ipv4_local: 10.8.0.1}
+    allow: {auth: [mschapv2], mppe: allow, ipv4_local: 10.8.0.1}
+users:
+` + users + `
+log: {level: debug}
+`)
+	for i, c := range clients {
+		them[c.name].ForeignPeer(foreignLAC(fmt.Sprintf("10.3.%d.1", i), c.name, "autodial = yes"),
+			append(passwords(c.name+" * "+theirPass), "options", c.options)...)
+	}
+	d.WaitLog("WARN .*call not established.*10.3.3.2.*cause=no-encryption")
+	d.WaitSessions(3)
+	for _, name := range []string{"strict", "eager", "plain"} {
+		s := settled(l, d, name)
+		reachEachOther(core, s, them[name], "ppp0")
+		if s.MPPE != (name != "plain") {
+			t.Errorf("%s: encrypted: %v", name, s.MPPE)
+		}
+		if name != "plain" {
+			reachEncrypted(t, core, them[name], "10.8.0.1")
+		}
+	}
+	discreet(t, d)
+}
+
 // A template with engine: pppd has its sessions run by a real pppd: logins, own addresses, networks behind the user, limits, MPPE, and
 // ends that name their reason.
 func TestPppdServesCallers(t *testing.T) {
@@ -118,20 +186,7 @@ log: {level: debug}
 	}
 	reachEachOther(core, plain, them["plain"], "ppp0")
 	core.Reaches("192.168.77.1")
-	sniffer := them["secure"].Capture("core")
-	them["secure"].Reaches("10.8.0.1")
-	carried := 0
-	for _, p := range sniffer.Packets(func(p lab.Packet) bool { return !p.Header.Control }) {
-		switch frame := bytes.TrimPrefix(p.Body, []byte{0xff, 0x03}); {
-		case bytes.HasPrefix(frame, []byte{0x00, 0x21}):
-			t.Errorf("an IPv4 packet goes in clear: %x", frame)
-		case bytes.HasPrefix(frame, []byte{0x00, 0xfd}):
-			carried++
-		}
-	}
-	if carried < 2 {
-		t.Errorf("%d encrypted packets, want an echo and its answer", carried)
-	}
+	reachEncrypted(t, core, them["secure"], "10.8.0.1")
 
 	call("wrong", "user-secure", wrongPass)
 	d.WaitLog("WARN .*call not established: stage user authentication.*10.3.2.2.*wrong user name or password")

@@ -11,7 +11,6 @@ import (
 const (
 	protocolCCP     = 0x80fd
 	protocolCrypted = 0x00fd
-	firstLinkCtrl   = 0xc000 // from here on: LCP and authentication
 )
 
 // Codes of CCP that move the kernel's state.
@@ -29,7 +28,6 @@ type crypt struct {
 	keys               kernel.Compression
 	armed, up, require bool
 	sending, receiving bool // the Configure-Acks were seen
-	broken             bool
 }
 
 // ArmCompression gives the interface the keys of both directions.
@@ -59,22 +57,12 @@ func (s *Session) OpenCompression(require bool) error {
 	})
 }
 
-// CompressionBroken reports whether BreakCompression was called.
-func (s *Session) CompressionBroken() (bool, error) {
-	var broken bool
-	err := s.do(OpCompressionBroken, true, func() error {
-		broken = s.crypt.broken
+// CloseCompression ends what ArmCompression began.
+func (s *Session) CloseCompression() error {
+	return s.do(OpCloseCompression, true, func() error {
+		s.crypt = crypt{}
 		return nil
 	})
-	return broken, err
-}
-
-// BreakCompression lets the kernel give up decrypting: what comes encrypted to the session reaches the sink as it is, or, where
-// encryption is required, only LCP and authentication do.
-func BreakCompression(s *Session) {
-	s.k.mu.Lock()
-	defer s.k.mu.Unlock()
-	s.crypt.broken, s.crypt.receiving = true, false
 }
 
 // peek looks at CCP as the kernel does; mu is held.
@@ -130,9 +118,6 @@ func (s *Session) receive(a arrival) []byte {
 		return a.frame
 	}
 	protocol, c := binary.BigEndian.Uint16(a.frame), &s.crypt
-	if c.broken && c.require && protocol < firstLinkCtrl {
-		return nil
-	}
 	s.peek(a.frame, true)
 	if protocol != protocolCrypted || !c.receiving {
 		return a.frame

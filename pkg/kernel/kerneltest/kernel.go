@@ -30,7 +30,7 @@ const (
 	OpClose // Session.Close
 	OpArmCompression
 	OpOpenCompression
-	OpCompressionBroken
+	OpCloseCompression
 )
 
 // String names the operation.
@@ -60,8 +60,8 @@ func (o Op) String() string {
 		return "arm compression"
 	case OpOpenCompression:
 		return "open compression"
-	case OpCompressionBroken:
-		return "compression broken"
+	case OpCloseCompression:
+		return "close compression"
 	}
 	return fmt.Sprintf("op %d", int(o))
 }
@@ -177,8 +177,8 @@ func (k *Kernel) Hold(op Op) (release func()) {
 	})
 }
 
-// Calls gives what was called so far, in order, as "create session 1/2": for tests of what happens before what. Send, Stats,
-// Idle and CompressionBroken are left out.
+// Calls gives what was called so far, in order, as "create session 1/2": for tests of what happens before what. Send, Stats and Idle are left
+// out.
 func (k *Kernel) Calls() []string {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -256,7 +256,7 @@ func (k *Kernel) violate(format string, args ...any) {
 // begin waits where the test wants it, gives the error the test wants, and notes the call.
 func begin(k *Kernel, op Op, what string) error {
 	k.mu.Lock()
-	if op != OpSend && op != OpStats && op != OpIdle && op != OpCompressionBroken {
+	if op != OpSend && op != OpStats && op != OpIdle {
 		k.calls = append(k.calls, fmt.Sprintf("%v %s", op, what))
 	}
 	gate := k.hold[op]
