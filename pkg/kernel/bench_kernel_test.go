@@ -15,12 +15,7 @@ import (
 )
 
 // BenchmarkKernelSessions sets sessions with interfaces up and takes them down: by a bare loop of the system calls that keeps no
-// books, by this package when no interface waits for a session, and when enough do. The figures of interest are up/s and down/s.
-// To run it in a guest:
-//
-//	go build -o /tmp/guest ./test/guest
-//	CGO_ENABLED=0 go test -c -tags kernel -o /tmp/kernel.test ./pkg/kernel
-//	/tmp/guest run --kernel 6.12 -- /tmp/kernel.test -test.run '^$' -test.bench . -test.benchtime 1x
+// books, by this package when no interface waits for a session, and when enough do. The figures of interest are up/s and down/s. scripts/bench runs it.
 func BenchmarkKernelSessions(b *testing.B) {
 	if os.Getenv("L2TPD_GUEST") != "1" || os.Getenv("L2TPD_KERNEL") == "native" {
 		b.Skip("it works in the machine's own network namespace, as the daemon does")
