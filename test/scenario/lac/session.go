@@ -1,0 +1,365 @@
+package lac
+
+import (
+	"cmp"
+	"container/heap"
+	"crypto/rand"
+	"net/netip"
+	"slices"
+	"time"
+
+	"github.com/l2tpd/l2tpd/pkg/control"
+	"github.com/l2tpd/l2tpd/pkg/ppp"
+	"github.com/l2tpd/l2tpd/pkg/wire"
+)
+
+// grace is how long a client that has gone waits for the LNS's CDN before the LAC sends its own.
+const grace = 20 * time.Second
+
+// speed is what a LAC says of a line that has none, in bit/s.
+const speed = 100_000_000
+
+// Call is what one session shall be.
+type Call struct {
+	Tunnel int // which of Config.Tunnels
+	// Client is the caller. Random is filled in; IPv4 is IPv4Request for one that wants an address.
+	Client ppp.Config
+	Proxy  *Proxy       // nil: the client negotiates with the LNS alone
+	Number string       // Calling Number
+	Text   func(string) // nil, or called by the loop with a line for each frame that the client sends or hears
+}
+
+// State is how far a session has come.
+type State uint8
+
+// States of a session.
+const (
+	Waiting     State = iota // for its turn
+	Calling                  // ICRQ is on its way
+	Negotiating              // PPP
+	Up                       // a network protocol is open
+	Ended
+)
+
+// String names the state.
+func (s State) String() string {
+	return [...]string{Waiting: "waiting", Calling: "calling", Negotiating: "negotiating", Up: "up", Ended: "ended"}[s]
+}
+
+// Session is what has become of a call. Times count from Open of the LAC; 0 means not yet.
+type Session struct {
+	Tunnel   int
+	ID, Peer control.SessionID
+	State    State
+
+	Asked     time.Duration // ICRQ goes to the tunnel
+	Connected time.Duration // ICCN has left
+	LinkUp    time.Duration // LCP is Opened, at the client; the latest time
+	LoggedIn  time.Duration // authentication is over, at the client; the latest time
+	NetworkUp time.Duration // the first network protocol
+	Done      time.Duration // CDN sent or received, or the tunnel is gone
+
+	Address netip.Addr // the client's, by IPCP
+	Repeats int        // frames that the client's timer sent, echoes left out
+	// Configured counts LCP's Configure packets of the LNS, and Echoes its Echo-Requests.
+	Configured, Echoes int
+	Login              [][]byte // the LNS's latest frames of PAP and CHAP, oldest first
+
+	Link            ppp.EvLinkDown // how PPP ended, as the client sees it
+	Cause           control.Cause
+	Result          wire.Result
+	DisconnectCause []byte
+}
+
+// loginFrames is how many frames Session.Login keeps.
+const loginFrames = 8
+
+type session struct {
+	Session
+	call  Call
+	tn    *tunnel
+	link  *ppp.Link    // nil: not yet
+	login []byte       // the client's latest frame of PAP or CHAP
+	queue control.Time // when the newest of its timers is due; 0: none
+	limit control.Time // when a client that has gone is given up; 0: it has not
+}
+
+// Dial adds calls and returns the number of the first. They begin in order, as Config.Pending allows.
+func (l *LAC) Dial(calls ...Call) (first int) {
+	l.do(func() {
+		first = len(l.sessions)
+		for _, c := range calls {
+			if c.Client.Random == nil {
+				c.Client.Random = rand.Reader
+			}
+			s := &session{Session: Session{Tunnel: c.Tunnel}, call: c, tn: l.tunnels[c.Tunnel]}
+			l.sessions, l.queue = append(l.sessions, s), append(l.queue, s)
+			l.tally.In[Waiting]++
+		}
+	})
+	return first
+}
+
+// Session tells what has become of a call.
+func (l *LAC) Session(n int) (s Session) {
+	l.do(func() {
+		s = l.sessions[n].Session
+		s.Login = slices.Clone(s.Login)
+	})
+	return s
+}
+
+// Sessions tells it of all calls.
+func (l *LAC) Sessions() (all []Session) {
+	l.do(func() {
+		for _, s := range l.sessions {
+			all = append(all, s.Session)
+			all[len(all)-1].Login = slices.Clone(s.Login)
+		}
+	})
+	return all
+}
+
+// HangUp has clients end PPP in good order; the CDN is the LNS's. Without numbers: all clients.
+func (l *LAC) HangUp(numbers ...int) {
+	l.each(numbers, func(s *session) {
+		l.client(s, false, func(out *ppp.Output) { s.link.Do(l.now, ppp.CmdClose{Text: "the user hangs up"}, out) })
+	})
+}
+
+// Drop ends sessions by CDN, as when the line is lost. Without numbers: all.
+func (l *LAC) Drop(numbers ...int) { l.each(numbers, l.drop) }
+
+// RepeatLogin has clients send their latest frame of PAP or CHAP once more, as when the answer was lost.
+func (l *LAC) RepeatLogin(numbers ...int) {
+	l.each(numbers, func(s *session) {
+		if s.login != nil {
+			l.emit(s, s.login)
+		}
+	})
+}
+
+// each does f with sessions whose client is there.
+func (l *LAC) each(numbers []int, f func(*session)) {
+	l.do(func() {
+		for n, s := range l.sessions {
+			if (len(numbers) == 0 || slices.Contains(numbers, n)) && s.link != nil && s.State != Ended {
+				f(s)
+			}
+		}
+	})
+}
+
+// become is the only writer of a session's state.
+func (l *LAC) become(s *session, to State) {
+	if s.State == Up && s.Echoes >= 2 {
+		l.tally.Checked--
+	}
+	l.tally.In[s.State]--
+	l.tally.In[to]++
+	s.State = to
+	if s.State == Up && s.Echoes >= 2 {
+		l.tally.Checked++
+	}
+}
+
+// begin starts sessions whose turn has come.
+func (l *LAC) begin() {
+	for len(l.queue) > 0 && (l.pending == 0 || l.tally.In[Calling]+l.tally.In[Negotiating] < l.pending) {
+		s := l.queue[0]
+		if !s.tn.up && !s.tn.down {
+			return
+		}
+		l.queue = l.queue[1:]
+		s.Asked = l.now
+		l.become(s, Calling)
+		info := control.CallInfo{CallingNumber: s.call.Number, TxSpeed: speed, FramingType: wire.FramingSync}
+		l.step(s.tn, func(out *control.Output) {
+			s.tn.t.Do(l.now, control.CmdOpenSession{Role: control.LACIncoming, Call: info, Session: &s.ID}, out)
+			if s.ID != 0 {
+				s.tn.sessions[s.ID] = s
+			}
+		})
+		if s.ID == 0 {
+			l.end(s)
+		}
+	}
+}
+
+// connect answers ICRP: ICCN leaves, with what the LAC has negotiated before.
+func (l *LAC) connect(s *session) {
+	info := control.CallInfo{TxSpeed: speed, FramingType: wire.FramingSync}
+	if s.call.Proxy != nil {
+		l.handOver(s, &info)
+	}
+	l.step(s.tn, func(out *control.Output) { s.tn.t.Do(l.now, control.CmdConnectSession{Session: s.ID, Call: info}, out) })
+}
+
+// connected opens the client's end, unless the LAC has done so.
+func (l *LAC) connected(s *session, peer control.SessionID) {
+	s.Peer, s.Connected = peer, l.now
+	l.become(s, Negotiating)
+	if s.link == nil {
+		l.client(s, false, func(out *ppp.Output) { s.link = ppp.Open(s.call.Client, l.now, out) })
+	}
+	l.schedule(s)
+}
+
+// client carries out what a client wants after do. byTimer: it was its timer that made it act.
+func (l *LAC) client(s *session, byTimer bool, do func(*ppp.Output)) {
+	var out ppp.Output
+	do(&out)
+	for _, f := range out.Frames {
+		if proto, body, _ := ppp.SplitFrame(f); proto == ppp.ProtoPAP || proto == ppp.ProtoCHAP {
+			s.login = f
+		} else if proto == ppp.ProtoLCP && body[0] == codeEchoRequest {
+			byTimer = false
+		}
+		if byTimer {
+			s.Repeats++
+			l.traffic.FrameRepeats++
+		}
+		l.emit(s, f)
+	}
+	for _, ev := range out.Events {
+		l.happened(s, ev)
+	}
+	l.schedule(s)
+}
+
+// emit sends a frame of the client. Before ICCN there is nowhere to send it.
+func (l *LAC) emit(s *session, frame []byte) {
+	if s.Peer == 0 || s.State == Ended {
+		return
+	}
+	if s.call.Text != nil {
+		s.call.Text("> " + ppp.Summary(frame))
+	}
+	d := wire.AppendDataHeader(make([]byte, 0, len(frame)+8), uint16(s.tn.t.PeerID()), uint16(s.Peer), false)
+	l.traffic.FramesSent++
+	l.send(s.tn, append(append(d, 0xff, 0x03), frame...))
+}
+
+// happened takes note of what the client's link tells.
+func (l *LAC) happened(s *session, ev ppp.Event) {
+	switch ev := ev.(type) {
+	case ppp.EvLinkUp:
+		s.LinkUp = l.now
+	case ppp.EvAuthenticated:
+		s.LoggedIn = l.now
+	case ppp.EvNetworkUp:
+		if ev.Proto == ppp.ProtoIPv4 {
+			s.Address = ev.Local
+		}
+		s.NetworkUp = cmp.Or(s.NetworkUp, l.now)
+		if s.State == Negotiating {
+			l.become(s, Up)
+		}
+	case ppp.EvNetworkDown:
+		if s.State == Up {
+			l.become(s, Negotiating)
+		}
+	case ppp.EvLinkDown:
+		s.Link, s.limit = ev, l.now+grace
+	case ppp.EvAddressWanted:
+		l.client(s, false, func(out *ppp.Output) { s.link.Do(l.now, ppp.CmdAddress{}, out) })
+	case ppp.EvEncryptionWanted:
+		l.client(s, false, func(out *ppp.Output) { s.link.Do(l.now, ppp.CmdEncryption{Attempt: ev.Attempt}, out) })
+	case ppp.EvAnomaly, ppp.EvAuthRequest, ppp.EvEncryptionDown, ppp.EvEncryptionUp, ppp.EvIdleCheck:
+	}
+}
+
+// Codes of LCP (RFC 1661, 5).
+const (
+	codeConfigureReject = 4
+	codeEchoRequest     = 9
+)
+
+// frame hands a frame of the LNS to the client.
+func (l *LAC) frame(s *session, payload []byte) {
+	l.traffic.FramesReceived++
+	if s.call.Text != nil {
+		s.call.Text("< " + ppp.Summary(payload))
+	}
+	switch proto, body, _ := ppp.SplitFrame(payload); {
+	case proto == ppp.ProtoLCP && len(body) > 0 && body[0] <= codeConfigureReject:
+		s.Configured++
+	case proto == ppp.ProtoLCP && len(body) > 0 && body[0] == codeEchoRequest:
+		if s.Echoes++; s.Echoes == 2 && s.State == Up {
+			l.tally.Checked++
+		}
+	case proto == ppp.ProtoPAP || proto == ppp.ProtoCHAP:
+		s.Login = append(s.Login[max(0, len(s.Login)+1-loginFrames):len(s.Login):len(s.Login)], slices.Clone(payload))
+	}
+	l.client(s, false, func(out *ppp.Output) { s.link.Receive(l.now, payload, out) })
+}
+
+// drop ends a session by CDN.
+func (l *LAC) drop(s *session) {
+	l.step(s.tn, func(out *control.Output) {
+		s.tn.t.Do(l.now, control.CmdCloseSession{Session: s.ID, Result: wire.Result{Code: wire.CDNLostCarrier}}, out)
+	})
+}
+
+// end is the end of a session.
+func (l *LAC) end(s *session) {
+	delete(s.tn.sessions, s.ID)
+	s.Done = l.now
+	l.become(s, Ended)
+	s.link = nil
+}
+
+// timer is a moment at which a session may have something to do.
+type timer struct {
+	at control.Time
+	s  *session
+}
+
+// timers is a heap by time. An entry counts only while its session still waits for that time.
+type timers []timer
+
+func (h timers) Len() int           { return len(h) }
+func (h timers) Less(i, j int) bool { return h[i].at < h[j].at }
+func (h timers) Swap(i, j int)      { h[i], h[j] = h[j], h[i] }
+
+// Push and Pop serve container/heap.
+func (h *timers) Push(x any) { *h = append(*h, x.(timer)) }
+
+// Pop takes the last element.
+func (h *timers) Pop() any {
+	last := (*h)[len(*h)-1]
+	*h = (*h)[:len(*h)-1]
+	return last
+}
+
+func (h *timers) pop() timer { return heap.Pop(h).(timer) }
+
+// schedule notes when the session wants to be looked at next.
+func (l *LAC) schedule(s *session) {
+	if s.link == nil {
+		s.queue = 0
+		return
+	}
+	at := s.limit
+	if d := s.link.Deadline(); at == 0 || d != 0 && d < at {
+		at = d
+	}
+	if at != 0 && at != s.queue {
+		heap.Push(&l.timers, timer{at, s})
+	}
+	s.queue = at
+}
+
+// due does what a session has to do now.
+func (l *LAC) due(x timer) {
+	s := x.s
+	if s.link == nil || s.queue != x.at {
+		return
+	}
+	s.queue = 0
+	if s.limit != 0 && s.limit <= l.now {
+		l.drop(s)
+		return
+	}
+	l.client(s, true, func(out *ppp.Output) { s.link.Expire(l.now, out) })
+}
