@@ -65,6 +65,8 @@ type Session struct {
 	Configured, Echoes int
 	Login              [][]byte // the LNS's latest frames of PAP and CHAP, oldest first
 
+	Told control.CallInfo // what ICCN says of what the LAC has negotiated
+
 	Link            ppp.EvLinkDown // how PPP ended, as the client sees it
 	Cause           control.Cause
 	Result          wire.Result
@@ -191,6 +193,7 @@ func (l *LAC) connect(s *session) {
 	info := control.CallInfo{TxSpeed: speed, FramingType: wire.FramingSync}
 	if s.call.Proxy != nil {
 		l.handOver(s, &info)
+		s.Told = info
 	}
 	l.step(s.tn, func(out *control.Output) { s.tn.t.Do(l.now, control.CmdConnectSession{Session: s.ID, Call: info}, out) })
 }
