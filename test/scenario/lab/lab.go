@@ -367,6 +367,9 @@ func (h *Host) Interfaces() []string {
 	var found []string
 	h.netlink(func(nl *netlink.Handle) error {
 		links, err := nl.LinkList()
+		for errors.Is(err, netlink.ErrDumpInterrupted) { // something came or went meanwhile
+			links, err = nl.LinkList()
+		}
 		for _, x := range links {
 			if name := x.Attrs().Name; !h.wires[name] {
 				found = append(found, name)

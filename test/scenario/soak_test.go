@@ -1,0 +1,234 @@
+//go:build kernel
+
+package scenario
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"regexp"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/l2tpd/l2tpd/pkg/control"
+	"github.com/l2tpd/l2tpd/pkg/ppp"
+	"github.com/l2tpd/l2tpd/test/scenario/lab"
+	"github.com/l2tpd/l2tpd/test/scenario/lac"
+)
+
+const (
+	// soakSessions is how many sessions come and go in each round: what fits into six minutes under emulation. The environment
+	// variable L2TPD_SOAK says another number, as the 1,000 of the test's name.
+	soakSessions = 250
+	soakRounds   = 10
+	perTunnel    = 50 // sessions
+)
+
+// footprint is what a daemon occupies.
+type footprint struct {
+	Interfaces, KernelTunnels, KernelSessions, Files, Threads int
+	RSS                                                       int // KiB
+}
+
+// held is what must come back to the same number; memory and threads need not.
+func (f footprint) held() footprint {
+	f.Threads, f.RSS = 0, 0
+	return f
+}
+
+// soak is an LNS and a LAC whose tunnels stay. One more of them has no sessions: its silence is broken by HELLO alone, for the kernel's
+// data shows that the others live.
+type soak struct {
+	*lab.Lab
+	t        *testing.T
+	core     *lab.Host
+	d        *lab.Daemon
+	lac      *lac.LAC
+	sessions int
+	tunnels  int
+}
+
+func newSoak(t *testing.T) *soak {
+	t.Helper()
+	s := &soak{Lab: lab.New(t), t: t, sessions: soakSessions}
+	if text := os.Getenv("L2TPD_SOAK"); text != "" {
+		var err error
+		if s.sessions, err = strconv.Atoi(text); err != nil || s.sessions < 4 {
+			t.Fatalf("L2TPD_SOAK=%s: %v", text, err)
+		}
+	}
+	s.tunnels = (s.sessions+perTunnel-1)/perTunnel + 1
+	s.core = s.Host("core")
+	far := s.Host("lac")
+	s.Link(s.core.At("10.3.0.1/24"), far.At("10.3.0.2/24"))
+	first := netip.MustParseAddr("10.8.1.1")
+	last := first
+	for range s.sessions - 1 { // as many addresses as sessions: none may get lost
+		last = last.Next()
+	}
+	s.d = s.core.L2TPD(fmt.Sprintf(`
+server: {mode: lns, hostname: core, max_half_open_per_source: 1024, tunnel: {hello: 2s, idle_timeout: never}}
+secrets: [{from: any, secret: none}]
+lns: {accept: [{from: any, template: dialin}]}
+ppp:
+  templates:
+    dialin: {auth: [mschapv2, chap, pap], ipv4_local: 10.8.0.1, ipv4_pool: ips, ipv6: off, lcp_echo: {interval: 2s, failures: 20}}
+pools: {ips: {ranges: [%v-%v]}}
+users: {caller: {password: %s}}
+`, first, last, theirPass))
+	tunnels := make([]lac.Tunnel, s.tunnels)
+	for i := range tunnels {
+		tunnels[i] = lac.Tunnel{
+			Conn: far.UDP(fmt.Sprintf("10.3.0.2:%d", 20000+i)), LNS: netip.MustParseAddrPort("10.3.0.1:1701"),
+			Config: control.TunnelConfig{HelloInterval: 2 * time.Second},
+		}
+	}
+	s.lac = lac.Open(lac.Config{Tunnels: tunnels, Pending: 50})
+	s.wait("tunnels", func(x lac.Tally) bool { return x.Tunnels == s.tunnels })
+	return s
+}
+
+func (s *soak) wait(what string, cond func(lac.Tally) bool) {
+	s.t.Helper()
+	ctx, cancel := context.WithTimeout(s.t.Context(), lab.Patience)
+	defer cancel()
+	if err := s.lac.Wait(ctx, cond); err != nil {
+		s.t.Fatalf("%s: %v; %+v", what, err, s.lac.Traffic())
+	}
+}
+
+// calls are the callers of one round: three that negotiate for themselves, each with its own kind of login, to one whom the LAC has
+// negotiated with.
+func (s *soak) calls() []lac.Call {
+	calls := make([]lac.Call, s.sessions)
+	for i := range calls {
+		method := []ppp.AuthMethod{ppp.AuthPAP, ppp.AuthCHAPMD5, ppp.AuthMSCHAPv2, ppp.AuthCHAPMD5}[i%4]
+		calls[i] = lac.Call{
+			Tunnel: i / perTunnel,
+			Client: ppp.Config{IPv4: ppp.IPv4Request, Answer: []ppp.AuthMethod{method}, User: "caller", Password: []byte(theirPass)},
+		}
+		if i%4 == 3 {
+			calls[i].Proxy = &lac.Proxy{LAC: ppp.Config{Name: "lac", Auth: []ppp.AuthMethod{method}}}
+		}
+	}
+	return calls
+}
+
+// measure looks at what the daemon occupies.
+func (s *soak) measure() (f footprint, err error) {
+	f.Interfaces, f.KernelTunnels, f.KernelSessions = len(s.core.Interfaces()), len(s.core.KernelTunnels()), len(s.core.KernelSessions())
+	files, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", s.d.PID()))
+	if err != nil {
+		return f, err
+	}
+	f.Files = len(files)
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", s.d.PID()))
+	if err != nil {
+		return f, err
+	}
+	for name, to := range map[string]*int{"Threads": &f.Threads, "VmRSS": &f.RSS} {
+		m := regexp.MustCompile(name + `:\s*(\d+)`).FindSubmatch(status)
+		if m == nil {
+			return f, errors.New("no " + name)
+		}
+		if *to, err = strconv.Atoi(string(m[1])); err != nil {
+			return f, err
+		}
+	}
+	return f, nil
+}
+
+// settled waits until the daemon holds what it should, and returns all that it occupies.
+func (s *soak) settled(what string, want footprint) (f footprint) {
+	s.t.Helper()
+	s.Eventually(what, func() error {
+		var err error
+		if f, err = s.measure(); err == nil && f.held() != want.held() {
+			err = fmt.Errorf("%+v, want %+v", f, want)
+		}
+		return err
+	})
+	return f
+}
+
+// round has all sessions come, idle, and go: one half as the callers wish, the other as their line is lost. It returns what the daemon
+// occupied when all were up, and after.
+func (s *soak) round(idle footprint) (full, empty footprint) {
+	s.t.Helper()
+	first := s.lac.Dial(s.calls()...)
+	before := s.lac.Tally()
+	s.wait("sessions", func(x lac.Tally) bool { return x.In[lac.Up] == s.sessions || x.In[lac.Ended] > before.In[lac.Ended] })
+	s.wait("echoes and HELLOs", func(x lac.Tally) bool { return x.Checked == s.sessions && x.Hellos >= before.Hellos+2 })
+	if n := s.d.Status().Sessions; n != s.sessions {
+		s.t.Errorf("the daemon has %d sessions, want %d", n, s.sessions)
+	}
+	want := idle
+	want.Interfaces, want.KernelSessions = s.sessions, s.sessions
+	full, err := s.measure()
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	if want.Files = full.Files; full.held() != want.held() {
+		s.t.Errorf("with all sessions up: %+v, want %+v", full, want)
+	}
+	var polite, lost []int
+	for n := first; n < first+s.sessions; n++ {
+		if n%2 == 0 {
+			polite = append(polite, n)
+		} else {
+			lost = append(lost, n)
+		}
+	}
+	s.lac.HangUp(polite...)
+	s.lac.Drop(lost...)
+	s.wait("ends", func(x lac.Tally) bool { return x.In[lac.Ended] == first+s.sessions })
+	return full, s.settled("after a round", idle)
+}
+
+// S128, P149: sessions come, idle and go, ten times over, and the daemon occupies no more after the last time than after the first.
+func TestAThousandSessionsTenTimes(t *testing.T) {
+	s := newSoak(t)
+	idle, err := s.measure()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("%d sessions in %d tunnels: %+v", s.sessions, s.tunnels, idle)
+	var full, empty []footprint
+	var lines []int
+	for n := range soakRounds {
+		began, mark := time.Now(), s.d.Mark()
+		f, e := s.round(idle)
+		full, empty, lines = append(full, f), append(empty, e), append(lines, strings.Count(s.d.LogSince(mark), "\n"))
+		t.Logf("round %d in %v: %+v, then %+v, %d lines", n+1, time.Since(began).Round(time.Second), f, e, lines[n])
+	}
+	for what, all := range map[string][]footprint{"with all sessions up": full, "after a round": empty} {
+		second, last := all[1], all[soakRounds-1]
+		if last.held() != all[0].held() || last.held() != second.held() {
+			t.Errorf("%s: %+v the first time, %+v the last time", what, all[0], last)
+		}
+		if limit := second.RSS*11/10 + 4<<10; last.RSS > limit {
+			t.Errorf("%s: %d KiB of memory, after %d the second time", what, last.RSS, second.RSS)
+		}
+		if last.Threads > second.Threads+4 {
+			t.Errorf("%s: %d threads, after %d the second time", what, last.Threads, second.Threads)
+		}
+	}
+	if second, last := lines[1], lines[soakRounds-1]; last > second+s.sessions/10 || second > 4*s.sessions {
+		t.Errorf("%d lines in the log in the last round, %d in the second", last, second)
+	}
+	t.Logf("%+v", s.lac.Traffic())
+	ctx, cancel := context.WithTimeout(t.Context(), lab.Patience)
+	defer cancel()
+	if err := s.lac.Close(ctx); err != nil {
+		t.Error(err)
+	}
+	idle.Files -= s.tunnels
+	idle.KernelTunnels = 0
+	s.settled("after the tunnels", idle)
+	calm(t, s.d)
+	discreet(t, s.d)
+}
