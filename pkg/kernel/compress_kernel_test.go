@@ -8,7 +8,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"net"
-	"os"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -323,29 +322,14 @@ func TestKernelMPPEWithLongFrames(t *testing.T) {
 	})
 }
 
-// Only a guest's modules may be taken away: a native run shares them with the host.
 func TestKernelMPPEModuleMissing(t *testing.T) {
-	if os.Getenv("L2TPD_GUEST") != "1" || os.Getenv("L2TPD_KERNEL") == "native" {
-		t.Log("not a guest: modules stay")
+	if !noModprobe(t) {
 		return
 	}
-	const helper = "/proc/sys/kernel/modprobe"
-	path, err := os.ReadFile(helper)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(helper, []byte("/bin/false"), 0o644); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := os.WriteFile(helper, path, 0o644); err != nil {
-			t.Error(err)
-		}
-	})
 	unload(t, "ppp_mppe")
 	h := loopback(t, 1)
 	a, u := h.lent(1, UnitSpec{})
-	err = a.ArmCompression(compression(1, 2))
+	err := a.ArmCompression(compression(1, 2))
 	var missing *UnavailableError
 	const want = "arm compression of session 1/1: ppp_mppe is not available: modprobe ppp_mppe; if there is no such module install " +
 		"linux-modules-extra (Ubuntu) or kernel-modules-extra (Fedora, RHEL)"
