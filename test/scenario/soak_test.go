@@ -23,7 +23,7 @@ import (
 const (
 	// soakSessions is how many sessions come and go in each round: what fits into two minutes under emulation. The environment
 	// variable L2TPD_SOAK says another number, such as 1000.
-	soakSessions = 100
+	soakSessions = 200
 	soakRounds   = 10
 	perTunnel    = 50 // sessions
 )
@@ -142,12 +142,13 @@ func (s *soak) measure() (f footprint, err error) {
 	return f, nil
 }
 
-// settled waits until the daemon holds what it should, and returns all that it occupies.
+// settled waits until the daemon holds what it should, with no more memory than want says, if it does: what Go has freed goes back to
+// the kernel in its own time. It returns all that the daemon occupies.
 func (s *soak) settled(what string, want footprint) (f footprint) {
 	s.t.Helper()
 	s.Eventually(what, func() error {
 		var err error
-		if f, err = s.measure(); err == nil && f.held() != want.held() {
+		if f, err = s.measure(); err == nil && (f.held() != want.held() || want.RSS > 0 && f.RSS > want.RSS) {
 			err = fmt.Errorf("%+v, want %+v", f, want)
 		}
 		return err
@@ -155,9 +156,9 @@ func (s *soak) settled(what string, want footprint) (f footprint) {
 	return f
 }
 
-// round has all sessions come, idle, and go: one half as the callers wish, the other as their line is lost. It returns what the daemon
-// occupied when all were up, and after. Their interfaces, each with one file, wait for the next round.
-func (s *soak) round(idle footprint) (full, empty footprint) {
+// round has all sessions come, idle, and go: one half as the callers wish, the other as their line is lost. full and empty are what the
+// daemon should occupy when all are up, and after; it returns what it did.
+func (s *soak) round(full, empty footprint) (footprint, footprint) {
 	s.t.Helper()
 	first := s.lac.Dial(s.calls()...)
 	before := s.lac.Tally()
@@ -166,15 +167,7 @@ func (s *soak) round(idle footprint) (full, empty footprint) {
 	if n := s.d.Status().Sessions; n != s.sessions {
 		s.t.Errorf("the daemon has %d sessions, want %d", n, s.sessions)
 	}
-	want := idle
-	want.Interfaces, want.KernelSessions = s.sessions, s.sessions
-	full, err := s.measure()
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	if want.Files = full.Files; full.held() != want.held() {
-		s.t.Errorf("with all sessions up: %+v, want %+v", full, want)
-	}
+	full = s.settled("with all sessions up", full)
 	var polite, lost []int
 	for n := first; n < first+s.sessions; n++ {
 		if n%2 == 0 {
@@ -186,40 +179,49 @@ func (s *soak) round(idle footprint) (full, empty footprint) {
 	s.lac.HangUp(polite...)
 	s.lac.Drop(lost...)
 	s.wait("ends", func(x lac.Tally) bool { return x.In[lac.Ended] == first+s.sessions })
-	idle.Interfaces, idle.Files = idle.Interfaces+s.sessions, idle.Files+s.sessions
-	return full, s.settled("after a round", idle)
+	return full, s.settled("after a round", empty)
 }
+
+// filesPerSession are the sockets and the units of PPP that the daemon holds for one.
+const filesPerSession = 3
+
+// moreThreads is by how many threads the daemon may grow after the second round: Go keeps those that once waited for the kernel at the
+// same time. One for each session would be far more.
+const moreThreads = 16
 
 // S128, P149: sessions come, idle and go, ten times over, and the daemon occupies no more after the last time than after the first.
 func TestSessionsComeAndGoTenTimes(t *testing.T) {
 	s := newSoak(t)
-	idle, err := s.measure()
+	empty, err := s.measure()
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Logf("%d sessions in %d tunnels: %+v", s.sessions, s.tunnels, idle)
-	var full, empty []footprint
-	var lines []int
+	t.Logf("%d sessions in %d tunnels: %+v", s.sessions, s.tunnels, empty)
+	full := empty.held()
+	full.Interfaces, full.KernelSessions, full.Files = s.sessions, s.sessions, empty.Files+filesPerSession*s.sessions
+	empty = empty.held()
+	empty.Interfaces, empty.Files = empty.Interfaces+s.sessions, empty.Files+s.sessions // they wait for the next round
+	var second footprint
+	var lines, mostFull, mostEmpty int
 	for n := range soakRounds {
 		began, mark := time.Now(), s.d.Mark()
-		f, e := s.round(idle)
-		full, empty, lines = append(full, f), append(empty, e), append(lines, strings.Count(s.d.LogSince(mark), "\n"))
-		t.Logf("round %d in %v: %+v, then %+v, %d lines", n+1, time.Since(began).Round(time.Second), f, e, lines[n])
-	}
-	for what, all := range map[string][]footprint{"with all sessions up": full, "after a round": empty} {
-		second, last := all[1], all[soakRounds-1]
-		if last.held() != all[0].held() || last.held() != second.held() {
-			t.Errorf("%s: %+v the first time, %+v the last time", what, all[0], last)
+		f, e := s.round(full, empty)
+		said := strings.Count(s.d.LogSince(mark), "\n")
+		t.Logf("round %d in %v: %+v, then %+v, %d lines", n+1, time.Since(began).Round(time.Second), f, e, said)
+		switch n {
+		case 1:
+			second, lines = e, said
+			mostFull, mostEmpty = f.RSS*11/10+4<<10, e.RSS*11/10+4<<10
+		case soakRounds - 2:
+			full.RSS, empty.RSS = mostFull, mostEmpty
+		case soakRounds - 1:
+			if e.Threads > second.Threads+moreThreads {
+				t.Errorf("%d threads, after %d the second time", e.Threads, second.Threads)
+			}
+			if said > lines+s.sessions/10 || lines > 4*s.sessions {
+				t.Errorf("%d lines in the log in the last round, %d in the second", said, lines)
+			}
 		}
-		if limit := second.RSS*11/10 + 4<<10; last.RSS > limit {
-			t.Errorf("%s: %d KiB of memory, after %d the second time", what, last.RSS, second.RSS)
-		}
-		if last.Threads > second.Threads+4 {
-			t.Errorf("%s: %d threads, after %d the second time", what, last.Threads, second.Threads)
-		}
-	}
-	if second, last := lines[1], lines[soakRounds-1]; last > second+s.sessions/10 || second > 4*s.sessions {
-		t.Errorf("%d lines in the log in the last round, %d in the second", last, second)
 	}
 	t.Logf("%+v", s.lac.Traffic())
 	ctx, cancel := context.WithTimeout(t.Context(), lab.Patience)
@@ -227,10 +229,8 @@ func TestSessionsComeAndGoTenTimes(t *testing.T) {
 	if err := s.lac.Close(ctx); err != nil {
 		t.Error(err)
 	}
-	idle.Files -= s.tunnels
-	idle.KernelTunnels = 0
-	idle.Interfaces, idle.Files = idle.Interfaces+s.sessions, idle.Files+s.sessions
-	s.settled("after the tunnels", idle)
+	empty.Files, empty.KernelTunnels = empty.Files-s.tunnels, 0
+	s.settled("after the tunnels", empty)
 	calm(t, s.d)
 	discreet(t, s.d)
 }
