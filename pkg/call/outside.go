@@ -119,6 +119,22 @@ func (c *Call) Down(now Time, ev ppp.EvNetworkDown, out *Output) {
 	c.collect(now, out)
 }
 
+// Ending tells the call why its program is about to end. It counts if the session goes first, by the peer's goodbye.
+func (c *Call) Ending(ev ppp.EvLinkDown) {
+	if x, ok := c.link.(*outside); ok && !x.dead {
+		x.view.End = ev
+	}
+}
+
+// Refuse ends a call whose program has let in a user who may not have it: why names him, for the log.
+func (c *Call) Refuse(now Time, why string, out *Output) {
+	if x, ok := c.link.(*outside); ok && c.state == stateLink {
+		c.refusal, c.full = why, true
+		x.end(ppp.EvLinkDown{Stage: ppp.StageAuth, Reason: ppp.ReasonAuthFailed}, &c.linkOut)
+		c.collect(now, out)
+	}
+}
+
 // Exited tells the call that its program has ended. err is why it could not do its work; nil: PPP ended as ev says.
 func (c *Call) Exited(now Time, ev ppp.EvLinkDown, err error, out *Output) {
 	x, ok := c.link.(*outside)

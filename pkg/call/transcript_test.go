@@ -78,6 +78,11 @@ func (s *script) line(text string) []string {
 		w.collect()
 	case "up": // says the program: a protocol, an interface, a user
 		s.up(strings.Fields(rest))
+	case "refuse": // says the owner of whom the program let in
+		w.call.Refuse(w.now, rest, &w.out)
+		w.collect()
+	case "ending": // says the program: a login failed
+		w.call.Ending(ppp.EvLinkDown{Stage: ppp.StageAuth, Reason: ppp.ReasonAuthFailed})
 	case "exited": // says the program, with a reason of PPP or an error
 		switch rest {
 		case "idle":

@@ -103,13 +103,15 @@ func (s *session) pppdSays(ev pppd.Event) {
 		return
 	case pppd.EvNetworkUp:
 		r := call.Ran{Interface: ev.Interface, User: ev.User, EvNetworkUp: ev.EvNetworkUp}
-		if u := s.pol.Users[ev.User]; u != nil {
+		u := s.pol.Users[ev.User]
+		if u != nil {
 			r.Routes = u.Routes
-			s.pppdLogin(u)
 		}
-		s.call.Up(now, r, &s.out)
+		s.letIn(u, func(now call.Time) { s.call.Up(now, r, &s.out) })
 	case pppd.EvNetworkDown:
-		s.call.Down(now, ev.EvNetworkDown, &s.out)
+		s.letIn(nil, func(now call.Time) { s.call.Down(now, ev.EvNetworkDown, &s.out) })
+	case pppd.EvEnding:
+		s.call.Ending(ev.EvLinkDown)
 	case pppd.EvDown:
 		if ev.Reason == ppp.ReasonAuthFailed && !ev.Peer {
 			s.t.s.e.counts.userAuthFailures.Add(1)
@@ -119,16 +121,32 @@ func (s *session) pppdSays(ev pppd.Event) {
 	s.flush()
 }
 
-// pppdLogin counts the user whom a pppd has let in. One that may not have the session loses it again: pppd cannot ask before.
-func (s *session) pppdLogin(u *policy.User) {
-	if s.login != "" || s.releasing {
+// letIn counts the user whom a pppd has let in, and does what comes then. One that may not have the session loses it again: pppd cannot
+// ask before. Until that is known, nothing that pppd tells of his network counts: his routes may be those of another session.
+func (s *session) letIn(u *policy.User, then func(now call.Time)) {
+	switch {
+	case s.judging:
+		s.judged = append(s.judged, then)
+		return
+	case u == nil || s.login != "" || s.releasing:
+		then(s.t.s.now())
 		return
 	}
+	s.judging, s.judged = true, append(s.judged, then)
 	s.login, s.owned = u.Name, u.IPv4
 	s.enterLogin(u, func(refusal string) {
-		if refusal != "" {
-			s.hangUp("user-limit", refusal)
+		waiting := s.judged
+		s.judging, s.judged = false, nil
+		switch {
+		case s.call == nil:
+		case refusal != "":
+			s.call.Refuse(s.t.s.now(), refusal, &s.out)
+		default:
+			for _, f := range waiting {
+				f(s.t.s.now())
+			}
 		}
+		s.flush()
 	})
 }
 

@@ -43,11 +43,13 @@ type session struct {
 	pooled     netip.Addr // address taken from a pool
 	pool       string
 	lent       []lent
-	index      int          // of the interface
-	serving    bool         // IPv6 prefixes, on the interface; the executor's, as long as an operation is with it
-	owned      netip.Addr   // the user's own, claimed
-	process    PppdProcess  // nil: PPP runs here
-	login      string       // the user it is counted for; empty: none
+	index      int         // of the interface
+	serving    bool        // IPv6 prefixes, on the interface; the executor's, as long as an operation is with it
+	owned      netip.Addr  // the user's own, claimed
+	process    PppdProcess // nil: PPP runs here
+	login      string      // the user it is counted for; empty: none
+	judging    bool        // whether the user whom a pppd has let in may have the session, is being found out
+	judged     []func(now call.Time)
 	rx         uint64       // packets received, at the last look for signs of life
 	asked      *call.EvDown // why we hung up before there was a call machine, or nil
 

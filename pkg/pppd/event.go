@@ -24,6 +24,8 @@ type (
 	}
 	// EvNetworkDown: one NCP has left Opened.
 	EvNetworkDown struct{ ppp.EvNetworkDown }
+	// EvEnding: pppd has said why it is about to end, unless it was told to. That may come long before EvDown, and the peer's own goodbye in between.
+	EvEnding struct{ ppp.EvLinkDown }
 	// EvDown: the process has ended and everything it had is gone. Sent once, last. Err is set when pppd could not do its work,
 	// or was killed: Reason is then ppp.ReasonNone, and Err's text is what there is to say.
 	EvDown struct {
@@ -35,6 +37,7 @@ type (
 func (EvLine) event()        {}
 func (EvNetworkUp) event()   {}
 func (EvNetworkDown) event() {}
+func (EvEnding) event()      {}
 func (EvDown) event()        {}
 
 // String is one line for logs and tests.

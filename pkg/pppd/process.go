@@ -151,9 +151,13 @@ func (p *Process) line(text string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	text = p.mask(text)
+	before := p.track.decided()
 	p.track.see(text)
 	if !isNoise(text) {
 		p.events(EvLine{Text: text})
+	}
+	if s := p.track.said; !before && p.track.decided() && s.reason != ppp.ReasonLocal { // who told it to end knows
+		p.events(EvEnding{p.track.down(s.reason, s.stage, s.text).EvLinkDown})
 	}
 }
 

@@ -99,7 +99,7 @@ func (t *tracker) see(line string) {
 		}
 	}
 	t.last = line
-	if t.said.reason != ppp.ReasonNone && t.said.reason != ppp.ReasonNoNetwork {
+	if t.decided() {
 		return // what follows from the first reason
 	}
 	if strings.HasPrefix(line, wrongCHAP.begins) && strings.HasSuffix(line, " failed CHAP authentication") {
@@ -120,6 +120,11 @@ func (t *tracker) see(line string) {
 		t.said = s
 		return
 	}
+}
+
+// decided says that pppd has told a reason that no later line takes back.
+func (t *tracker) decided() bool {
+	return t.said.reason != ppp.ReasonNone && t.said.reason != ppp.ReasonNoNetwork
 }
 
 // end puts the end of a process into the words of package ppp. asked says that we told it to end: whatever it then ran into is

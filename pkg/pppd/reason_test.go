@@ -1,6 +1,7 @@
 package pppd
 
 import (
+	"fmt"
 	"syscall"
 	"testing"
 )
@@ -110,6 +111,33 @@ func TestTheEndIsToldInTheWordsOfPackagePPP(t *testing.T) {
 		}
 		if (d.Err != nil) != (d.Reason == 0) || d.Peer != (d.Reason == 2) {
 			t.Errorf("exit %d, %q: %+v", c.code, c.lines, d)
+		}
+	}
+}
+
+// The reason is told once, with the line that has it; not when pppd was told to end, and not while another protocol may come up.
+func TestReasonIsToldBeforeTheEnd(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		lines []string
+		want  string
+	}{
+		{[]string{"Connect: ppp0 <--> ", "Peer bob failed CHAP authentication", "Connection terminated."}, "[user authentication: authentication failed]"},
+		{[]string{"LCP terminated by peer (bye)", "Modem hangup"}, "[address: closed by the peer: bye]"},
+		{[]string{"IPCP: timeout sending Config-Requests"}, "[]"},
+		{[]string{"Terminating on signal 15"}, "[]"},
+	} {
+		var told []string
+		p := &Process{mask: func(s string) string { return s }, events: func(ev Event) {
+			if ev, ok := ev.(EvEnding); ok {
+				told = append(told, EvDown{EvLinkDown: ev.EvLinkDown}.String())
+			}
+		}}
+		for _, line := range tt.lines {
+			p.line(line)
+		}
+		if got := fmt.Sprint(told); got != tt.want {
+			t.Errorf("%q: told %s, want %s", tt.lines, got, tt.want)
 		}
 	}
 }

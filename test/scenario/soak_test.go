@@ -21,9 +21,9 @@ import (
 )
 
 const (
-	// soakSessions is how many sessions come and go in each round: what fits into two minutes under emulation. The environment
+	// soakSessions is how many sessions come and go in each round: what fits into a minute under emulation. The environment
 	// variable L2TPD_SOAK says another number, such as 1000.
-	soakSessions = 200
+	soakSessions = 100
 	soakRounds   = 10
 	perTunnel    = 50 // sessions
 )
