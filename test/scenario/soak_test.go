@@ -89,6 +89,12 @@ users: {caller: {password: %s}}
 	}
 	s.lac = lac.Open(lac.Config{Tunnels: tunnels, Pending: 50})
 	s.wait("tunnels", func(x lac.Tally) bool { return x.Tunnels == s.tunnels })
+	s.Eventually("tunnels in the kernel", func() error { // the daemon makes the last one after the LAC's last word
+		if n := len(s.core.KernelTunnels()); n != s.tunnels {
+			return fmt.Errorf("%d of %d", n, s.tunnels)
+		}
+		return nil
+	})
 	return s
 }
 
@@ -189,6 +195,10 @@ const filesPerSession = 3
 // same time. One for each session would be far more.
 const moreThreads = 16
 
+// swing is by how many KiB the memory goes up and down with the collector of garbage, from one round to another. What is lost in eight
+// rounds of 1,000 sessions shows beyond it from 2 KiB a session on; what is lost in rounds of a hundred, from 20.
+const swing = 16 << 10
+
 // S128, P149: sessions come, idle and go, ten times over, and the daemon occupies no more after the last time than after the first.
 func TestSessionsComeAndGoTenTimes(t *testing.T) {
 	s := newSoak(t)
@@ -211,7 +221,7 @@ func TestSessionsComeAndGoTenTimes(t *testing.T) {
 		switch n {
 		case 1:
 			second, lines = e, said
-			mostFull, mostEmpty = f.RSS*11/10+4<<10, e.RSS*11/10+4<<10
+			mostFull, mostEmpty = f.RSS+swing, e.RSS+swing
 		case soakRounds - 2:
 			full.RSS, empty.RSS = mostFull, mostEmpty
 		case soakRounds - 1:
