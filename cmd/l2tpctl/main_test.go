@@ -43,7 +43,8 @@ func daemon() api.Snapshot {
 			},
 			Kernel:   api.Kernel{Release: "6.1.0-30-amd64", Advice: "older than 6.1.190: queued frames may be late after a restart"},
 			Problems: []string{"call backup: no tunnel secret is set"},
-			Tunnels:  2, Sessions: 2, HalfOpen: 1, Calls: api.CallsUp{Up: 1, Down: 3}, Counters: counters(),
+			Tunnels:  2, Sessions: 2, HalfOpen: 1, Calls: api.CallsUp{Up: 1, Down: 3},
+			Process: api.Process{Goroutines: 24, HeapOctets: 3 << 20, TotalOctets: 9<<20 + 512<<10}, Counters: counters(),
 		},
 		Tunnels: []api.Tunnel{
 			{

@@ -37,6 +37,7 @@ func showStatus(s *api.Snapshot, counters bool) string {
 	v.row("tunnels", "%d, and %d half-open", c.Tunnels, c.HalfOpen)
 	v.row("sessions", "%d", c.Sessions)
 	v.row("calls", "%d up, %d down", c.Calls.Up, c.Calls.Down)
+	v.row("memory", "%d KiB, of which %d KiB are in use, and %d goroutines", c.Process.TotalOctets>>10, c.Process.HeapOctets>>10, c.Process.Goroutines)
 	v.row("allowed from", "%s", list(c.AllowFrom, "everywhere"))
 	v.row("data checksum", "%s", yes(c.ChecksumData, "on", "off"))
 	label := "secrets"

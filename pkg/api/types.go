@@ -51,7 +51,15 @@ type Status struct {
 	Sessions int      `json:"sessions"` // established
 	HalfOpen int      `json:"half_open"`
 	Calls    CallsUp  `json:"calls"`
+	Process  Process  `json:"process"`
 	Counters Counters `json:"counters"`
+}
+
+// Process is what the daemon itself takes. What grows here without end, while tunnels and sessions do not, is a defect.
+type Process struct {
+	Goroutines  int    `json:"goroutines"`
+	HeapOctets  uint64 `json:"heap_octets"`  // in use, as the latest collection of garbage found it
+	TotalOctets uint64 `json:"total_octets"` // all memory that the runtime has of the kernel
 }
 
 // CallsUp counts configured calls by whether they are up.

@@ -113,7 +113,7 @@ func TestSnapshotShowsEverything(t *testing.T) {
 func shown(t *testing.T, b *box) string {
 	t.Helper()
 	s := b.look()
-	s.Status.PID = 4711
+	s.Status.PID, s.Status.Process = 4711, api.Process{Goroutines: 24, HeapOctets: 2 << 20, TotalOctets: 8 << 20}
 	for i := range s.Tunnels {
 		s.Tunnels[i].ID, s.Tunnels[i].PeerID = 1, 2
 	}

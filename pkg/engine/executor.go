@@ -8,22 +8,16 @@ import (
 // executor runs what may sleep on a bounded number of goroutines, first come first served. Submitting never blocks.
 type executor struct {
 	mu     sync.Mutex
-	ready  *sync.Cond
 	queue  []func()
 	closed bool
-	idle   int // workers waiting for something to do
-	live   int
+	live   int // workers
 	limit  int
 	ended  chan struct{} // closed with the last worker of a closed executor
 }
 
-func newExecutor(limit int) *executor {
-	x := &executor{limit: limit, ended: make(chan struct{})}
-	x.ready = sync.NewCond(&x.mu)
-	return x
-}
+func newExecutor(limit int) *executor { return &executor{limit: limit, ended: make(chan struct{})} }
 
-// submit queues f. Workers are started as they are needed and stay.
+// submit queues f. A worker ends when nothing is left to do.
 func (x *executor) submit(f func()) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
@@ -31,28 +25,16 @@ func (x *executor) submit(f func()) {
 		return
 	}
 	x.queue = append(x.queue, f)
-	if x.idle == 0 && x.live < x.limit {
+	if x.live < x.limit {
 		x.live++
 		go x.work() // close waits for it
-		return
 	}
-	x.ready.Signal()
 }
 
 func (x *executor) work() {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	for {
-		for len(x.queue) == 0 {
-			if x.closed {
-				x.live--
-				x.checkEnded()
-				return
-			}
-			x.idle++
-			x.ready.Wait()
-			x.idle--
-		}
+	for len(x.queue) > 0 {
 		f := x.queue[0]
 		x.queue[0] = nil
 		x.queue = x.queue[1:]
@@ -60,10 +42,8 @@ func (x *executor) work() {
 		f()
 		x.mu.Lock()
 	}
-}
-
-func (x *executor) checkEnded() {
-	if x.live == 0 {
+	x.live--
+	if x.closed && x.live == 0 {
 		close(x.ended)
 	}
 }
@@ -77,7 +57,6 @@ func (x *executor) close(ctx context.Context) error {
 		x.mu.Unlock()
 		return nil
 	}
-	x.ready.Broadcast()
 	x.mu.Unlock()
 	select {
 	case <-x.ended:

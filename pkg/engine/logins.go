@@ -1,41 +1,59 @@
 package engine
 
 import (
+	"container/list"
 	"fmt"
 	"log/slog"
-	"slices"
 
 	"github.com/l2tpd/l2tpd/pkg/policy"
 )
 
-// logins are the sessions of each user who has logged in, the oldest first. Only shard 0 touches them.
-type logins map[string][]*session
+// logins are the sessions of each user who has logged in, the oldest first. Only shard 0 touches them, and session.counted.
+type logins map[string]*list.List
+
+// counted is where a session is among the logins of its user; the zero value says that it is not.
+type counted struct {
+	user string
+	at   *list.Element
+}
 
 // enter counts a session that logs in as user, who may have limit at a time; 0: any number. The refusal says why it may not.
 func (l logins) enter(user string, s *session, limit int, d policy.Duplicate) (refusal string) {
-	have := l[user]
-	if slices.Contains(have, s) {
-		return "" // challenged again
+	if s.counted.at != nil {
+		if s.counted.user == user {
+			return "" // challenged again
+		}
+		l.leave(s.counted.user, s)
 	}
-	for limit > 0 && len(have) >= limit {
+	have := l[user]
+	if have == nil {
+		have = list.New()
+		l[user] = have
+	}
+	for limit > 0 && have.Len() >= limit {
 		if d != policy.DuplicateReplace {
 			return fmt.Sprintf("user %q is logged in as often as he may be: %d", user, limit)
 		}
-		have[0].replacedBy(s)
-		have = have[1:]
+		oldest := have.Front().Value.(*session)
+		l.leave(user, oldest)
+		l[user] = have // it may have been the last
+		oldest.replacedBy(s)
 	}
-	l[user] = append(slices.Clone(have), s)
+	s.counted = counted{user, have.PushBack(s)}
 	return ""
 }
 
-// leave takes a session out. One that has been replaced is out already.
+// leave takes a session out. One that has been replaced, or has logged in as somebody else, is out already.
 func (l logins) leave(user string, s *session) {
-	left := slices.DeleteFunc(slices.Clone(l[user]), func(x *session) bool { return x == s })
-	if len(left) == 0 {
-		delete(l, user)
+	if s.counted.at == nil || s.counted.user != user {
 		return
 	}
-	l[user] = left
+	have := l[user]
+	have.Remove(s.counted.at)
+	s.counted = counted{}
+	if have.Len() == 0 {
+		delete(l, user)
+	}
 }
 
 // replacedBy ends a session whose user has logged in again. It may be called from any shard.

@@ -144,7 +144,9 @@ func (s *session) vanished(err error) {
 func (s *session) attach(op call.OpAttach) {
 	s.async(op, func() call.Result {
 		u, err := s.data.Attach(kernel.UnitSpec{Name: op.Interface, MTU: op.MTU})
-		s.index = u.Index
+		if s.index = u.Index; err == nil {
+			s.fresh = &network.Fresh{Index: u.Index, MTU: op.MTU}
+		}
 		return call.Result{Err: err, Interface: u.Name}
 	})
 }
@@ -180,8 +182,9 @@ func (s *session) applyNetwork(n call.Network) (r call.Result) {
 	want := network.Interface{
 		Name: n.Interface, MTU: n.MTU, Local: n.Local, Peer: n.Peer, LocalIPv6: n.LocalIPv6, PeerIPv6: n.PeerIPv6,
 		IPv4: n.IPv4, IPv6: n.IPv6, Routes: n.Routes, Metric: n.Metric, Masquerade: n.Masquerade, MSSClamp: n.MSSClamp,
-		Endpoint: n.Endpoint,
+		Endpoint: n.Endpoint, Fresh: s.fresh,
 	}
+	s.fresh = nil
 	r.Err = s.t.s.e.cfg.Network.Apply(s.t.s.e.life, s.owner(), want)
 	if bad, ok := errors.AsType[*network.IPv6Error](r.Err); ok { // all else is in place
 		r.Err, r.NoIPv6 = nil, bad.Err

@@ -692,7 +692,11 @@ func TestUserOverHisLimit(t *testing.T) {
 					}
 				}
 				held := 0
-				_ = b.e.shards[0].in(t.Context(), func() { held = len(b.e.shards[0].logins["RouterA"]) })
+				_ = b.e.shards[0].in(t.Context(), func() {
+					if l := b.e.shards[0].logins["RouterA"]; l != nil {
+						held = l.Len()
+					}
+				})
 				if held != x.up {
 					t.Errorf("%d logins are counted, want %d", held, x.up)
 				}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/l2tpd/l2tpd/pkg/call"
 	"github.com/l2tpd/l2tpd/pkg/control"
+	"github.com/l2tpd/l2tpd/pkg/network"
 	"github.com/l2tpd/l2tpd/pkg/policy"
 	"github.com/l2tpd/l2tpd/pkg/wire"
 )
@@ -43,12 +44,14 @@ type session struct {
 	pooled     netip.Addr // address taken from a pool
 	pool       string
 	lent       []lent
-	index      int         // of the interface
-	serving    bool        // IPv6 prefixes, on the interface; the executor's, as long as an operation is with it
-	owned      netip.Addr  // the user's own, claimed
-	process    PppdProcess // nil: PPP runs here
-	login      string      // the user it is counted for; empty: none
-	judging    bool        // whether the user whom a pppd has let in may have the session, is being found out
+	index      int            // of the interface
+	fresh      *network.Fresh // the interface until something is done with it; the executor's, as long as an operation is with it
+	serving    bool           // IPv6 prefixes, on the interface; the executor's, as long as an operation is with it
+	owned      netip.Addr     // the user's own, claimed
+	process    PppdProcess    // nil: PPP runs here
+	counted    counted        // as a login; of shard 0
+	login      string         // the user it is counted for; empty: none
+	judging    bool           // whether the user whom a pppd has let in may have the session, is being found out
 	judged     []func(now call.Time)
 	rx         uint64       // packets received, at the last look for signs of life
 	asked      *call.EvDown // why we hung up before there was a call machine, or nil

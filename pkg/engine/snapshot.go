@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
+	"runtime"
+	"runtime/metrics"
 	"slices"
 	"time"
 
@@ -316,7 +318,7 @@ func (e *Engine) status(all *part) *api.Status {
 		ConfigFile: e.cfg.ConfigFile, ConfigLoaded: *e.loaded.Load(),
 		Mode: p.Server.Mode.String(), HostName: p.Server.HostName, Listen: e.cfg.Listen,
 		ChecksumData: begun.Checksum, AllowFrom: []string{}, Secrets: []api.SecretRange{},
-		Tunnels: all.up, Sessions: all.sessUp, HalfOpen: all.half,
+		Tunnels: all.up, Sessions: all.sessUp, HalfOpen: all.half, Process: process(),
 	}
 	if e.stopping.Load() {
 		st.State = api.StateStopping
@@ -345,6 +347,15 @@ func (e *Engine) status(all *part) *api.Status {
 	}
 	st.Counters = e.totals(all)
 	return st
+}
+
+// process asks Go's runtime what the daemon takes.
+func process() api.Process {
+	m := []metrics.Sample{{Name: "/gc/heap/live:bytes"}, {Name: "/memory/classes/total:bytes"}, {Name: "/memory/classes/heap/released:bytes"}}
+	metrics.Read(m)
+	return api.Process{
+		Goroutines: runtime.NumGoroutine(), HeapOctets: m[0].Value.Uint64(), TotalOctets: m[1].Value.Uint64() - m[2].Value.Uint64(),
+	}
 }
 
 // totals adds what lives to what is gone.

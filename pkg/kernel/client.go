@@ -155,7 +155,8 @@ func (c *l2tpClient) session(tunnel, session uint16) (SessionInfo, error) {
 // linkClient makes PPP interfaces by rtnetlink. Safe for concurrent use.
 type linkClient struct {
 	conn  *netlink.Conn
-	query int // a socket for interface ioctls in the same namespace
+	busy  chan struct{} // full while conn is used: with a mutex all that wait for the kernel would spin at first
+	query int           // a socket for interface ioctls in the same namespace
 }
 
 func openLinks() (*linkClient, error) {
@@ -174,10 +175,16 @@ func openLinks() (*linkClient, error) {
 		_ = conn.Close()
 		return nil, fmt.Errorf("open interface query socket: %w", err)
 	}
-	return &linkClient{conn: conn, query: query}, nil
+	return &linkClient{conn: conn, busy: make(chan struct{}, 1), query: query}, nil
 }
 
 func (c *linkClient) close() error { return errors.Join(c.conn.Close(), unix.Close(c.query)) }
+
+func (c *linkClient) execute(m netlink.Message) ([]netlink.Message, error) {
+	c.busy <- struct{}{}
+	defer func() { <-c.busy }()
+	return c.conn.Execute(m)
+}
 
 // create turns an unattached /dev/ppp file into the owner of a new interface.
 func (c *linkClient) create(fd int, u UnitSpec) error {
@@ -194,7 +201,7 @@ func (c *linkClient) create(fd int, u UnitSpec) error {
 	}
 	deadline := time.Now().Add(linkRetryFor)
 	for pause := linkRetryFirst; ; pause = min(2*pause, linkRetryMax) {
-		_, err := c.conn.Execute(m)
+		_, err := c.execute(m)
 		if !errors.Is(err, unix.EBUSY) || time.Now().After(deadline) {
 			return edge(err)
 		}
@@ -208,7 +215,7 @@ func (c *linkClient) set(index, group, mtu int) error {
 	if err != nil {
 		return err
 	}
-	_, err = c.conn.Execute(netlink.Message{
+	_, err = c.execute(netlink.Message{
 		Header: netlink.Header{Type: unix.RTM_SETLINK, Flags: netlink.Request | netlink.Acknowledge},
 		Data:   body,
 	})
@@ -221,7 +228,7 @@ func (c *linkClient) changed(u Unit) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	answers, err := c.conn.Execute(netlink.Message{
+	answers, err := c.execute(netlink.Message{
 		Header: netlink.Header{Type: unix.RTM_GETLINK, Flags: netlink.Request}, Data: body,
 	})
 	if err != nil {
@@ -232,7 +239,7 @@ func (c *linkClient) changed(u Unit) (string, error) {
 			return what, err
 		}
 	}
-	answers, err = c.conn.Execute(netlink.Message{
+	answers, err = c.execute(netlink.Message{
 		Header: netlink.Header{Type: unix.RTM_GETADDR, Flags: netlink.Request | netlink.Dump}, Data: getAddressesRequest(u.Index),
 	})
 	if err != nil {

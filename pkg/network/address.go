@@ -12,7 +12,7 @@ import (
 )
 
 // addressBook speaks the part of rtnetlink that is about addresses. The library can neither ask for those of one interface,
-// which matters with thousands, nor mark them as ours.
+// which matters with thousands, nor tell that they are ours.
 type addressBook struct {
 	socket *nl.NetlinkSocket
 	shared map[int]*nl.SocketHandle
@@ -38,55 +38,11 @@ func openAddressBook() (*addressBook, error) {
 
 func (n *addressBook) close() { n.socket.Close() }
 
-// ifaProto is IFA_PROTO of linux/if_addr.h, which the library does not name.
-const ifaProto = 11
-
 // request starts a message.
 func (n *addressBook) request(kind, flags int) *nl.NetlinkRequest {
 	r := nl.NewNetlinkRequest(kind, flags)
 	r.Sockets = n.shared
 	return r
-}
-
-// change adds or deletes an address. One that is there already, or gone already, is no error.
-func (n *addressBook) change(l link, a address, add bool) error {
-	kind, flags, done := unix.RTM_DELADDR, unix.NLM_F_ACK, unix.EADDRNOTAVAIL
-	if add {
-		kind, flags, done = unix.RTM_NEWADDR, unix.NLM_F_CREATE|unix.NLM_F_EXCL|unix.NLM_F_ACK, unix.EEXIST
-	}
-	m := nl.NewIfAddrmsg(family(a.local))
-	m.Index = uint32(l.index)
-	m.Prefixlen = uint8(a.bits)
-	switch {
-	case a.inHost:
-		m.Scope = unix.RT_SCOPE_HOST
-	case a.local.IsLinkLocalUnicast():
-		m.Scope = unix.RT_SCOPE_LINK
-	}
-	peer := a.peer
-	if !peer.IsValid() {
-		peer = a.local
-	}
-	var bits uint32
-	if a.noRoute {
-		bits |= unix.IFA_F_NOPREFIXROUTE
-	}
-	if a.local.Is6() {
-		bits |= unix.IFA_F_NODAD // IPV6CP has settled that the two differ
-	}
-	r := n.request(kind, flags)
-	r.AddData(m)
-	r.AddData(nl.NewRtAttr(unix.IFA_LOCAL, a.local.AsSlice()))
-	r.AddData(nl.NewRtAttr(unix.IFA_ADDRESS, peer.AsSlice()))
-	if add {
-		r.AddData(nl.NewRtAttr(unix.IFA_FLAGS, nl.Uint32Attr(bits)))
-		r.AddData(nl.NewRtAttr(ifaProto, []byte{Protocol}))
-	}
-	_, err := r.Execute(unix.NETLINK_ROUTE, 0)
-	if errors.Is(err, done) {
-		return nil
-	}
-	return err
 }
 
 // of reads the addresses of one interface.

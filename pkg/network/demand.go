@@ -10,7 +10,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/vishvananda/netlink/nl"
+	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 )
 
@@ -114,17 +114,9 @@ func (d *Demand) prepare(nl *rtnl) error {
 		return err
 	}
 	d.index = l.index
-	if err := nl.noAutoAddress(l); err != nil {
-		return err
-	}
-	if err := nl.setUp(l); err != nil {
-		return err
-	}
-	if err := nl.addresses.acceptAny(l); err != nil {
-		return fmt.Errorf("set options of %s: %w", d.name, err)
-	}
-	if err := nl.addresses.change(l, demandAddress, true); err != nil {
-		return fmt.Errorf("add address %v: %w", demandAddress, err)
+	failures, err := nl.commit(noAutoAddress(l), up(l), acceptAny(l), withAddress(l, demandAddress))
+	if err = errors.Join(append(failures, err)...); err != nil {
+		return fmt.Errorf("set up %s with address %v: %w", d.name, demandAddress, err)
 	}
 	for _, dst := range d.routes {
 		if err := nl.addRoute(l, route{dst: dst.Masked(), metric: demandMetric}); err != nil {
@@ -132,32 +124,6 @@ func (d *Demand) prepare(nl *rtnl) error {
 		}
 	}
 	return nil
-}
-
-// Numbers of linux/ip.h and linux/if_link.h: the per-interface IPv4 settings that rtnetlink can change. (Through /proc/sys
-// they would be out of reach of a sandboxed daemon.)
-const (
-	iflaInetConf       = 1
-	devconfForwarding  = 1
-	devconfRPFilter    = 8
-	devconfAcceptLocal = 23
-	rpFilterLoose      = 2
-)
-
-// acceptAny lets an interface forward packets whatever their source.
-func (n *addressBook) acceptAny(l link) error {
-	r := n.request(unix.RTM_SETLINK, unix.NLM_F_ACK)
-	m := nl.NewIfInfomsg(unix.AF_UNSPEC)
-	m.Index = int32(l.index)
-	r.AddData(m)
-	spec := nl.NewRtAttr(unix.IFLA_AF_SPEC, nil)
-	conf := spec.AddRtAttr(unix.AF_INET, nil).AddRtAttr(iflaInetConf, nil)
-	conf.AddRtAttr(devconfForwarding, nl.Uint32Attr(1))
-	conf.AddRtAttr(devconfRPFilter, nl.Uint32Attr(rpFilterLoose))
-	conf.AddRtAttr(devconfAcceptLocal, nl.Uint32Attr(1))
-	r.AddData(spec)
-	_, err := r.Execute(unix.NETLINK_ROUTE, 0)
-	return err
 }
 
 // read takes packets off the device until it is closed.
@@ -270,7 +236,7 @@ func (d *Demand) Close() error {
 		delete(d.manager.demands, d.name)
 		// Not left to the last descriptor: a child that is just being started has a copy for a moment.
 		if l, err := d.manager.nl.link(d.name); err == nil && l.index == d.index {
-			_ = d.manager.nl.handle.LinkDel(l.device())
+			_ = d.manager.nl.handle.LinkDel(&netlink.GenericLink{LinkAttrs: netlink.LinkAttrs{Index: l.index}})
 		}
 	}
 	d.manager.unlock()

@@ -7,6 +7,9 @@ import (
 	"log/slog"
 	"net/netip"
 	"os"
+	"slices"
+
+	"golang.org/x/sys/unix"
 )
 
 // Protocol is the routing protocol id that marks our routes in the kernel ("ip route ... proto 121").
@@ -15,6 +18,7 @@ const Protocol = 121
 // Interface is the desired state of one PPP interface and of what goes with it.
 type Interface struct {
 	Name       string
+	Fresh      *Fresh     // what is known of an interface that nothing was done with yet; nil: the kernel is asked
 	MTU        int        // 0: leave
 	Local      netip.Addr // our IPv4 address; invalid: none (unnumbered without a borrowed address)
 	Peer       netip.Addr // the other end's IPv4 address; invalid: none
@@ -26,6 +30,12 @@ type Interface struct {
 	Masquerade bool           // source NAT of what leaves here (S168)
 	MSSClamp   bool           // TCP MSS follows the path MTU
 	Endpoint   netip.Addr     // the tunnel's outer peer: kept off this interface by a host route, so that no loop can form
+}
+
+// Fresh is an interface that is down and has no address. Its owner's next Apply may say the same, and does not rely on it.
+type Fresh struct {
+	Index int
+	MTU   int // 0: not known
 }
 
 // Manager applies desired states. It is safe for concurrent use; calls wait for each other, as the kernel would make them,
@@ -41,15 +51,17 @@ type Manager struct {
 	// busy is a lock that a context can give up on. It guards everything below.
 	busy    chan struct{}
 	owners  map[string]*owned
+	names   map[string]string // of the owners' interfaces: whose they are
 	guards  *guards
 	demands map[string]*Demand
 }
 
 // owned is what one owner asked for last.
 type owned struct {
-	want  Interface
-	index int          // of the interface, as it was then
-	held  []netip.Addr // endpoints whose host route it needs
+	name      string
+	index     int          // of the interface, as it was then
+	addresses []address    // IPv4, that may be on it
+	held      []netip.Addr // endpoints whose host route it needs
 }
 
 // New opens the manager's netlink sockets, in the network namespace of the calling thread.
@@ -63,7 +75,7 @@ func New(log *slog.Logger) (*Manager, error) {
 	}
 	m := &Manager{
 		log: log, nl: nl, nft: &nft{},
-		busy: make(chan struct{}, 1), owners: make(map[string]*owned),
+		busy: make(chan struct{}, 1), owners: make(map[string]*owned), names: make(map[string]string),
 		guards: &guards{nl: nl, log: log, by: make(map[netip.Addr]*hostRoute)}, demands: make(map[string]*Demand),
 	}
 	m.life, m.end = context.WithCancel(context.Background())
@@ -72,6 +84,7 @@ func New(log *slog.Logger) (*Manager, error) {
 		nl.close()
 		return nil, fmt.Errorf("watch routes: %w", err)
 	}
+	m.guards.watch = m.watch
 	return m, nil
 }
 
@@ -132,28 +145,29 @@ func (m *Manager) Apply(ctx context.Context, owner string, want Interface) error
 }
 
 func (m *Manager) apply(ctx context.Context, owner string, want Interface) error {
-	if before, ok := m.owners[owner]; ok && before.want.Name != want.Name {
+	if before, ok := m.owners[owner]; ok && before.name != want.Name {
 		if err := m.remove(owner); err != nil {
 			return err
 		}
 	}
-	for other, o := range m.owners {
-		if other != owner && o.want.Name == want.Name {
-			// A pooled interface came to a new call before the old one was taken down.
-			m.guards.release(other, o, netip.Addr{})
-			delete(m.owners, other)
-		}
+	if other, ok := m.names[want.Name]; ok && other != owner {
+		// A pooled interface came to a new call before the old one was taken down.
+		m.guards.release(other, m.owners[other], netip.Addr{})
+		delete(m.owners, other)
 	}
-	link, err := m.nl.link(want.Name)
+	o, fresh := m.owners[owner], want.Fresh
+	if o != nil {
+		fresh = nil
+	}
+	link, err := m.find(want.Name, fresh)
 	if err != nil {
 		return err
 	}
-	o := m.owners[owner]
 	if o == nil {
-		o = &owned{}
-		m.owners[owner] = o
+		o = &owned{name: want.Name}
+		m.owners[owner], m.names[want.Name] = o, owner
 	}
-	o.want, o.index = want, link.index
+	o.index = link.index
 	if want.IPv6 {
 		if err := m.openIPv6(link, want); err != nil {
 			return &IPv6Error{err}
@@ -169,16 +183,26 @@ func (m *Manager) apply(ctx context.Context, owner string, want Interface) error
 			return err
 		}
 	}
-	have, err := m.nl.observe(link)
-	if err != nil {
+	have := observed{mtu: link.mtu}
+	if fresh == nil {
+		if have, err = m.look(o, link); err != nil {
+			return err
+		}
+	}
+	steps := plan(target, have)
+	first := slices.IndexFunc(steps, operation.isRoute)
+	if first < 0 {
+		first = len(steps)
+	}
+	if err := m.prepare(o, link, steps[:first], want.IPv6); err != nil {
 		return err
 	}
 	var failures []error
-	for _, op := range plan(target, have) {
+	for _, op := range steps[first:] {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		if err := m.do(owner, link, op); err != nil {
+		if err := m.route(owner, link, op); err != nil {
 			err = fmt.Errorf("%v: %w", op, err)
 			if want.IPv6 && op.ipv6() {
 				return &IPv6Error{err}
@@ -194,6 +218,69 @@ func (m *Manager) apply(ctx context.Context, owner string, want Interface) error
 		failures = append(failures, err)
 	}
 	return errors.Join(failures...)
+}
+
+// find finds an interface. One that is fresh need not be asked for.
+func (m *Manager) find(name string, fresh *Fresh) (link, error) {
+	if fresh != nil {
+		return link{index: fresh.Index, name: name, mtu: fresh.MTU}, nil
+	}
+	return m.nl.link(name)
+}
+
+// look reads what an interface is, and notes the addresses that we have to take back.
+func (m *Manager) look(o *owned, l link) (observed, error) {
+	have, err := m.nl.observe(l)
+	o.addresses = nil
+	for _, a := range have.addresses {
+		if a.ours && a.local.Is4() {
+			o.addresses = append(o.addresses, a)
+		}
+	}
+	return have, err
+}
+
+// prepare takes the steps of a plan that come before the routes.
+func (m *Manager) prepare(o *owned, l link, steps []operation, ipv6 bool) error {
+	changes := make([]change, len(steps))
+	for i, op := range steps {
+		switch op.kind {
+		case opNoAutoAddress:
+			changes[i] = noAutoAddress(l)
+		case opSetMTU:
+			changes[i] = withMTU(l, op.mtu)
+		case opUp:
+			changes[i] = up(l)
+		case opDelAddress:
+			changes[i] = withoutAddress(l, op.address)
+		case opAddAddress:
+			changes[i] = withAddress(l, op.address)
+			if op.address.local.Is4() {
+				o.addresses = append(o.addresses, op.address)
+			}
+		case opAddRoute, opDelRoute:
+		}
+	}
+	failures, err := m.nl.commit(changes...)
+	if err != nil {
+		return err
+	}
+	var bad *IPv6Error
+	for i, err := range failures {
+		switch op := steps[i]; {
+		case err == nil:
+		case errors.Is(err, unix.ENODEV):
+			return fmt.Errorf("interface %s: %w", l.name, os.ErrNotExist)
+		case ipv6 && op.ipv6():
+			bad = &IPv6Error{fmt.Errorf("%v: %w", op, err)}
+		default:
+			return fmt.Errorf("%v: %w", op, err)
+		}
+	}
+	if bad != nil {
+		return bad
+	}
+	return nil
 }
 
 // openIPv6 does what comes before anything of IPv6: the interface can have it, and takes no router's word.
@@ -223,25 +310,12 @@ func setsOf(want Interface) []string {
 	return sets
 }
 
-// do performs one operation of a plan.
-func (m *Manager) do(owner string, l link, op operation) error {
-	switch op.kind {
-	case opNoAutoAddress:
-		return m.nl.noAutoAddress(l)
-	case opSetMTU:
-		return m.nl.setMTU(l, op.mtu)
-	case opUp:
-		return m.nl.setUp(l)
-	case opDelAddress:
-		return m.nl.addresses.change(l, op.address, false)
-	case opAddAddress:
-		return m.nl.addresses.change(l, op.address, true)
-	case opAddRoute:
-		return m.addRoute(owner, l, op.route)
-	case opDelRoute:
+// route takes a step of a plan that is about a route.
+func (m *Manager) route(owner string, l link, op operation) error {
+	if op.kind == opDelRoute {
 		return m.nl.delRoute(l, op.route)
 	}
-	return fmt.Errorf("%v: unknown operation", op)
+	return m.addRoute(owner, l, op.route)
 }
 
 // addRoute adds a route, and where another has its place says which, or takes the place of one that a dead daemon left.
@@ -290,32 +364,27 @@ func (m *Manager) remove(owner string) error {
 		return nil
 	}
 	delete(m.owners, owner)
-	link, linkErr := m.nl.link(o.want.Name)
-	switch {
-	case errors.Is(linkErr, os.ErrNotExist), linkErr == nil && link.index != o.index:
-		linkErr = nil
-	case linkErr == nil:
-		linkErr = m.clear(link)
-	}
-	err := m.nft.member(o.want.Name)
+	delete(m.names, o.name)
+	err := errors.Join(m.clear(o), m.nft.member(o.name))
 	// Last, so that the endpoint is never left to the routes that cover it.
 	m.guards.release(owner, o, netip.Addr{})
-	return errors.Join(err, linkErr)
+	return err
 }
 
-// clear takes an interface down, which drops its routes, and removes our addresses.
-func (m *Manager) clear(l link) error {
-	have, err := m.nl.observe(l)
-	if err != nil {
-		return err
+// clear takes an interface down, which drops its routes, and removes our addresses. One that is gone has neither.
+func (m *Manager) clear(o *owned) error {
+	l := link{index: o.index, name: o.name}
+	changes := []change{down(l)}
+	for _, a := range o.addresses {
+		changes = append(changes, withoutAddress(l, a))
 	}
-	failures := []error{m.nl.setDown(l)}
-	for _, a := range have.addresses {
-		if a.ours && a.local.Is4() {
-			failures = append(failures, m.nl.addresses.change(l, a, false))
+	failures, err := m.nl.commit(changes...)
+	for _, failure := range failures {
+		if !errors.Is(failure, unix.ENODEV) {
+			err = errors.Join(err, failure)
 		}
 	}
-	return errors.Join(failures...)
+	return err
 }
 
 // Sweep removes what an earlier daemon left: routes with our protocol and set members that belong neither to an owner nor to
@@ -338,7 +407,7 @@ func (m *Manager) sweep(keep []string) error {
 		kept[name] = true
 	}
 	for _, o := range m.owners {
-		kept[o.want.Name] = true
+		kept[o.name] = true
 	}
 	for name := range m.demands {
 		kept[name] = true

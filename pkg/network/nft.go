@@ -27,8 +27,8 @@ func setNames() []string { return []string{setMasquerade, setClamp, setRouterles
 // a host without nf_tables works as long as no call asks for NAT, clamping or IPv6.
 type nft struct {
 	conn    *nftables.Conn
-	members map[string][]string // of each set, as the kernel has them; nil until read
-	built   bool                // the table is as this version makes it
+	members map[string]map[string]bool // of each set, as the kernel has them; nil until read
+	built   bool                       // the table is as this version makes it
 }
 
 // join makes an interface a member of one set more.
@@ -56,7 +56,7 @@ func (n *nft) member(name string, sets ...string) error {
 
 // ensure adds a member that is missing, or deletes one that is not wanted.
 func (n *nft) ensure(name, set string, want bool) error {
-	if want == slices.Contains(n.members[set], name) {
+	if want == n.members[set][name] {
 		return nil
 	}
 	if err := n.change(set, name, want); err != nil {
@@ -71,7 +71,7 @@ func (n *nft) retain(kept map[string]bool) error {
 		return nil // nothing there
 	}
 	for _, set := range setNames() {
-		for _, name := range slices.Clone(n.members[set]) {
+		for name := range n.members[set] {
 			if kept[name] {
 				continue
 			}
@@ -129,7 +129,10 @@ func (n *nft) load() error {
 		}
 		n.conn = conn
 	}
-	members := make(map[string][]string)
+	members := make(map[string]map[string]bool)
+	for _, name := range setNames() {
+		members[name] = make(map[string]bool)
+	}
 	_, err := n.conn.ListTableOfFamily(tableName, nftables.TableFamilyINet)
 	if errors.Is(err, os.ErrNotExist) {
 		n.members = members
@@ -151,7 +154,7 @@ func (n *nft) load() error {
 			return err
 		}
 		for _, e := range elements {
-			members[name] = append(members[name], unix.ByteSliceToString(e.Key))
+			members[name][unix.ByteSliceToString(e.Key)] = true
 		}
 	}
 	n.members = members
@@ -161,12 +164,7 @@ func (n *nft) load() error {
 // change adds or deletes one member. At the first change, and when an administrator flushed the rule set, the table is made,
 // with all its members.
 func (n *nft) change(set, name string, add bool) error {
-	before := slices.Clone(n.members[set])
-	if add {
-		n.members[set] = append(n.members[set], name)
-	} else {
-		n.members[set] = slices.DeleteFunc(n.members[set], func(m string) bool { return m == name })
-	}
+	n.note(set, name, add)
 	err := os.ErrNotExist
 	if n.built {
 		err = n.flushChange(set, name, add)
@@ -176,9 +174,18 @@ func (n *nft) change(set, name string, add bool) error {
 	}
 	n.built = err == nil
 	if err != nil {
-		n.members[set] = before
+		n.note(set, name, !add)
 	}
 	return err
+}
+
+// note keeps the books of the sets.
+func (n *nft) note(set, name string, member bool) {
+	if member {
+		n.members[set][name] = true
+	} else {
+		delete(n.members[set], name)
+	}
 }
 
 func (n *nft) flushChange(setName, name string, add bool) error {
@@ -194,7 +201,7 @@ func (n *nft) build() error {
 	t := n.conn.AddTable(table())
 	for _, name := range setNames() {
 		var elements []nftables.SetElement
-		for _, m := range n.members[name] {
+		for m := range n.members[name] {
 			elements = append(elements, element(m)...)
 		}
 		if err := n.conn.AddSet(set(name), nil); err != nil {

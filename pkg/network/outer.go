@@ -32,15 +32,19 @@ type hostRoute struct {
 
 // guards keep tunnel endpoints on the outer network.
 type guards struct {
-	nl  *rtnl
-	log *slog.Logger
-	by  map[netip.Addr]*hostRoute
+	nl    *rtnl
+	log   *slog.Logger
+	watch *watch
+	by    map[netip.Addr]*hostRoute
 }
 
 // hold makes sure that host routes keep the endpoint off our interfaces, and counts the owner as needing them. The outer path is
 // the one in force now: a call that comes back after the outer network changed finds the new one. An endpoint that is held
 // already may be without a path for the moment.
 func (g *guards) hold(owner string, o *owned, endpoint netip.Addr) error {
+	if err := g.watch.listen(true); err != nil { // before the path is looked for
+		return fmt.Errorf("watch the outer network: %w", err)
+	}
 	h := g.by[endpoint]
 	if h == nil {
 		h = &hostRoute{owners: make(map[string]bool)}
@@ -79,6 +83,9 @@ func (g *guards) release(owner string, o *owned, except netip.Addr) {
 		}
 	}
 	o.held = held
+	if len(g.by) == 0 {
+		_ = g.watch.listen(false) // it would cost more, and nothing else
+	}
 }
 
 // remove deletes a host route; one that is gone is all right.

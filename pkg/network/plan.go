@@ -157,6 +157,9 @@ func (o operation) String() string {
 	return fmt.Sprintf("operation %d", int(o.kind))
 }
 
+// isRoute tells whether a step is about a route.
+func (o operation) isRoute() bool { return o.kind == opAddRoute || o.kind == opDelRoute }
+
 // ipv6 tells whether a step is about IPv6 alone.
 func (o operation) ipv6() bool {
 	switch o.kind {

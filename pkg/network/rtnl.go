@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/vishvananda/netlink"
-	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
 )
 
@@ -23,6 +22,7 @@ type rtnl struct {
 	handle    *netlink.Handle
 	dumps     *netlink.Handle // with strict checks, see openRtnl
 	addresses *addressBook
+	*committer
 }
 
 // link is an interface.
@@ -49,7 +49,14 @@ func openRtnl() (*rtnl, error) {
 		dumps.Close()
 		return nil, err
 	}
-	n := &rtnl{handle: handle, dumps: dumps, addresses: addresses}
+	changes, err := openCommitter()
+	if err != nil {
+		handle.Close()
+		dumps.Close()
+		addresses.close()
+		return nil, err
+	}
+	n := &rtnl{handle: handle, dumps: dumps, addresses: addresses, committer: changes}
 	// Without strict checks the kernel ignores the filter of a dump and sends everything; with them it refuses what the
 	// library asks about single IPv6 routes.
 	err = errors.Join(handle.SetSocketTimeout(netlinkTimeout), dumps.SetSocketTimeout(netlinkTimeout), dumps.SetStrictCheck(true))
@@ -64,6 +71,7 @@ func (n *rtnl) close() {
 	n.handle.Close()
 	n.dumps.Close()
 	n.addresses.close()
+	n.committer.close()
 }
 
 // dump repeats a dump that the kernel says was interrupted by a change.
@@ -89,23 +97,6 @@ func (n *rtnl) link(name string) (link, error) {
 	}
 	a := l.Attrs()
 	return link{index: a.Index, name: a.Name, mtu: a.MTU, up: a.Flags&net.FlagUp != 0}, nil
-}
-
-func (l link) device() netlink.Link {
-	return &netlink.GenericLink{LinkAttrs: netlink.LinkAttrs{Index: l.index, Name: l.name}}
-}
-
-func (n *rtnl) setUp(l link) error           { return n.handle.LinkSetUp(l.device()) }
-func (n *rtnl) setDown(l link) error         { return n.handle.LinkSetDown(l.device()) }
-func (n *rtnl) setMTU(l link, mtu int) error { return n.handle.LinkSetMTU(l.device(), mtu) }
-
-// noAutoAddress keeps the kernel from making a link-local address. A host without IPv6 makes none.
-func (n *rtnl) noAutoAddress(l link) error {
-	err := n.handle.LinkSetIP6AddrGenMode(l.device(), nl.IN6_ADDR_GEN_MODE_NONE)
-	if errors.Is(err, unix.EAFNOSUPPORT) || errors.Is(err, unix.EOPNOTSUPP) || errors.Is(err, unix.EINVAL) {
-		return nil
-	}
-	return err
 }
 
 // observe reads what Apply compares with. An interface that is down has no routes.

@@ -16,21 +16,15 @@ const settleTime = 100 * time.Millisecond
 // watch tells of changes of the outer network: routes, addresses and interfaces. The kernel says nothing of the IPv4 routes that
 // go with their interface or address, so these are watched, too.
 type watch struct {
-	conn   *netlink.Conn
-	reader sync.WaitGroup
+	conn      *netlink.Conn
+	reader    sync.WaitGroup
+	listening bool // guarded by the manager's lock
 }
 
-// openWatch begins to watch the network namespace of the calling thread. changed is called by one goroutine, which ends with
-// close.
+// openWatch begins to watch the network namespace of the calling thread, as soon as listen says so. changed is called by one goroutine,
+// which ends with close.
 func openWatch(changed func()) (*watch, error) {
-	groups := []uint{
-		unix.RTNLGRP_LINK, unix.RTNLGRP_IPV4_IFADDR, unix.RTNLGRP_IPV6_IFADDR, unix.RTNLGRP_IPV4_ROUTE, unix.RTNLGRP_IPV6_ROUTE,
-	}
-	var mask uint32
-	for _, group := range groups {
-		mask |= 1 << (group - 1)
-	}
-	conn, err := netlink.Dial(unix.NETLINK_ROUTE, &netlink.Config{Groups: mask})
+	conn, err := netlink.Dial(unix.NETLINK_ROUTE, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -41,6 +35,27 @@ func openWatch(changed func()) (*watch, error) {
 	w := &watch{conn: conn}
 	w.reader.Go(func() { w.read(changed) })
 	return w, nil
+}
+
+// listen begins or ends to hear of changes. As long as no host route depends on them, those that thousands of our own interfaces make
+// cost nothing.
+func (w *watch) listen(on bool) error {
+	if on == w.listening {
+		return nil
+	}
+	join := w.conn.LeaveGroup
+	if on {
+		join = w.conn.JoinGroup
+	}
+	for _, group := range []uint32{
+		unix.RTNLGRP_LINK, unix.RTNLGRP_IPV4_IFADDR, unix.RTNLGRP_IPV6_IFADDR, unix.RTNLGRP_IPV4_ROUTE, unix.RTNLGRP_IPV6_ROUTE,
+	} {
+		if err := join(group); err != nil {
+			return err
+		}
+	}
+	w.listening = on
+	return nil
 }
 
 // close ends watching, and waits for a call of changed that is under way.

@@ -14,6 +14,10 @@ import (
 // works that takes a second.
 const kvmLimit = 20 * time.Second
 
+// emulated has both processors of a guest emulated on one thread: with a thread for each, a kernel that patches its code was seen to trip
+// over it.
+const emulated = "tcg,thread=single"
+
 // accelerator picks KVM where it works. $L2TPD_ACCEL overrides.
 func accelerator(k kernel) string {
 	if a := os.Getenv("L2TPD_ACCEL"); a != "" {
@@ -22,7 +26,7 @@ func accelerator(k kernel) string {
 	if kvmWorks(k) {
 		return "kvm"
 	}
-	return "tcg,thread=single"
+	return emulated
 }
 
 // kvmWorks boots the kernel without any root under KVM, to see it panic over

@@ -32,7 +32,8 @@ const defaultSeries = "6.12"
 
 const usage = `usage:
   guest run [--kernel 6.1|6.12|all|auto|native] [--timeout 10m] [--match REGEXP]
-            [--env K=V]... [--artifacts DIR] [--memory MiB] [--cpus N] [--console] -- command args...
+            [--env K=V]... [--artifacts DIR] [--memory MiB] [--cpus N]
+            [--steady] [--console] -- command args...
   guest shell [--kernel 6.12] [--env K=V]... [--artifacts DIR]
   guest kernels [--update] [series...]
 `
@@ -47,6 +48,7 @@ type options struct {
 	artifacts string
 	memory    int
 	cpus      int
+	steady    bool
 	console   bool
 	update    bool
 	args      []string
@@ -148,6 +150,7 @@ func parseArgs(args []string) (*options, error) {
 		fs.StringVar(&o.artifacts, "artifacts", "", "")
 		fs.IntVar(&o.memory, "memory", 2048, "")
 		fs.IntVar(&o.cpus, "cpus", 2, "")
+		fs.BoolVar(&o.steady, "steady", false, "")
 		fs.BoolVar(&o.console, "console", false, "")
 		fs.Func("env", "", func(s string) error {
 			if k, _, ok := strings.Cut(s, "="); !ok || k == "" {

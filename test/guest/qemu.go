@@ -26,6 +26,10 @@ const bootArgs = "console=ttyS0 quiet loglevel=5 panic=-1 oops=panic log_buf_len
 	"mitigations=off audit=0 watchdog_thresh=60 rcupdate.rcu_cpu_stall_timeout=200 hung_task_panic=0 " +
 	"printk.devkmsg=on net.ifnames=0"
 
+// steadyClock has the guest's clock follow its instructions, of which it makes one in a nanosecond, and the host's when it has nothing
+// to do: what takes time is as on a processor of that speed, however busy the host is.
+const steadyClock = "shift=0"
+
 // machine is one QEMU process.
 type machine struct {
 	cmd     *exec.Cmd
@@ -73,6 +77,9 @@ func (m *machine) start(k kernel, t task, opts *options) error {
 	m.console = console
 
 	m.accel = accelerator(k)
+	if opts.steady {
+		m.accel = emulated
+	}
 	argv := []string{
 		"-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
 		"-accel", m.accel, "-cpu", "max", "-smp", strconv.Itoa(opts.cpus), "-m", strconv.Itoa(opts.memory),
@@ -80,6 +87,9 @@ func (m *machine) start(k kernel, t task, opts *options) error {
 		"-chardev", "stdio,id=console,signal=off", "-serial", "chardev:console",
 		"-device", "virtio-serial-pci",
 		"-chardev", "socket,id=agent,fd=3", "-device", "virtserialport,chardev=agent,name=" + agentPort,
+	}
+	if opts.steady {
+		argv = append(argv, "-icount", steadyClock)
 	}
 	argv = append(argv, share(shareRoot, "/", true)...)
 	argv = append(argv, share(shareModules, k.modules(), true)...)

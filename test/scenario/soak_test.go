@@ -3,10 +3,8 @@
 package scenario
 
 import (
-	"context"
 	"errors"
 	"fmt"
-	"net/netip"
 	"os"
 	"regexp"
 	"strconv"
@@ -30,8 +28,8 @@ const (
 
 // footprint is what a daemon occupies.
 type footprint struct {
-	Interfaces, KernelTunnels, KernelSessions, Files, Threads int
-	RSS                                                       int // KiB
+	Interfaces, KernelTunnels, KernelSessions, Files, Goroutines, Threads int
+	RSS                                                                   int // KiB
 }
 
 // held is what must come back to the same number; memory and threads need not.
@@ -43,18 +41,15 @@ func (f footprint) held() footprint {
 // soak is an LNS and a LAC whose tunnels stay. One more of them has no sessions: its silence is broken by HELLO alone, for the kernel's
 // data shows that the others live.
 type soak struct {
-	*lab.Lab
-	t        *testing.T
-	core     *lab.Host
+	*crowd
 	d        *lab.Daemon
-	lac      *lac.LAC
 	sessions int
 	tunnels  int
 }
 
 func newSoak(t *testing.T) *soak {
 	t.Helper()
-	s := &soak{Lab: lab.New(t), t: t, sessions: soakSessions}
+	s := &soak{crowd: newCrowd(t), sessions: soakSessions}
 	if text := os.Getenv("L2TPD_SOAK"); text != "" {
 		var err error
 		if s.sessions, err = strconv.Atoi(text); err != nil || s.sessions < 4 {
@@ -62,49 +57,9 @@ func newSoak(t *testing.T) *soak {
 		}
 	}
 	s.tunnels = (s.sessions+perTunnel-1)/perTunnel + 1
-	s.core = s.Host("core")
-	far := s.Host("lac")
-	s.Link(s.core.At("10.3.0.1/24"), far.At("10.3.0.2/24"))
-	first := netip.MustParseAddr("10.8.1.1")
-	last := first
-	for range s.sessions - 1 { // as many addresses as sessions: none may get lost
-		last = last.Next()
-	}
-	s.d = s.core.L2TPD(fmt.Sprintf(`
-server: {mode: lns, hostname: core, max_half_open_per_source: 1024, tunnel: {hello: 2s, idle_timeout: never}}
-secrets: [{from: any, secret: none}]
-lns: {accept: [{from: any, template: dialin}]}
-ppp:
-  templates:
-    dialin: {auth: [mschapv2, chap, pap], ipv4_local: 10.8.0.1, ipv4_pool: ips, ipv6: off, lcp_echo: {interval: 2s, failures: 20}}
-pools: {ips: {ranges: [%v-%v]}}
-users: {caller: {password: %s}}
-`, first, last, theirPass))
-	tunnels := make([]lac.Tunnel, s.tunnels)
-	for i := range tunnels {
-		tunnels[i] = lac.Tunnel{
-			Conn: far.UDP(fmt.Sprintf("10.3.0.2:%d", 20000+i)), LNS: netip.MustParseAddrPort("10.3.0.1:1701"),
-			Config: control.TunnelConfig{HelloInterval: 2 * time.Second},
-		}
-	}
-	s.lac = lac.Open(lac.Config{Tunnels: tunnels, Pending: 50})
-	s.wait("tunnels", func(x lac.Tally) bool { return x.Tunnels == s.tunnels })
-	s.Eventually("tunnels in the kernel", func() error { // the daemon makes the last one after the LAC's last word
-		if n := len(s.core.KernelTunnels()); n != s.tunnels {
-			return fmt.Errorf("%d of %d", n, s.tunnels)
-		}
-		return nil
-	})
+	s.d = s.core.L2TPD(crowdLNS(s.sessions, "hello: 2s, idle_timeout: never", "lcp_echo: {interval: 2s, failures: 20}"))
+	s.dial(s.tunnels, control.TunnelConfig{HelloInterval: 2 * time.Second})
 	return s
-}
-
-func (s *soak) wait(what string, cond func(lac.Tally) bool) {
-	s.t.Helper()
-	ctx, cancel := context.WithTimeout(s.t.Context(), lab.Patience)
-	defer cancel()
-	if err := s.lac.Wait(ctx, cond); err != nil {
-		s.t.Fatalf("%s: %v; %+v", what, err, s.lac.Traffic())
-	}
 }
 
 // calls are the callers of one round: three that negotiate for themselves, each with its own kind of login, to one whom the LAC has
@@ -113,10 +68,7 @@ func (s *soak) calls() []lac.Call {
 	calls := make([]lac.Call, s.sessions)
 	for i := range calls {
 		method := []ppp.AuthMethod{ppp.AuthPAP, ppp.AuthCHAPMD5, ppp.AuthMSCHAPv2, ppp.AuthCHAPMD5}[i%4]
-		calls[i] = lac.Call{
-			Tunnel: i / perTunnel,
-			Client: ppp.Config{IPv4: ppp.IPv4Request, Answer: []ppp.AuthMethod{method}, User: "caller", Password: []byte(theirPass)},
-		}
+		calls[i] = lac.Call{Tunnel: i / perTunnel, Client: callerBy(method)}
 		if i%4 == 3 {
 			calls[i].Proxy = &lac.Proxy{LAC: ppp.Config{Name: "lac", Auth: []ppp.AuthMethod{method}}}
 		}
@@ -131,7 +83,7 @@ func (s *soak) measure() (f footprint, err error) {
 	if err != nil {
 		return f, err
 	}
-	f.Files = len(files)
+	f.Files, f.Goroutines = len(files), s.d.Status().Process.Goroutines
 	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", s.d.PID()))
 	if err != nil {
 		return f, err
@@ -234,11 +186,7 @@ func TestSessionsComeAndGoTenTimes(t *testing.T) {
 		}
 	}
 	t.Logf("%+v", s.lac.Traffic())
-	ctx, cancel := context.WithTimeout(t.Context(), lab.Patience)
-	defer cancel()
-	if err := s.lac.Close(ctx); err != nil {
-		t.Error(err)
-	}
+	s.hangUp()
 	empty.Files, empty.KernelTunnels = empty.Files-s.tunnels, 0
 	s.settled("after the tunnels", empty)
 	calm(t, s.d)

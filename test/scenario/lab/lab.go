@@ -32,7 +32,7 @@ const poll = 50 * time.Millisecond
 
 // Lab is a network of hosts. It belongs to one test.
 type Lab struct {
-	t     *testing.T
+	t     testing.TB
 	dir   string // scratch space, removed at the end
 	logs  string // where logs and captures are kept
 	hosts []*Host
@@ -40,7 +40,7 @@ type Lab struct {
 }
 
 // New makes an empty lab that ends with the test.
-func New(t *testing.T) *Lab {
+func New(t testing.TB) *Lab {
 	t.Helper()
 	if os.Geteuid() != 0 {
 		t.Fatal("a lab needs root and a kernel with L2TP: run scripts/test kernel")

@@ -193,7 +193,7 @@ type record struct {
 	changed chan struct{} // closed at the next change
 }
 
-func newRecord(path string, t *testing.T) *record {
+func newRecord(path string, t testing.TB) *record {
 	t.Helper()
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o644) // a program may be started more than once
 	if err != nil {

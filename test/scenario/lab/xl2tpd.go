@@ -41,7 +41,8 @@ type ForeignPeer struct {
 }
 
 // ForeignPeer runs xl2tpd with a configuration and waits until it listens. files are put into its /etc/xl2tpd, which is its /etc/ppp,
-// too: name, content, ... (l2tp-secrets, chap-secrets, pap-secrets). Lines of a file "options" are added to pppd's usual ones.
+// too: name, content, ... (l2tp-secrets, chap-secrets, pap-secrets). Lines of a file "options" are added to pppd's usual ones, those of
+// "only-options" take their place.
 func (h *Host) ForeignPeer(conf string, files ...string) *ForeignPeer {
 	t := h.l.t
 	t.Helper()
@@ -60,6 +61,9 @@ func (h *Host) ForeignPeer(conf string, files ...string) *ForeignPeer {
 		usual = strings.Replace(usual, "noccp\n", "", 1) // which carries it
 	}
 	put["options"] = usual + put["options"]
+	if only, ok := put["only-options"]; ok {
+		put["options"] = only
+	}
 	for name, text := range put {
 		text = strings.ReplaceAll(text, "\t", "")
 		if err := os.WriteFile(filepath.Join(x.files, name), []byte(text), 0o600); err != nil {
