@@ -106,6 +106,8 @@ type (
 	}
 	// OpDisarm ends encryption and throws the keys away.
 	OpDisarm struct{}
+	// OpDecryption asks whether the kernel has given up decrypting.
+	OpDecryption struct{ Attempt uint32 }
 	// OpIdle asks for how long no user data has moved.
 	OpIdle struct{}
 	// OpRun hands the session to a program that runs PPP; Peer is the address for the peer, if there is one to give.
@@ -126,6 +128,7 @@ func (OpPrefixes) op()   {}
 func (OpArm) op()        {}
 func (OpEncrypt) op()    {}
 func (OpDisarm) op()     {}
+func (OpDecryption) op() {}
 func (OpIdle) op()       {}
 func (OpRun) op()        {}
 func (OpHangUp) op()     {}
@@ -147,6 +150,7 @@ type Result struct {
 	Link      netip.Prefix   // OpPrefixes: invalid when the peer gets none
 	Delegated netip.Prefix   // OpPrefixes: the same
 	Address   netip.Addr     // OpAddress: invalid when there is none
+	Broken    bool           // OpDecryption: it has
 	Idle      time.Duration  // OpIdle
 	NoIPv6    error          // OpNetwork: IPv6 alone could not be set, and why
 	NoPrefix  error          // OpNetwork: the peer cannot be told its prefixes, and why

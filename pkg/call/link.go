@@ -78,6 +78,8 @@ func (c *Call) linkEvent(now Time, ev ppp.Event, out *Output) {
 		out.Ops = append(out.Ops, OpEncrypt{Attempt: c.armed, Required: ev.Required})
 	case ppp.EvEncryptionDown:
 		out.Ops = append(out.Ops, OpDisarm{})
+	case ppp.EvDecryptionCheck:
+		out.Ops = append(out.Ops, OpDecryption(ev))
 	case ppp.EvAddressWanted:
 		c.answerAddress(now, ev, out)
 	case ppp.EvNetworkUp:
@@ -233,6 +235,8 @@ func (c *Call) Done(now Time, op Op, r Result, out *Output) {
 		if r.Err != nil {
 			out.Events = append(out.Events, EvAnomaly{Text: r.Err.Error()})
 		}
+	case OpDecryption:
+		c.decrypts(now, op, r, out)
 	case OpIdle:
 		if c.state == stateLink {
 			c.link.Do(now, ppp.CmdIdle{Idle: r.Idle}, &c.linkOut)
@@ -279,6 +283,18 @@ func (c *Call) encrypted(now Time, attempt uint32, r Result, out *Output) {
 	}
 	c.link.Do(now, ppp.CmdEncryption{Attempt: attempt, OK: r.Err == nil}, &c.linkOut)
 	c.collect(now, out)
+}
+
+// decrypts tells the link whether the kernel still decrypts. A kernel that does not say so is asked again.
+func (c *Call) decrypts(now Time, op OpDecryption, r Result, out *Output) {
+	switch {
+	case c.state != stateLink:
+	case r.Err != nil:
+		out.Events = append(out.Events, EvAnomaly{Text: r.Err.Error()})
+	default:
+		c.link.Do(now, ppp.CmdDecryption{Attempt: op.Attempt, Broken: r.Broken}, &c.linkOut)
+		c.collect(now, out)
+	}
 }
 
 // prefixed takes the peer's IPv6 prefixes. Without those that it should have, IPv6 is closed: hosts would have addresses that lead
@@ -460,6 +476,7 @@ var reasons = map[ppp.Reason]ending{
 	ppp.ReasonProtocolError: {"protocol-reject", "the peer rejected a protocol that is needed", wire.CDNAdmin, disconnect{18, 0, byPeer}},
 	ppp.ReasonProxyLCP:      {"proxy-lcp", "LCP of the LAC does not hold, and may not begin anew", wire.CDNNoFraming, disconnect{2, ppp.ProtoLCP, global}},
 	ppp.ReasonNoEncryption:  {"no-encryption", "encryption is required and could not be agreed on", wire.CDNAdmin, disconnect{4, ppp.ProtoCCP, byPeer}},
+	ppp.ReasonDecryption:    {"decryption-failed", "the peer's encrypted packets cannot be decrypted any more", wire.CDNLostCarrier, disconnect{}},
 }
 
 // overLimit is how the end of a login is told that was right and one too many.

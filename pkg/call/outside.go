@@ -51,7 +51,7 @@ func (x *outside) Do(_ Time, c ppp.Command, out *ppp.Output) {
 	case ppp.CmdClose:
 		x.view.Phase = ppp.PhaseTerminate
 		x.ops = append(x.ops, OpHangUp{})
-	case ppp.CmdAuthResult, ppp.CmdIdle, ppp.CmdCloseNetwork, ppp.CmdEncryption:
+	case ppp.CmdAuthResult, ppp.CmdIdle, ppp.CmdCloseNetwork, ppp.CmdEncryption, ppp.CmdDecryption:
 	}
 }
 

@@ -178,6 +178,10 @@ func (s *script) set(whose, setting string) {
 		s.w.noPrefix = value
 	case "owner without-ipv6":
 		s.w.noIPv6 = errors.New(value)
+	case "owner deaf":
+		s.w.deaf = value == "on"
+	case "owner unsure":
+		s.w.unsure = errors.New(value)
 	case "owner idle":
 		s.w.idle = s.duration(value)
 	default:
@@ -206,6 +210,8 @@ func (s *script) setPPP(cfg *ppp.Config, key, value string) {
 		}[value]
 	case "local":
 		cfg.Local, err = netip.ParseAddr(value)
+	case "mppe":
+		cfg.MPPE = map[string]ppp.MPPEMode{"require": ppp.MPPERequire, "allow": ppp.MPPEAllow}[value]
 	case "ipv6":
 		cfg.IPv6 = value == "on"
 	case "mru":

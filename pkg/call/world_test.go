@@ -41,7 +41,9 @@ type world struct {
 	noPrefix    string // why there are none
 	exhausted   string // which pool of addresses
 	idle        time.Duration
-	established int // times that the control connection has said so
+	deaf        bool  // the kernel has given up decrypting
+	unsure      error // why the kernel does not say whether it has
+	established int   // times that the control connection has said so
 
 	lines    []string
 	commands []control.Command
@@ -168,7 +170,13 @@ func (w *world) collectFar() {
 			w.far.Do(w.now, ppp.CmdAddress{Peer: addr("10.0.0.9")}, &w.farOut)
 			w.collectFar()
 			return
-		case ppp.EvLinkUp, ppp.EvAuthenticated, ppp.EvNetworkUp, ppp.EvNetworkDown, ppp.EvLinkDown, ppp.EvIdleCheck, ppp.EvAnomaly:
+		case ppp.EvEncryptionWanted:
+			w.farOut.Reset()
+			w.far.Do(w.now, ppp.CmdEncryption{Attempt: ev.Attempt, OK: true}, &w.farOut)
+			w.collectFar()
+			return
+		case ppp.EvLinkUp, ppp.EvAuthenticated, ppp.EvNetworkUp, ppp.EvNetworkDown, ppp.EvLinkDown, ppp.EvIdleCheck, ppp.EvAnomaly,
+			ppp.EvEncryptionUp, ppp.EvEncryptionDown, ppp.EvDecryptionCheck:
 			if w.onFar != nil {
 				w.onFar(ev)
 			}
@@ -197,6 +205,9 @@ func (w *world) result(op Op) Result {
 		r := op.Request
 		ok := r.Method == ppp.AuthPAP && string(r.Password) == w.users ||
 			r.Method == ppp.AuthCHAPMD5 && ppp.CHAPMD5(r.ID, []byte(w.users), r.Challenge) == [16]byte(r.Response)
+		if x, solved := ppp.SolveMSCHAP(r.Method, r.Name, []byte(w.users), r.Challenge, r.Response); solved {
+			return Result{OK: true, User: r.Name, Success: x.Success, Keys: x.Keys}
+		}
 		if !ok {
 			return Result{Message: "login incorrect"}
 		}
@@ -207,11 +218,13 @@ func (w *world) result(op Op) Result {
 		return Result{Link: w.prefix, Delegated: w.behind, Message: w.noPrefix}
 	case OpIdle:
 		return Result{Idle: w.idle}
+	case OpDecryption:
+		return Result{Broken: w.deaf, Err: w.unsure}
 	case OpNetwork:
 		if op.Network.IPv6 {
 			return Result{NoIPv6: w.noIPv6}
 		}
-	case OpCreate, OpSequencing, OpRun, OpHangUp, OpRelease:
+	case OpCreate, OpSequencing, OpArm, OpEncrypt, OpDisarm, OpRun, OpHangUp, OpRelease:
 	}
 	return Result{}
 }
@@ -351,6 +364,8 @@ func opText(op Op) string {
 		return fmt.Sprintf("encrypt required=%v", op.Required)
 	case OpDisarm:
 		return "disarm"
+	case OpDecryption:
+		return fmt.Sprintf("decryption attempt=%d", op.Attempt)
 	case OpIdle:
 		return "idle"
 	case OpRelease:

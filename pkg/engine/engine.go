@@ -74,6 +74,7 @@ type Encrypter interface {
 	ArmCompression(kernel.Compression) error
 	OpenCompression(require bool) error
 	CloseCompression() error
+	CompressionBroken() (bool, error)
 }
 
 // Meter reads what the kernel counted. Idle may sleep.

@@ -403,3 +403,68 @@ func TestMPPE(t *testing.T) {
 		})
 	}
 }
+
+// Packets that make no sense are answered with Reset-Requests, and the kernel is asked whether it goes on decrypting, seldom, however many
+// there are. When it has given up, the session ends and says why; the call is placed again, and works.
+func TestSessionEndsWhenNothingIsDecrypted(t *testing.T) {
+	for _, mode := range []ppp.MPPEMode{ppp.MPPERequire, ppp.MPPEAllow} {
+		t.Run(mode.String(), func(t *testing.T) {
+			simulated(t, func(t *testing.T) {
+				n := newInternet()
+				theirs := lasting()
+				theirs.Templates["dialin"].Auth = []ppp.AuthMethod{ppp.AuthMSCHAPv2}
+				theirs.Templates["dialin"].MPPE = mode
+				ours := initiators(1)
+				ours.Templates["lan"].MPPE = ppp.MPPEAllow
+				b := n.start(t, "2.2.2.2", theirs, true)
+				defer b.stop()
+				a := n.start(t, "1.1.1.1", ours, true)
+				defer a.stop()
+				a.up("c0", time.Minute)
+				b.until("up", time.Minute, func(s *api.Snapshot) bool { return s.Sessions[0].IPCP == "Opened" })
+				first := b.look().Sessions[0]
+				noise := func(times int) {
+					for range times {
+						b.k.Inject(first.TunnelID, first.ID, []byte{0x00, 0xfd, 0, 0, 1, 2})
+					}
+					time.Sleep(10 * time.Millisecond) // virtual: until the Reset-Ack is there
+				}
+				asked := func() (times int) {
+					for _, what := range b.k.Calls() {
+						if strings.HasPrefix(what, kerneltest.OpCompressionBroken.String()) {
+							times++
+						}
+					}
+					return times
+				}
+				noise(300)
+				time.Sleep(time.Minute) // virtual
+				if s := b.look().Sessions; len(s) != 1 || s[0].ID != first.ID || !s[0].MPPE {
+					t.Fatalf("some noise ended the session: %+v", s)
+				}
+				if times := asked(); times == 0 || times > 3 {
+					t.Errorf("the kernel was asked %d times in a minute", times)
+				}
+				for range 20 {
+					noise(1)
+				}
+				b.until("the end of the session", time.Minute, func(s *api.Snapshot) bool {
+					return s.Status.Counters.SessionEnds["decryption-failed"] == 1
+				})
+				a.until("the call again", time.Minute, func(s *api.Snapshot) bool {
+					return len(s.Sessions) == 1 && s.Calls[0].State == api.CallUp && s.Sessions[0].MPPE
+				})
+				if times := asked(); times > 6 {
+					t.Errorf("the kernel was asked %d times", times)
+				}
+				const why = "the peer's encrypted packets cannot be decrypted any more: the kernel has given up after too many broken ones"
+				if !strings.Contains(b.log.String(), why) {
+					t.Errorf("the log does not say why:\n%s", b.log)
+				}
+				if !strings.Contains(a.log.String(), "the peer ended PPP: packets cannot be decrypted") {
+					t.Errorf("the caller is not told why:\n%s", a.log)
+				}
+			})
+		})
+	}
+}

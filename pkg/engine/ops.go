@@ -70,6 +70,11 @@ func (s *session) start(op call.Op) {
 		s.async(op, func() call.Result { return call.Result{Err: s.data.OpenCompression(op.Required)} })
 	case call.OpDisarm:
 		s.async(op, func() call.Result { return call.Result{Err: s.data.CloseCompression()} })
+	case call.OpDecryption:
+		s.async(op, func() call.Result {
+			broken, err := s.data.CompressionBroken()
+			return call.Result{Broken: broken, Err: err}
+		})
 	case call.OpIdle:
 		s.async(op, func() call.Result { // PPP has one lock in the whole machine: who makes an interface meanwhile holds it
 			idle, err := s.data.Idle()

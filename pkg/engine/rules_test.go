@@ -630,8 +630,8 @@ func TestIPv6TroubleLeavesIPv4(t *testing.T) {
 		a.up("c0", time.Minute)
 		b.until("IPv4 alone", time.Minute, func(s *api.Snapshot) bool { return s.Sessions[0].IPCP == "Opened" && s.Sessions[0].IPV6CP != "Opened" })
 		data := b.k.Session(b.look().Sessions[0].TunnelID, b.look().Sessions[0].ID)
-		if !data.Passing(kernel.IPv4) || data.Passing(kernel.IPv6) {
-			t.Errorf("IPv4 passes: %v, IPv6 passes: %v", data.Passing(kernel.IPv4), data.Passing(kernel.IPv6))
+		if s := data.State(); !s.IPv4 || s.IPv6 {
+			t.Errorf("IPv4 passes: %v, IPv6 passes: %v", s.IPv4, s.IPv6)
 		}
 		if !strings.Contains(b.log.String(), "the call goes on without IPv6: permission denied") {
 			t.Errorf("the reason is not in the log:\n%s", b.log)

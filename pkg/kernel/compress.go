@@ -93,8 +93,8 @@ func (s *Session) OpenCompression(require bool) error {
 	return nil
 }
 
-// CloseCompression ends what ArmCompression began: the keys are gone, and packets pass in clear. It comes before or after Pass has stopped
-// them, or is the wish of both sides.
+// CloseCompression ends what ArmCompression began: the keys are gone, and packets pass in clear. Where encryption is required it comes
+// after Pass has stopped them.
 func (s *Session) CloseCompression() error {
 	err := s.withUnit(func(fd int) error { return setFlags(fd, flagCCPOpen|flagCCPUp|flagMustComp, 0) })
 	if err != nil {
@@ -103,11 +103,12 @@ func (s *Session) CloseCompression() error {
 	return nil
 }
 
-// CompressionBroken reports whether the kernel has given up decrypting, after many frames that made no sense. Only a new session
-// helps then: where encryption is required, nothing reaches the sink any more but LCP and authentication.
+// CompressionBroken reports whether the kernel has given up decrypting, after many frames that made no sense. A new session helps
+// then: where encryption is required, nothing reaches the sink any more but LCP and authentication.
 //
 // Before that a frame that could not be decrypted comes to the sink, with protocol 0x00fd, and nothing more is decrypted until a
-// Reset-Ack of CCP comes. A Reset-Request asks for that; one without an answer is the time to call this. It needs Attach.
+// Reset-Ack of CCP comes, for which a Reset-Request asks. After such a frame it is time to call this, now and then: where encryption is
+// required, the one upon which the kernel gives up does not come to the sink. It needs Attach.
 func (s *Session) CompressionBroken() (bool, error) {
 	var flags int32
 	err := s.withUnit(func(fd int) (err error) {

@@ -21,6 +21,9 @@ const (
 	armReady        // CCP may speak
 )
 
+// calmChecks is how many restart periods pass between two questions whether the kernel decrypts, while all seems well again.
+const calmChecks = 10
+
 // CCPRecord is CCP's part of a Record.
 type CCPRecord struct {
 	Negotiation
@@ -28,6 +31,8 @@ type CCPRecord struct {
 	Armed   arming
 	Refused bool // the owner cannot: CCP is protocol-rejected
 	Up      bool // EvEncryptionUp has been sent
+	DoubtAt Time // when EvDecryptionCheck is due; 0: all packets could be decrypted since EvEncryptionUp
+	Resets  int  // Reset-Requests sent in a row without an answer
 }
 
 // ccp is the layer of CCP, which is there for MPPE alone. What the kernel does with the frames of CCP that pass through it gives the
@@ -77,7 +82,7 @@ func (p ccp) question() {
 	l.event(e)
 }
 
-// armed is the owner's answer, and its later word that the kernel can no more.
+// armed is the owner's answer, and its later word that the kernel could not begin.
 func (p ccp) armed(c CmdEncryption) {
 	l, s := p.l, &p.l.s.CCP
 	if c.Attempt != s.Attempt || s.Armed == armNone || c.OK && s.Armed == armReady {
@@ -154,13 +159,70 @@ func (p ccp) receive(in packet) {
 		if s.State == stOpened {
 			n.send(codeResetAck, in.id)
 		}
-	case codeResetAck: // we never ask
+	case codeResetAck: // the kernel goes on with any, whatever its identifier
+		if s.Resets > 0 {
+			s.Resets, l.out.Persist = 0, true
+		}
 	case codeConfigureAck, codeConfigureNak, codeConfigureReject, codeTerminateRequest, codeCodeReject, codeProtocolReject,
 		codeEchoRequest, codeEchoReply, codeDiscardRequest:
 		n.receive(in)
 	default:
 		n.receive(in)
 	}
+}
+
+// undecrypted takes a packet that the kernel could not decrypt. Interop: without state RFC 3078 has no need of a Reset-Request, but Linux
+// decrypts nothing more until a Reset-Ack comes; pppd asks for it, too.
+func (p ccp) undecrypted() {
+	p.l.anomaly("a packet could not be decrypted")
+	if p.l.s.CCP.Resets == 0 {
+		p.askReset()
+	}
+}
+
+// askReset sends a Reset-Request. Its answer, or none, is followed by a question to the owner.
+func (p ccp) askReset() {
+	l, s := p.l, &p.l.s.CCP
+	s.Resets++
+	if at := l.now + l.cfg.Restart; s.DoubtAt == 0 || s.DoubtAt > at { // never later: the next bad packet must not put it off
+		s.DoubtAt = at
+	}
+	l.out.Persist = true
+	l.negotiator(ProtoCCP).send(codeResetRequest, s.nextID())
+}
+
+// expire asks whether the kernel still decrypts. Once in doubt that goes on: where encryption is required, the packet upon which the
+// kernel gives up is the first that does not come here.
+func (p ccp) expire() {
+	l, s := p.l, &p.l.s.CCP
+	if !due(&s.DoubtAt, l.now) {
+		return
+	}
+	switch {
+	case s.Resets == 0:
+		s.DoubtAt = l.now + calmChecks*l.cfg.Restart
+	case s.Resets < l.cfg.MaxConfigure:
+		p.askReset()
+	default:
+		p.deaf("the peer does not answer Reset-Requests")
+		return
+	}
+	l.event(EvDecryptionCheck{Attempt: s.Attempt})
+}
+
+// checked is the owner's answer to EvDecryptionCheck.
+func (p ccp) checked(c CmdDecryption) {
+	if s := &p.l.s.CCP; c.Broken && s.Up && c.Attempt == s.Attempt {
+		p.deaf("the kernel has given up after too many broken ones")
+	}
+}
+
+// deaf ends a link on which nothing can be decrypted any more, even where encryption is only allowed, as pppd does. To go on in clear
+// would let anybody switch encryption off who can send broken packets, and CCP anew would begin with keys that have been used. A new
+// login makes new ones.
+func (p ccp) deaf(text string) {
+	p.l.s.Goodbye = "packets cannot be decrypted"
+	p.l.fail(ReasonDecryption, false, text)
 }
 
 // restart takes CCP down and has the kernel armed anew. Even a copy of the request that was acknowledged makes it necessary, because
@@ -224,7 +286,7 @@ func (p ccp) changed(c change) {
 			network{l}.open()
 		}
 	case layerDown:
-		s.Up = false
+		s.Up, s.DoubtAt, s.Resets = false, 0, 0
 		switch {
 		case !p.required() || l.s.LCP.State != stOpened:
 		case s.State == stStarting:

@@ -418,7 +418,101 @@ func TestEncryptedPacketsAreNotRejected(t *testing.T) {
 	p.arms(true)
 	p.want(p.give(packet))
 	p = encrypted(t, MPPERequire)
-	p.want(p.give(packet), "! odd: a packet could not be decrypted")
+	p.want(p.give(packet), "> CCP Reset-Request id=2", odd)
+}
+
+// noise is a packet that the kernel could not decrypt.
+func noise() []byte { return opts("00fd 0000 1234") }
+
+const odd = "! odd: a packet could not be decrypted"
+
+// Linux decrypts nothing more after a packet that it could not decrypt, until a Reset-Ack comes. However many there are, one Reset-Request
+// is on its way, and one question a restart period is asked.
+func TestUndecryptedPacketsAreFollowedByAReset(t *testing.T) {
+	t.Parallel()
+	bothModes(t, func(t *testing.T, m MPPEMode) {
+		p := encrypted(t, m)
+		p.want(p.give(noise()), "> CCP Reset-Request id=2", odd)
+		for range 100 {
+			p.want(p.give(noise()), odd)
+		}
+		p.want(p.wait(defaultRestart), "> CCP Reset-Request id=3", "! decrypting?") // the first was lost
+		p.want(p.do(CmdDecryption{Attempt: 1}))
+		p.want(p.give(newFrame(ProtoCCP, codeResetAck, 3)))
+
+		// A peer that answers and goes on with it does not put the next question off.
+		for id := uint8(4); id < 104; id++ {
+			p.want(p.give(noise()), fmt.Sprintf("> CCP Reset-Request id=%d", id), odd)
+			p.want(p.give(newFrame(ProtoCCP, codeResetAck, id)))
+			p.now += defaultRestart / 200
+		}
+		p.want(p.wait(defaultRestart/2), "! decrypting?")
+
+		// All is well again, as far as can be seen from here: the kernel is asked seldom.
+		p.want(p.wait(calmChecks*defaultRestart - 1))
+		p.want(p.wait(1), "! decrypting?")
+		p.want(p.wait(3*calmChecks*defaultRestart), "! decrypting?", "! decrypting?", "! decrypting?")
+
+		// CCP that begins anew is without a past.
+		p.give(ccpRequest(2, mppeHS))
+		p.arms(true)
+		p.give(p.ack(ProtoCCP))
+		if v := p.link.View(); !v.Encrypted || v.End.Reason != ReasonNone {
+			t.Errorf("%+v", v)
+		}
+		if s := p.link.s.CCP; s.DoubtAt != 0 || s.Resets != 0 {
+			t.Errorf("still in doubt: %+v", s)
+		}
+	})
+}
+
+// A link on which nothing is decrypted any more ends, whether encryption was required or not: the next one has other keys.
+func TestLinkThatCannotDecryptEnds(t *testing.T) {
+	t.Parallel()
+	const goodbye = `text="packets cannot be decrypted"`
+	bothModes(t, func(t *testing.T, m MPPEMode) {
+		p := encrypted(t, m)
+		p.give(noise())
+		p.give(newFrame(ProtoCCP, codeResetAck, 2))
+		p.want(p.wait(defaultRestart), "! decrypting?")
+		p.want(p.do(CmdDecryption{Attempt: 7, Broken: true})) // not of this attempt
+		p.want(p.do(CmdDecryption{Attempt: 1, Broken: true}), "> LCP Terminate-Request id=2 "+goodbye, "! IPv4 down", "! encryption down")
+		p.want(p.do(CmdDecryption{Attempt: 1, Broken: true}))
+		p.want(p.give(newFrame(ProtoLCP, codeTerminateAck, 2)),
+			`! link down stage=up reason=packets cannot be decrypted peer=false text="the kernel has given up after too many broken ones"`)
+
+		p = encrypted(t, m)
+		p.give(noise())
+		want := []string{}
+		for id := 3; id < 3+defaultMaxConfigure-1; id++ {
+			want = append(want, fmt.Sprintf("> CCP Reset-Request id=%d", id), "! decrypting?")
+		}
+		p.want(p.wait((defaultMaxConfigure-1)*defaultRestart), want...)
+		p.want(p.wait(defaultRestart), "> LCP Terminate-Request id=2 "+goodbye, "! IPv4 down", "! encryption down")
+		end := EvLinkDown{Stage: StageUp, Reason: ReasonDecryption, Text: "the peer does not answer Reset-Requests"}
+		if got := p.link.View().End; got != end {
+			t.Errorf("%+v", got)
+		}
+	})
+
+	// Before there is encryption, and after it, nobody doubts it.
+	p := asked(t, MPPERequire)
+	p.want(p.give(noise()))
+	p.want(p.do(CmdDecryption{Attempt: 1, Broken: true}))
+}
+
+// The doubt is part of the record.
+func TestDoubtOutlivesARestart(t *testing.T) {
+	t.Parallel()
+	p := encrypted(t, MPPERequire)
+	p.give(noise())
+	l, err := Restore(p.link.Record(), p.link.cfg, p.now, &p.out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.link = l
+	p.want(p.give(noise()), odd)
+	p.want(p.wait(defaultRestart), "> CCP Reset-Request id=3", "! decrypting?")
 }
 
 // LCP that is negotiated anew takes encryption along, and its keys.

@@ -136,6 +136,8 @@ func fuzzStep(t *testing.T, p *probe, frame []byte) {
 			p.link.Do(p.now, CmdAddress{Peer: addr("10.0.0.2")}, &p.out)
 		case EvEncryptionWanted:
 			p.link.Do(p.now, CmdEncryption{Attempt: e.Attempt, OK: true}, &p.out)
+		case EvDecryptionCheck:
+			p.link.Do(p.now, CmdDecryption{Attempt: e.Attempt}, &p.out)
 		case EvLinkUp, EvAuthenticated, EvEncryptionUp, EvEncryptionDown, EvNetworkUp, EvNetworkDown, EvLinkDown, EvIdleCheck, EvAnomaly:
 		}
 	}

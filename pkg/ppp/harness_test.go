@@ -188,6 +188,8 @@ func (c *cable) handle(o *owner, e Event) {
 		}
 	case EvIdleCheck:
 		o.link.Do(c.now, CmdIdle{Idle: o.idle}, &o.out)
+	case EvDecryptionCheck:
+		o.link.Do(c.now, CmdDecryption{Attempt: e.Attempt}, &o.out)
 	case EvEncryptionWanted:
 		if !o.slow {
 			o.link.Do(c.now, o.arm(e), &o.out)
@@ -380,6 +382,8 @@ func show(e Event) string {
 		return fmt.Sprintf("link down stage=%v reason=%v peer=%v text=%q", e.Stage, e.Reason, e.Peer, e.Text)
 	case EvIdleCheck:
 		return "idle?"
+	case EvDecryptionCheck:
+		return "decrypting?"
 	case EvAnomaly:
 		return "odd: " + e.Text
 	}

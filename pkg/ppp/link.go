@@ -107,7 +107,7 @@ func (l *Link) Receive(now Time, frame []byte, out *Output) {
 		if l.s.Phase == PhaseNetwork && !(ccp{l}).possible() {
 			lcp{l}.rejectProtocol(proto, payload)
 		} else if l.s.CCP.Up {
-			l.anomaly("a packet could not be decrypted")
+			ccp{l}.undecrypted()
 		}
 		return
 	case ProtoLCP, ProtoPAP, ProtoCHAP:
@@ -159,6 +159,8 @@ func (l *Link) Do(now Time, c Command, out *Output) {
 		auth{l}.verdict(c)
 	case CmdEncryption:
 		ccp{l}.armed(c)
+	case CmdDecryption:
+		ccp{l}.checked(c)
 	case CmdAddress:
 		ipcp{l}.assigned(c.Peer.Unmap())
 	case CmdIdle:
@@ -186,6 +188,7 @@ func (l *Link) Expire(now Time, out *Output) {
 	for _, p := range [...]Protocol{ProtoLCP, ProtoCCP, ProtoIPCP, ProtoIPV6CP} {
 		l.negotiator(p).expire()
 	}
+	ccp{l}.expire()
 	auth{l}.expire()
 	times{l}.expire()
 }
@@ -197,7 +200,7 @@ func (l *Link) Deadline() Time {
 	}
 	var d Time
 	for _, t := range [...]Time{
-		l.s.LCP.Deadline, l.s.CCP.Deadline, l.s.IPCP.Deadline, l.s.IPV6CP.Deadline, l.s.PassiveUntil,
+		l.s.LCP.Deadline, l.s.CCP.Deadline, l.s.CCP.DoubtAt, l.s.IPCP.Deadline, l.s.IPV6CP.Deadline, l.s.PassiveUntil,
 		l.s.AuthDeadline, l.s.Authenticator.Deadline, l.s.Authenticator.Rechallenge, l.s.Claimant.Deadline,
 		l.s.EchoAt, l.s.IdleAt, l.s.SessionAt,
 	} {

@@ -172,6 +172,8 @@ func (r Reason) String() string {
 		return "protocol error"
 	case ReasonNoEncryption:
 		return "no encryption"
+	case ReasonDecryption:
+		return "packets cannot be decrypted"
 	case ReasonProxyLCP:
 		return "LCP of the LAC not acceptable"
 	}

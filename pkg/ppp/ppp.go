@@ -156,6 +156,7 @@ const (
 	ReasonNoNetwork            // no NCP came up (cause 18)
 	ReasonProtocolError        // Code-Reject or Protocol-Reject of something vital
 	ReasonNoEncryption         // MPPE is required and refused, or cannot be (cause 4)
+	ReasonDecryption           // the peer's encrypted packets cannot be decrypted any more
 	ReasonProxyLCP             // the LAC's LCP cannot hold or is missing, and may not begin anew (cause 2)
 )
 
@@ -201,6 +202,9 @@ type (
 	// EvEncryptionDown: what EvEncryptionWanted asked for is over: clear all three flags, which frees the kernel's keys. It comes once
 	// for each EvEncryptionWanted, before the next one and before EvLinkDown. With Required every EvNetworkDown comes before it.
 	EvEncryptionDown struct{}
+	// EvDecryptionCheck: packets could not be decrypted since EvEncryptionUp, and the kernel may have given up (SC_DC_FERROR); answer
+	// with CmdDecryption. At most one comes in a restart period, however many such packets there are.
+	EvDecryptionCheck struct{ Attempt uint32 }
 	// EvAddressWanted: IPCP needs to know what the peer shall have; answer with CmdAddress. Wanted is what it asked for, if
 	// anything. Sent once a link: always with IPv4Own, with IPv4Unnumbered only when the peer asks for an address.
 	EvAddressWanted struct{ Wanted netip.Addr }
@@ -231,6 +235,7 @@ func (EvAuthenticated) event()    {}
 func (EvEncryptionWanted) event() {}
 func (EvEncryptionUp) event()     {}
 func (EvEncryptionDown) event()   {}
+func (EvDecryptionCheck) event()  {}
 func (EvAddressWanted) event()    {}
 func (EvNetworkUp) event()        {}
 func (EvNetworkDown) event()      {}
@@ -254,11 +259,17 @@ type (
 		Error   uint16 // MS-CHAP: the error code of a refusal (RFC 2759, 6); 0 means 691
 		Keys    Keys   // MS-CHAP: what MPPE starts from, if it is known
 	}
-	// CmdEncryption answers EvEncryptionWanted. OK false says that the kernel cannot, or, later on, that it has lost the thread
-	// (SC_DC_FERROR): the link goes on without encryption or ends. An answer to an attempt that is over is ignored.
+	// CmdEncryption answers EvEncryptionWanted. OK false says that the kernel cannot, or, later on, that it could not do what
+	// EvEncryptionUp says: the link goes on without encryption or ends. An answer to an attempt that is over is ignored.
 	CmdEncryption struct {
 		Attempt uint32
 		OK      bool
+	}
+	// CmdDecryption answers EvDecryptionCheck. Broken says that the kernel decrypts no more: the link ends, because a new one helps,
+	// which has other keys. An answer to an attempt that is over is ignored.
+	CmdDecryption struct {
+		Attempt uint32 // of the question
+		Broken  bool
 	}
 	// CmdAddress answers EvAddressWanted. An invalid Peer means there is none: IPCP is closed (cause 18, P265), or with
 	// IPv4Unnumbered the peer's question is rejected.
@@ -273,6 +284,7 @@ type (
 
 func (CmdAuthResult) command()   {}
 func (CmdEncryption) command()   {}
+func (CmdDecryption) command()   {}
 func (CmdAddress) command()      {}
 func (CmdIdle) command()         {}
 func (CmdCloseNetwork) command() {}

@@ -205,14 +205,7 @@ func TestJunkHarmsNobody(t *testing.T) {
 func TestSCCRQFloodFromForgedAddresses(t *testing.T) {
 	const enough = 50_000
 	s := newSiege(t, lns+"\nlog: {level: info}\n")
-	fd := -1
-	if err := s.evil.Do(func() (err error) {
-		fd, err = unix.Socket(unix.AF_INET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.IPPROTO_RAW)
-		return err
-	}); err != nil {
-		t.Fatal(err)
-	}
-	defer unix.Close(fd)
+	fd := forger(t, s.evil)
 	dice := rand.New(rand.NewPCG(1, 2))
 	shoot := func() (int, error) {
 		for range 100 {
@@ -278,6 +271,19 @@ func TestSCCRQFloodFromForgedAddresses(t *testing.T) {
 		t.Errorf("%d KiB of memory before, %d after", before.rss>>10, after.rss>>10)
 	}
 	s.newcomer(t)
+}
+
+// forger is a socket of a host for packets that are forged.
+func forger(t *testing.T, h *lab.Host) (fd int) {
+	t.Helper()
+	if err := h.Do(func() (err error) {
+		fd, err = unix.Socket(unix.AF_INET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.IPPROTO_RAW)
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { unix.Close(fd) })
+	return fd
 }
 
 // forged is an IPv4 packet with a UDP datagram between two L2TP ports. The kernel fills in the header's checksum.

@@ -4,12 +4,16 @@ package scenario
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"net/netip"
 	"strings"
 	"testing"
 
+	"golang.org/x/sys/unix"
+
+	"github.com/l2tpd/l2tpd/pkg/wire"
 	"github.com/l2tpd/l2tpd/test/scenario/lab"
 )
 
@@ -142,6 +146,42 @@ log: {level: debug}
 			reachEncrypted(t, core, them[name], "10.8.0.1")
 		}
 	}
+	discreet(t, d)
+}
+
+// A packet that makes no sense does no lasting harm: a pppd answers the Reset-Request, and the kernel decrypts again. After many the kernel
+// has given up, and the session ends in one explaining line.
+func TestSessionEndsWhenNothingIsDecrypted(t *testing.T) {
+	t.Parallel() // it waits more than it works
+	l := lab.New(t)
+	core, client := l.Host("core"), l.Host("client")
+	l.Link(core.At("10.3.0.1/24"), client.At("10.3.0.2/24"))
+	d := core.L2TPD(`
+server: {mode: lns, hostname: core}
+secrets: [{from: any, secret: none}]
+lns: {accept: [{from: any, template: require}]}
+ppp: {templates: {require: {auth: [mschapv2], mppe: require, ipv4_local: 10.8.0.1}}}
+users: {client: {password: ` + theirPass + `, ipv4: 10.8.2.1}}
+`)
+	peer := client.ForeignPeer(foreignLAC("10.3.0.1", "client", "autodial = yes"),
+		append(passwords("client * "+theirPass), "options", "require-mppe-128\n")...)
+	s := d.WaitSessions(1)[0]
+	to := [4]byte{10, 3, 0, 1}
+	noise := append(wire.AppendDataHeader(nil, s.TunnelID, s.ID, false), 0xff, 0x03, 0x00, 0xfd, 0, 0, 1, 2, 3, 4)
+	packet, fd := forged([4]byte{10, 3, 0, 2}, to, noise), forger(t, client)
+	junk := func() error { return unix.Sendto(fd, packet, 0, &unix.SockaddrInet4{Addr: to}) }
+	if err := junk(); err != nil {
+		t.Fatal(err)
+	}
+	peer.WaitLog("sent .CCP ResetAck")
+	client.Reaches("10.8.0.1")
+	l.Eventually("the end of the session", func() error {
+		if d.CountLog("INFO .*call down.*cause=decryption-failed .*the kernel has given up.* user=client ") == 1 {
+			return nil
+		}
+		return cmp.Or(junk(), errNotThere)
+	})
+	peer.WaitLog("packets cannot be decrypted")
 	discreet(t, d)
 }
 

@@ -11,15 +11,20 @@ import (
 const (
 	protocolCCP     = 0x80fd
 	protocolCrypted = 0x00fd
+	protocolLCP     = 0xc021
 )
 
 // Codes of CCP that move the kernel's state.
 const (
-	confReq = 1
-	confAck = 2
-	termReq = 5
-	termAck = 6
+	confReq  = 1
+	confAck  = 2
+	termReq  = 5
+	termAck  = 6
+	resetAck = 15
 )
+
+// bears is how many frames without the mark of an encrypted one the kernel endures, with a Reset-Ack after each.
+const bears = 15
 
 var errNotRun = errors.New("the Configure-Acks of CCP have not gone both ways since compression was armed")
 
@@ -28,7 +33,11 @@ type crypt struct {
 	keys               kernel.Compression
 	armed, up, require bool
 	sending, receiving bool // the Configure-Acks were seen
+	waiting            bool // for a Reset-Ack: nothing is decrypted
+	noise              int  // frames that made no sense; more than bears: nothing is decrypted ever
 }
+
+func (c *crypt) broken() bool { return c.noise > bears }
 
 // ArmCompression gives the interface the keys of both directions.
 func (s *Session) ArmCompression(c kernel.Compression) error {
@@ -65,6 +74,15 @@ func (s *Session) CloseCompression() error {
 	})
 }
 
+// CompressionBroken reports whether the kernel has given up decrypting.
+func (s *Session) CompressionBroken() (broken bool, err error) {
+	err = s.do(OpCompressionBroken, true, func() error {
+		broken = s.crypt.broken()
+		return nil
+	})
+	return broken, err
+}
+
 // peek looks at CCP as the kernel does; mu is held.
 func (s *Session) peek(frame []byte, inbound bool) {
 	if !s.attached || len(frame) < 6 || binary.BigEndian.Uint16(frame) != protocolCCP {
@@ -80,6 +98,10 @@ func (s *Session) peek(frame []byte, inbound bool) {
 		}
 	case termReq, termAck:
 		c.sending, c.receiving = false, false
+	case resetAck:
+		if inbound && c.up {
+			c.waiting = false
+		}
 	case confAck:
 		if len(frame) != 12 || frame[6] != 18 || frame[7] != 6 {
 			return // nothing, or another option
@@ -118,8 +140,16 @@ func (s *Session) receive(a arrival) []byte {
 		return a.frame
 	}
 	protocol, c := binary.BigEndian.Uint16(a.frame), &s.crypt
+	encrypted := protocol == protocolCrypted && c.receiving && !c.waiting && !c.broken()
+	if encrypted && a.key == "" { // no kernel has encrypted it
+		c.noise++
+		c.waiting, encrypted = true, false
+	}
+	if c.broken() && c.require && protocol < protocolLCP {
+		return nil
+	}
 	s.peek(a.frame, true)
-	if protocol != protocolCrypted || !c.receiving {
+	if !encrypted {
 		return a.frame
 	}
 	if a.key != string(c.keys.Receive) {

@@ -99,6 +99,73 @@ func TestPacketsAreEncrypted(t *testing.T) {
 	}
 }
 
+// The kernel bears with some frames that make no sense, one after each Reset-Ack, and then with none.
+func TestDecryptingIsGivenUp(t *testing.T) {
+	t.Parallel()
+	const bears = 15
+	noise, resetAck := []byte{0x00, 0xfd, 0, 0, 1}, []byte{0x80, 0xfd, 15, 1, 0, 4}
+	for _, require := range []bool{true, false} {
+		synctest.Test(t, func(t *testing.T) {
+			var atA inbox
+			a, b, ka, kb := pair(t, kerneltest.Config{}, atA.sink, discard)
+			for _, s := range []*kerneltest.Session{a, b} {
+				if _, err := s.Attach(kernel.UnitSpec{}); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if err := errors.Join(a.ArmCompression(mppe(1, 2)), b.ArmCompression(mppe(2, 1))); err != nil {
+				t.Fatal(err)
+			}
+			negotiate(t, a, b)
+			err := errors.Join(a.OpenCompression(require), b.OpenCompression(require), a.Pass(kernel.IPv4, true), b.Pass(kernel.IPv4, true))
+			if err != nil {
+				t.Fatal(err)
+			}
+			say := func(frames ...[]byte) (got int) {
+				t.Helper()
+				atA.take()
+				for _, f := range frames {
+					if err := b.Send(f); err != nil {
+						t.Fatal(err)
+					}
+				}
+				synctest.Wait()
+				return len(atA.take())
+			}
+			carried := func() uint64 {
+				before := a.State().Carried
+				b.Network(kernel.IPv4, []byte{0x45})
+				synctest.Wait()
+				return a.State().Carried - before
+			}
+			for n := range bears {
+				if got := say(noise, noise); got != 2 {
+					t.Fatalf("%d frames of two at the sink", got)
+				}
+				if carried() != 0 {
+					t.Fatal("decrypted before the Reset-Ack")
+				}
+				say(resetAck)
+				if broken, err := a.CompressionBroken(); broken || err != nil || carried() != 1 {
+					t.Fatalf("after %d frames: broken %v, %v", n+1, broken, err)
+				}
+			}
+			got := say(noise, resetAck, lcp)
+			if want := map[bool]int{true: 1, false: 3}[require]; got != want {
+				t.Errorf("require %v: %d frames at the sink, want %d", require, got, want)
+			}
+			if broken, err := a.CompressionBroken(); !broken || err != nil || carried() != 0 {
+				t.Errorf("broken %v, %v", broken, err)
+			}
+			if err := errors.Join(a.Close(), b.Close()); err != nil {
+				t.Error(err)
+			}
+			ka.Check(t)
+			kb.Check(t)
+		})
+	}
+}
+
 func TestCompressionOutOfOrderIsSeen(t *testing.T) {
 	t.Parallel()
 	tests := []struct {

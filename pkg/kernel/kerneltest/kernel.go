@@ -31,6 +31,7 @@ const (
 	OpArmCompression
 	OpOpenCompression
 	OpCloseCompression
+	OpCompressionBroken
 )
 
 // String names the operation.
@@ -62,6 +63,8 @@ func (o Op) String() string {
 		return "open compression"
 	case OpCloseCompression:
 		return "close compression"
+	case OpCompressionBroken:
+		return "compression broken"
 	}
 	return fmt.Sprintf("op %d", int(o))
 }

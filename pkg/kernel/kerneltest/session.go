@@ -150,13 +150,6 @@ func (s *Session) Network(p kernel.NetworkProtocol, packet []byte) bool {
 	return leaves
 }
 
-// Passing reports whether the session passes a protocol.
-func (s *Session) Passing(p kernel.NetworkProtocol) bool {
-	s.k.mu.Lock()
-	defer s.k.mu.Unlock()
-	return s.pass[p]
-}
-
 // State is what a test may want to know of a session beyond what a caller can.
 type State struct {
 	Attached   bool
@@ -164,6 +157,7 @@ type State struct {
 	Carried    uint64      // network packets that came out of it
 	Numbers    bool        // its frames have sequence numbers: as asked for, or, without LNS mode, as the peer's last
 	Encrypting bool        // the network packets that it sends are encrypted
+	IPv4, IPv6 bool        // it passes the protocol
 }
 
 // State gives the present state.
@@ -172,7 +166,7 @@ func (s *Session) State() State {
 	defer s.k.mu.Unlock()
 	return State{
 		Attached: s.attached, Unit: s.unit.Unit, Carried: s.carried, Numbers: s.numbers,
-		Encrypting: s.crypt.up && s.crypt.sending,
+		Encrypting: s.crypt.up && s.crypt.sending, IPv4: s.pass[kernel.IPv4], IPv6: s.pass[kernel.IPv6],
 	}
 }
 

@@ -268,7 +268,7 @@ func (l *LAC) happened(s *session, ev ppp.Event) {
 		l.client(s, false, func(out *ppp.Output) { s.link.Do(l.now, ppp.CmdAddress{}, out) })
 	case ppp.EvEncryptionWanted:
 		l.client(s, false, func(out *ppp.Output) { s.link.Do(l.now, ppp.CmdEncryption{Attempt: ev.Attempt}, out) })
-	case ppp.EvAnomaly, ppp.EvAuthRequest, ppp.EvEncryptionDown, ppp.EvEncryptionUp, ppp.EvIdleCheck:
+	case ppp.EvAnomaly, ppp.EvAuthRequest, ppp.EvDecryptionCheck, ppp.EvEncryptionDown, ppp.EvEncryptionUp, ppp.EvIdleCheck:
 	}
 }
 
