@@ -22,7 +22,7 @@ const (
 	beatEvery   = 2 * time.Second
 	beatLimit   = 90 * time.Second
 	dumpLimit   = 10 * time.Second
-	consoleKept = 60 // lines of the kernel's console shown on failure
+	consoleKept = 120 // lines of the kernel's console shown on failure
 )
 
 // session is one command's life in one guest, seen from the host.

@@ -3,6 +3,7 @@
 package scenario
 
 import (
+	"encoding/json"
 	"fmt"
 	"os"
 	"slices"
@@ -10,6 +11,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/l2tpd/l2tpd/pkg/control"
 	"github.com/l2tpd/l2tpd/pkg/ppp"
@@ -26,11 +29,20 @@ func BenchmarkLNS(b *testing.B) {
 			c := newCrowd(b)
 			d := c.core.L2TPD(crowdLNS(sessions, "idle_timeout: never", "lcp_echo: {interval: never}"))
 			c.dial(tunnels, control.TunnelConfig{})
-			c.rush(b, d.Proc, pending, pending) // brings the program into memory
-			b.Run("new", func(b *testing.B) { c.rush(b, d.Proc, sessions, min(sessions, idleInterfaces)-pending) })
-			b.Run("idle", func(b *testing.B) { c.rush(b, d.Proc, sessions, 0) })
-			control := d.Status().Counters.Control
-			b.Logf("%d control messages sent, %d again; LAC: %+v", control.Out, control.Retransmits, c.lac.Traffic())
+			repeats := func() uint64 { return d.Status().Counters.Control.Retransmits }
+			heap := func() uint64 { return heapInUse(d) }
+			c.rush(b, d.Proc, pending, pending, heap) // brings the program into memory
+			for _, again := range []bool{false, true} {
+				name, kept := "new", min(sessions, idleInterfaces)-pending
+				if again {
+					name, kept = "idle", 0
+				}
+				b.Run(name, func(b *testing.B) {
+					before := repeats()
+					c.rush(b, d.Proc, sessions, kept, heap)
+					b.ReportMetric(float64(repeats()-before), "repeats-lns")
+				})
+			}
 			c.hangUp()
 		})
 		b.Run(fmt.Sprintf("xl2tpd/%dx100", tunnels), func(b *testing.B) {
@@ -46,20 +58,91 @@ require chap = yes
 refuse pap = yes
 `, first, last), append(passwords("caller * "+theirPass), "only-options", "noccp\nnovj\nnodefaultroute\nlcp-echo-interval 0\n")...)
 			c.dial(tunnels, control.TunnelConfig{})
-			c.rush(b, x.Proc, pending, 0)
-			b.Run("pppd", func(b *testing.B) { c.rush(b, x.Proc, sessions, 0) })
+			b.Run("pppd", func(b *testing.B) { c.rush(b, x.Proc, sessions, 0, nil) })
 			c.hangUp()
 		})
 	}
+}
+
+// BenchmarkDataPath moves data over one session by TCP: between two l2tpds that run, the same two while they are stopped, so that there
+// is nothing but the kernel, and between xl2tpds. scripts/bench runs it, once each.
+func BenchmarkDataPath(b *testing.B) {
+	b.Run("l2tpd", func(b *testing.B) {
+		p := newPair(b)
+		daemons := []*lab.Daemon{p.a.L2TPD(caller("")), p.b.L2TPD(answerer(""))}
+		daemons[0].WaitUp("remote")
+		daemons[1].WaitUp("remote")
+		p.a.Reaches("192.168.20.1", "192.168.10.1")
+		var running, stopped, work float64
+		for range 3 {
+			for _, d := range daemons {
+				work -= d.ProcessorTime().Seconds()
+			}
+			running += p.speed(b, "192.168.20.1", "192.168.10.1")
+			for _, d := range daemons {
+				work += d.ProcessorTime().Seconds()
+				d.Signal(unix.SIGSTOP)
+			}
+			stopped += p.speed(b, "192.168.20.1", "192.168.10.1")
+			for _, d := range daemons {
+				d.Signal(unix.SIGCONT)
+			}
+		}
+		b.ReportMetric(0, "ns/op")
+		b.ReportMetric(running/3, "running-Mbit/s")
+		b.ReportMetric(stopped/3, "stopped-Mbit/s")
+		b.ReportMetric(work*1000/3, "daemons-cpu-ms")
+	})
+	b.Run("xl2tpd", func(b *testing.B) {
+		p := newPair(b)
+		const options = "noccp\nnovj\nnodefaultroute\nnoauth\nlcp-echo-interval 0\n"
+		p.b.ForeignPeer("[lns default]\nip range = 10.9.0.10-10.9.0.19\nlocal ip = 10.9.0.1\n", "only-options", options)
+		x := p.a.ForeignPeer("[lac home]\nlns = 10.0.0.2\n", "only-options", options)
+		x.Connect("home")
+		p.a.Reaches("10.9.0.1")
+		speed := 0.0
+		for range 3 {
+			speed += p.speed(b, "10.9.0.1", "10.9.0.10")
+		}
+		b.ReportMetric(0, "ns/op")
+		b.ReportMetric(speed/3, "running-Mbit/s")
+	})
+}
+
+// speed moves data from host a to an address of b, and returns how fast it arrived, in Mbit/s.
+func (p *pair) speed(b *testing.B, to, from string) float64 {
+	b.Helper()
+	server := p.b.Start("iperf3", "iperf3", "--server", "--one-off", "--bind", to, "--json")
+	p.Eventually("a server of iperf3", func() error {
+		_, err := p.b.Try("sh", "-c", "ss -Hltn 'sport = 5201' | grep -q .")
+		return err
+	})
+	out := p.a.Run("iperf3", "--client", to, "--bind", from, "--bytes", "24M", "--json")
+	server.Wait()
+	var result struct {
+		End struct {
+			Received struct {
+				BitsPerSecond float64 `json:"bits_per_second"`
+			} `json:"sum_received"`
+		}
+	}
+	if err := json.Unmarshal([]byte(out), &result); err != nil || result.End.Received.BitsPerSecond == 0 {
+		b.Fatalf("iperf3: %v: %s", err, out)
+	}
+	return result.End.Received.BitsPerSecond / 1e6
 }
 
 // idleInterfaces is how many l2tpd keeps for the sessions to come.
 const idleInterfaces = 1024
 
 // rush has sessions come and go, and reports how many a second; how long each took from ICRQ to the end of IPCP; and what one costs
-// the LNS's processes. kept is how many files more than before they hold in the end.
-func (c *crowd) rush(b *testing.B, lns *lab.Proc, sessions, kept int) {
+// the LNS's processes. kept is how many files more than before they hold in the end; heap, which may be nil, asks for what is in use.
+func (c *crowd) rush(b *testing.B, lns *lab.Proc, sessions, kept int, heap func() uint64) {
 	b.Helper()
+	if heap == nil {
+		heap = func() uint64 { return 0 }
+	}
+	used, traffic := heap(), c.lac.Traffic()
 	before, empty := c.lac.Tally(), processes(b, lns.PID())
 	calls := make([]lac.Call, sessions)
 	for i := range calls {
@@ -75,6 +158,7 @@ func (c *crowd) rush(b *testing.B, lns *lab.Proc, sessions, kept int) {
 	if n, m := len(c.core.KernelSessions()), len(c.core.Interfaces()); n != sessions-failed || m < n {
 		b.Fatalf("%d sessions and %d interfaces in the kernel, want %d", n, m, sessions-failed)
 	}
+	used = heap() - used
 	began = time.Now()
 	c.lac.Drop()
 	c.Eventually("the end of sessions", func() error {
@@ -88,21 +172,40 @@ func (c *crowd) rush(b *testing.B, lns *lab.Proc, sessions, kept int) {
 		b.Fatalf("%d sessions are left in the kernel", n)
 	}
 	var took []time.Duration
+	now := c.lac.Traffic()
+	repeats := now.ControlRepeats - traffic.ControlRepeats + now.FrameRepeats - traffic.FrameRepeats
 	for _, s := range c.lac.Sessions()[first:] {
 		if s.NetworkUp != 0 {
 			took = append(took, s.NetworkUp-s.Asked)
+			repeats += uint64(max(0, s.Configured-2)) // more than a request and an acknowledgement
 		}
 	}
 	slices.Sort(took)
 	n := float64(len(took))
 	b.ReportMetric(0, "ns/op")
 	b.ReportMetric(float64(failed), "failed")
+	b.ReportMetric(float64(repeats), "repeats")
 	b.ReportMetric(n/up.Seconds(), "up/s")
 	b.ReportMetric(n/down.Seconds(), "down/s")
 	b.ReportMetric(float64(took[len(took)/2].Milliseconds()), "p50-ms")
 	b.ReportMetric(float64(took[len(took)*99/100].Milliseconds()), "p99-ms")
+	if used > 0 {
+		b.ReportMetric(float64(used)/1024/n, "heap-KiB/session")
+	}
 	b.ReportMetric(float64(full.memory-empty.memory)/n, "KiB/session")
 	b.ReportMetric(float64((full.time-empty.time).Microseconds())/n/1000, "cpu-ms/session")
+}
+
+// heapInUse asks l2tpd for its heap until garbage has been collected twice: what was allocated before is then counted if it is in use.
+func heapInUse(d *lab.Daemon) uint64 {
+	last := d.Status().Process.HeapOctets
+	for collections := 0; collections < 2; {
+		if now := d.Status().Process.HeapOctets; now != last {
+			last = now
+			collections++
+		}
+	}
+	return last
 }
 
 // footing is what processes take.

@@ -18,7 +18,7 @@ type pair struct {
 	a, b *lab.Host
 }
 
-func newPair(t *testing.T) *pair {
+func newPair(t testing.TB) *pair {
 	t.Helper()
 	l := lab.New(t)
 	p := &pair{l, l.Host("a"), l.Host("b")}
