@@ -41,7 +41,8 @@ type world struct {
 	noPrefix    string // why there are none
 	exhausted   string // which pool of addresses
 	idle        time.Duration
-	established int // times that the control connection has said so
+	async       bool // says ICCN or OCCN
+	established int  // times that the control connection has said so
 
 	lines    []string
 	commands []control.Command
@@ -232,7 +233,7 @@ func (w *world) connected() bool {
 
 func (w *world) establish(required bool) {
 	w.established++
-	w.call.Established(w.now, required, nil, &w.out)
+	w.call.Established(w.now, Connected{Required: required, Async: w.async}, &w.out)
 	w.collect()
 }
 
@@ -302,6 +303,8 @@ func commandText(c control.Command) string {
 			s += fmt.Sprintf(" disconnect=%x", c.DisconnectCause)
 		}
 		return s
+	case control.CmdSendSLI:
+		return fmt.Sprintf("SLI send=%08x receive=%08x", c.Send, c.Receive)
 	}
 	return fmt.Sprintf("%T", c)
 }
