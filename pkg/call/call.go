@@ -259,6 +259,8 @@ type Call struct {
 	state       state
 	createdOK   bool   // the kernel session exists
 	sessionUp   bool   // ICCN or OCCN has passed
+	async       bool   // the LAC must be told which characters are escaped
+	accms       accms  // that the LAC uses
 	renumbering bool   // the numbering that ICCN or OCCN asked for is being set
 	finding     bool   // OpAddress is not answered: until then the call is not up, it may have to end
 	armed       uint32 // the attempt of the last OpArm
@@ -321,7 +323,7 @@ const (
 // New makes the machine of a session whose peer id is known: after EvSessionOffered or EvSessionReplied. It asks for the
 // kernel session at once: the kernel object exists before the message that lets the peer use it.
 func New(p Params, peer control.SessionID, required bool, out *Output) *Call {
-	c := &Call{p: p, peer: peer, control: true}
+	c := &Call{p: p, peer: peer, control: true, accms: accms{ppp.DefaultACCM, ppp.DefaultACCM}}
 	if c.p.CloseTimeout == 0 {
 		c.p.CloseTimeout = 3 * time.Second
 	}
@@ -349,14 +351,20 @@ func initialSequencing(role control.Role, s policy.Sequencing, required bool) Se
 	return q
 }
 
-// Established tells the call that ICCN or OCCN has passed: PPP starts when the kernel session exists. required is the
-// Sequencing Required AVP of that message (P176), proxy what it says of an earlier negotiation; nil: nothing.
-func (c *Call) Established(now Time, required bool, proxy *ppp.Proxy, out *Output) {
+// Connected is what ICCN or OCCN says.
+type Connected struct {
+	Required bool       // Sequencing Required (P176)
+	Async    bool       // the line behind the LAC is asynchronous
+	Proxy    *ppp.Proxy // of an earlier negotiation; nil: nothing
+}
+
+// Established tells the call that ICCN or OCCN has passed: PPP starts when the kernel session exists.
+func (c *Call) Established(now Time, x Connected, out *Output) {
 	if c.state != stateSetup {
 		return
 	}
-	c.sessionUp, c.p.PPP.Proxy = true, proxy
-	if required && !c.numbering.Require {
+	c.sessionUp, c.async, c.p.PPP.Proxy = true, x.Async, x.Proxy
+	if x.Required && !c.numbering.Require {
 		// PPP waits for it: the peer drops frames without numbers from now on.
 		c.renumbering = true
 		c.numbering.Send, c.numbering.Require = true, true

@@ -59,6 +59,7 @@ func (c *Call) numbersAgain(events []ppp.Event) bool {
 func (c *Call) linkEvent(now Time, ev ppp.Event, out *Output) {
 	switch ev := ev.(type) {
 	case ppp.EvLinkUp:
+		c.tellACCM(accms{send: ev.PeerACCM, receive: ev.ACCM}, out)
 		c.mru, c.reached = ev.PeerMRU, StageUserAuth
 		if ev.Auth == ppp.AuthNone && ev.Answer == ppp.AuthNone {
 			c.reached = StageAddress
@@ -98,6 +99,19 @@ func (c *Call) linkEvent(now Time, ev ppp.Event, out *Output) {
 	case ppp.EvAnomaly:
 		out.Events = append(out.Events, EvAnomaly{Text: ev.Text})
 	}
+}
+
+// accms are the maps of a LAC: for what it sends to the caller, and for what it receives.
+type accms struct{ send, receive uint32 }
+
+// tellACCM tells the LAC of an asynchronous line which characters are escaped, unless that is what it does already: it begins with all
+// of them (RFC 2661, 4.4.6; P205).
+func (c *Call) tellACCM(x accms, out *Output) {
+	if !c.async || c.p.Role.IsLAC() || !c.control || x == c.accms {
+		return
+	}
+	c.accms = x
+	out.Commands = append(out.Commands, control.CmdSendSLI{Session: c.p.Session, Send: x.send, Receive: x.receive})
 }
 
 // wantUnit asks for channel and unit, once: they come after authentication, so that failing logins cost neither.

@@ -154,6 +154,8 @@ func (s *script) set(whose, setting string) {
 		}[value])
 	case "call required":
 		s.req = true
+	case "call framing":
+		s.w.async = value == "async"
 	case "call peer":
 		s.p.Peer = addr(value)
 	case "call route":

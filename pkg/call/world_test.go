@@ -43,6 +43,7 @@ type world struct {
 	idle        time.Duration
 	deaf        bool  // the kernel has given up decrypting
 	unsure      error // why the kernel does not say whether it has
+	async       bool  // says ICCN or OCCN
 	established int   // times that the control connection has said so
 
 	lines    []string
@@ -245,7 +246,7 @@ func (w *world) connected() bool {
 
 func (w *world) establish(required bool) {
 	w.established++
-	w.call.Established(w.now, required, nil, &w.out)
+	w.call.Established(w.now, Connected{Required: required, Async: w.async}, &w.out)
 	w.collect()
 }
 
@@ -315,6 +316,8 @@ func commandText(c control.Command) string {
 			s += fmt.Sprintf(" disconnect=%x", c.DisconnectCause)
 		}
 		return s
+	case control.CmdSendSLI:
+		return fmt.Sprintf("SLI send=%08x receive=%08x", c.Send, c.Receive)
 	}
 	return fmt.Sprintf("%T", c)
 }

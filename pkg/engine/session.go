@@ -178,7 +178,9 @@ func (s *session) established(ev control.EvSessionUp) {
 // connect tells the call that its session is established.
 func (s *session) connect() {
 	s.log().Info("session established", slog.String("event", "session-up"), slog.String("role", s.role.String()))
-	s.call.Established(s.t.s.now(), numbered(s.remote), s.proxy(), &s.out)
+	s.call.Established(s.t.s.now(), call.Connected{
+		Required: numbered(s.remote), Async: s.remote.FramingType == wire.FramingAsync, Proxy: s.proxy(),
+	}, &s.out)
 	s.flush()
 }
 

@@ -257,9 +257,12 @@ func (t *tunnel) event(ev control.Event) {
 		if s := t.sessions[ev.Session]; s != nil {
 			s.lineErrors = &ev.Errors
 		}
-		t.s.e.log.Info("the LAC reports line errors", t.attrs(slog.Int("session", int(ev.Session)), slog.Any("errors", ev.Errors))...)
-	case control.EvACCM:
-		t.s.e.log.Debug("the LNS sets the ACCM", t.attrs(slog.Int("session", int(ev.Session)))...)
+		// For one call a LAC sends one a minute at most (RFC 2661, 6.13): who sends more does not fill the log.
+		t.s.strange(slog.LevelInfo, "line-errors", t.remote.Addr(), "the LAC reports line errors",
+			t.names(slog.Int("session", int(ev.Session)), slog.Any("errors", ev.Errors))...)
+	case control.EvACCM: // no line of ours escapes anything
+		t.s.strange(slog.LevelDebug, "accm", t.remote.Addr(), "the LNS sets the ACCM", t.names(slog.Int("session", int(ev.Session)),
+			slog.String("send", fmt.Sprintf("%08x", ev.Send)), slog.String("receive", fmt.Sprintf("%08x", ev.Receive)))...)
 	case control.EvAnomaly:
 		t.s.strange(slog.LevelInfo, "anomaly", t.remote.Addr(), ev.Text,
 			slog.Any("peer", t.remote), slog.Int("tunnel", int(t.id)), slog.Int("session", int(ev.Session)))

@@ -361,7 +361,11 @@ func (c *cable) do(o *owner, cmd Command) {
 func show(e Event) string {
 	switch e := e.(type) {
 	case EvLinkUp:
-		return fmt.Sprintf("link up mru=%d peer-mru=%d auth=%v answer=%v", e.MRU, e.PeerMRU, e.Auth, e.Answer)
+		s := fmt.Sprintf("link up mru=%d peer-mru=%d auth=%v answer=%v", e.MRU, e.PeerMRU, e.Auth, e.Answer)
+		if e.ACCM != DefaultACCM || e.PeerACCM != DefaultACCM {
+			s += fmt.Sprintf(" accm=%08x peer-accm=%08x", e.ACCM, e.PeerACCM)
+		}
+		return s
 	case EvAuthRequest:
 		return fmt.Sprintf("auth request %v name=%q", e.Method, e.Name)
 	case EvAuthenticated:

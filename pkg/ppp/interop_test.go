@@ -37,7 +37,7 @@ func TestPppdIsCalled(t *testing.T) {
 	t.Parallel()
 	p := newProbe(t, Config{Answer: chapOrPAP, User: "bob", Password: []byte("secret"), IPv4: IPv4Request})
 	got := p.openLCP("0206 00000000 0305 c223 05 0702 0802")
-	p.want(got, "! link up mru=1500 peer-mru=1500 auth=none answer=CHAP-MD5")
+	p.want(got, "! link up mru=1500 peer-mru=1500 auth=none answer=CHAP-MD5 accm=ffffffff peer-accm=00000000")
 	challenge := append([]byte{20}, make([]byte, 20)...) // pppd's challenges have 16 to 24 octets
 	p.want(p.give(newFrame(ProtoCHAP, chapChallenge, 0xd1, challenge, []byte("lns"))), "> CHAP Response id=209 name=\"bob\" value=***")
 	p.want(p.give(newFrame(ProtoCHAP, chapSuccess, 0xd1, []byte("Access granted"))),

@@ -19,6 +19,8 @@ const (
 
 const (
 	defaultMRU = 1500
+	// DefaultACCM escapes every control character: what holds where no map was agreed on (RFC 1662, 7.1).
+	DefaultACCM uint32 = 1<<32 - 1
 	// minMRU is the least we let a peer ask for; below it not even our own control packets fit reliably.
 	minMRU = 128
 	// The algorithm octets of the CHAP option (RFC 1994, 3; RFC 2433, 3; RFC 2759, 3).
@@ -37,8 +39,10 @@ type LCPRecord struct {
 	NoLogin  bool   // the peer wants a login, and we have refused: none is configured
 	NakMagic uint32 // the value of our latest Nak of a magic number
 	Loops    int    // Configure-Requests in a row with our own magic number
+	ACCM     uint32 // what the peer escapes on its way to us: never of our making, perhaps of the LAC's
 
 	PeerMRU   uint16
+	PeerACCM  uint32
 	PeerMagic uint32
 	Answer    AuthMethod
 }
@@ -49,7 +53,7 @@ type lcp struct{ l *Link }
 // reset forgets what an earlier negotiation taught: the next one may be with another box (P197).
 func (p lcp) reset() {
 	s := &p.l.s.LCP
-	s.MRU, s.Magic, s.Auth, s.Tried, s.NoLogin = 0, p.l.random32(), AuthNone, 0, false
+	s.MRU, s.Magic, s.Auth, s.Tried, s.NoLogin, s.ACCM = 0, p.l.random32(), AuthNone, 0, false, DefaultACCM
 	if p.l.cfg.MRU != defaultMRU {
 		s.MRU = p.l.cfg.MRU
 	}
@@ -84,7 +88,7 @@ func (p lcp) judge(opts []option) verdict {
 				v.nak(o, 0, minMRU)
 			}
 		case lcpACCM:
-			// Meaningless without octet stuffing: accepted and ignored (RFC 2661, 4.4.6; P253).
+			// We stuff no octets: any map is fine, and may be news to a LAC that does (RFC 2661, 4.4.6; P205, P253).
 			if len(o.data) != 4 {
 				v.nak(o, 0, 0, 0, 0)
 			}
@@ -140,11 +144,13 @@ func (p lcp) judgeMagic(o option, v *verdict) {
 
 func (p lcp) accept(opts []option) {
 	s := &p.l.s.LCP
-	s.PeerMRU, s.PeerMagic, s.Answer = defaultMRU, 0, AuthNone
+	s.PeerMRU, s.PeerACCM, s.PeerMagic, s.Answer = defaultMRU, DefaultACCM, 0, AuthNone
 	for _, o := range opts {
 		switch o.typ {
 		case lcpMRU:
 			s.PeerMRU = binary.BigEndian.Uint16(o.data)
+		case lcpACCM:
+			s.PeerACCM = binary.BigEndian.Uint32(o.data)
 		case lcpMagic:
 			s.PeerMagic = binary.BigEndian.Uint32(o.data)
 		case lcpAuth:
@@ -204,7 +210,8 @@ func (p lcp) changed(c change) {
 	l := p.l
 	switch c {
 	case layerUp:
-		l.event(EvLinkUp{MRU: p.mru(), PeerMRU: l.s.LCP.PeerMRU, Auth: l.s.LCP.Auth, Answer: l.s.LCP.Answer})
+		s := &l.s.LCP
+		l.event(EvLinkUp{MRU: p.mru(), PeerMRU: s.PeerMRU, ACCM: s.ACCM, PeerACCM: s.PeerACCM, Auth: s.Auth, Answer: s.Answer})
 		if l.cfg.EchoInterval > 0 {
 			l.s.EchoAt, l.s.EchoTries = l.now+l.cfg.EchoInterval, 0
 		}

@@ -168,8 +168,10 @@ type (
 	// EvLinkUp: LCP is Opened. PeerMRU bounds the interface MTU (P275).
 	EvLinkUp struct {
 		MRU, PeerMRU uint16
-		Auth         AuthMethod // agreed: what the peer must show us
-		Answer       AuthMethod // agreed: what we must show the peer
+		// On an asynchronous line, which characters must be escaped on the way to us, and on the way to the peer (RFC 1662, 7.1).
+		ACCM, PeerACCM uint32
+		Auth           AuthMethod // agreed: what the peer must show us
+		Answer         AuthMethod // agreed: what we must show the peer
 	}
 	// EvAuthRequest: the peer presented credentials; answer with CmdAuthResult. Sent once an attempt, never for a repeat.
 	EvAuthRequest struct {

@@ -72,13 +72,14 @@ func (x *Proxy) clone() *Proxy {
 type proxied struct {
 	mru   uint16 // 0: not in the list
 	magic uint32
+	accm  uint32
 	auth  AuthMethod
 }
 
 // readProxied takes a list apart. It is as strict as our own negotiation, and tells what is wrong. Tolerated without a word: a missing
 // MRU or magic number, any ACCM, and both compressions (P193).
 func readProxied(list []byte) (proxied, string) {
-	var x proxied
+	x := proxied{accm: DefaultACCM}
 	options, ok := parseOptions(list)
 	if !ok {
 		return x, "broken options"
@@ -92,7 +93,9 @@ func readProxied(list []byte) (proxied, string) {
 				bad = x.mru < minMRU
 			}
 		case lcpACCM:
-			bad = len(o.data) != 4
+			if bad = len(o.data) != 4; !bad {
+				x.accm = binary.BigEndian.Uint32(o.data)
+			}
 		case lcpAuth:
 			x.auth, ok = parseAuthOption(o.data)
 			bad = !ok
@@ -208,8 +211,8 @@ func (p proxy) contradiction(agreed AuthMethod) string {
 func (p proxy) adopt(ours, theirs proxied) {
 	l := p.l
 	x, s := l.cfg.Proxy, &l.s.LCP
-	s.MRU, s.Magic, s.Auth = ours.mru, ours.magic, ours.auth
-	s.PeerMagic, s.Answer = theirs.magic, theirs.auth
+	s.MRU, s.Magic, s.ACCM, s.Auth = ours.mru, ours.magic, ours.accm, ours.auth
+	s.PeerMagic, s.PeerACCM, s.Answer = theirs.magic, theirs.accm, theirs.auth
 	if theirs.mru != 0 {
 		s.PeerMRU = theirs.mru
 	}

@@ -49,13 +49,13 @@ func through(t *testing.T, cfg Config, x Proxy) (*probe, []string) {
 	return p, p.take()
 }
 
-// P190: LCP is open without a packet; MRUs and magic numbers are those of the two lists.
+// P190, P205: LCP is open without a packet; MRUs, magic numbers and character maps are those of the two lists.
 func TestProxyOpensLCPWithoutAPacket(t *testing.T) {
 	t.Parallel()
 	x := forwarded("")
-	x.LastSent, x.LastReceived = opts("0104 05b4", lacMagic), opts("0104 0578 0206 000a0000", peerMagic, "0702 0802")
+	x.LastSent, x.LastReceived = opts("0104 05b4 0206 00000000", lacMagic), opts("0104 0578 0206 000a0000", peerMagic, "0702 0802")
 	p, got := through(t, Config{EchoInterval: 10 * time.Second, MRU: 1400}, x)
-	p.want(got, "> IPCP Configure-Request id=1", "! link up mru=1460 peer-mru=1400 auth=none answer=none", `! authenticated peer=""`)
+	p.want(got, "> IPCP Configure-Request id=1", "! link up mru=1460 peer-mru=1400 auth=none answer=none accm=00000000 peer-accm=000a0000", `! authenticated peer=""`)
 	v := p.link.View()
 	if v.LCP != "Opened" || v.Magic != 0xaa || v.PeerMagic != 0x99 || v.MRU != 1460 || v.PeerMRU != 1400 || !v.Proxied {
 		t.Errorf("%+v", v)

@@ -116,7 +116,7 @@ func reachEachOther(us *lab.Host, s *api.Session, them *lab.Host, device string)
 }
 
 // ordinary are the lines of a log in which nothing odd has happened.
-var ordinary = regexp.MustCompile(` (DEBUG|INFO) +(l2tpd |listening|dialling|crossing calls|tunnel |session |call |operator: |data for a session that does not exist)`)
+var ordinary = regexp.MustCompile(` (DEBUG|INFO) +(l2tpd |listening|dialling|crossing calls|tunnel |session |call |operator: |delegated prefix taken|data for a session that does not exist)`)
 
 // calm fails the test for anything else in l2tpd's log: a foreign peer's habits are no reason for it (P22, P29, P37).
 func calm(t *testing.T, d *lab.Daemon) {

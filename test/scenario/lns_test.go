@@ -18,10 +18,11 @@ import (
 )
 
 // S16, S17, S154, P257-P260, P264: callers of a foreign LAC log in by each method, and use the IPv6 prefix that they are told: their hosts
-// make an address of it and reach what is behind the LNS.
+// make an address of it and reach what is behind the LNS. The last is a router, and uses the prefix that it asks for, too.
 func TestCallersLogInByEveryMethodAndUseTheirPrefix(t *testing.T) {
 	t.Parallel() // it waits more than it works
 	methods := []string{"pap", "chap", "mschapv1", "mschapv2"}
+	const router = "mschapv2"
 	l := lab.New(t)
 	core := l.Host("core")
 	core.IP("addr add 2001:db8::1/128 dev lo")
@@ -32,8 +33,12 @@ func TestCallersLogInByEveryMethodAndUseTheirPrefix(t *testing.T) {
 		x.Sysctl("net/ipv6/conf/default/accept_ra=2") // it forwards, and is a host of this link all the same
 		l.Link(core.At(fmt.Sprintf("10.3.%d.1/24", i)), x.At(fmt.Sprintf("10.3.%d.2/24", i)))
 		them[m] = x
+		delegate := ""
+		if m == router {
+			delegate = ", ipv6_delegated_pool: sites"
+		}
 		users += fmt.Sprintf("  user-%s: {password: %s, ipv4: 10.8.2.%d}\n", m, theirPass, i+1)
-		templates += fmt.Sprintf("    %s: {auth: [%[1]s], ipv4_local: 10.8.0.1, ipv6_pool: links, ipv6_dns: [\"2001:db8::53\"]}\n", m)
+		templates += fmt.Sprintf("    %s: {auth: [%[1]s], ipv4_local: 10.8.0.1, ipv6_pool: links, ipv6_dns: [\"2001:db8::53\"]%s}\n", m, delegate)
 		accept += fmt.Sprintf("  - {from: 10.3.%d.0/24, template: %s}\n", i, m)
 	}
 	d := core.L2TPD(fmt.Sprintf(`
@@ -45,7 +50,9 @@ lns:
 ppp:
   templates:
 %s
-pools: {links: {prefixes: ["2001:db8:1::/48"], prefix_length: 64}}
+pools:
+  links: {prefixes: ["2001:db8:1::/48"], prefix_length: 64}
+  sites: {prefixes: ["2001:db8:2::/48"], prefix_length: 56}
 users:
 %s
 log: {level: debug}
@@ -76,6 +83,11 @@ log: {level: debug}
 			return errors.New(out)
 		})
 		them[m].Reaches("2001:db8::1")
+		if m == router {
+			usesDelegatedPrefix(t, l, d, them[m], s)
+		} else if s.IPv6Delegated.IsValid() {
+			t.Errorf("%s: %v is delegated", m, s.IPv6Delegated)
+		}
 	}
 	calm(t, d)
 	discreet(t, d)

@@ -239,7 +239,11 @@ func (l *LAC) handle(tn *tunnel, ev control.Event) {
 		l.step(tn, func(out *control.Output) {
 			tn.t.Do(l.now, control.CmdCloseSession{Session: ev.Session, Result: wire.Result{Code: wire.CDNNoFacilitiesPerm}}, out)
 		})
-	case control.EvACCM, control.EvAnomaly, control.EvCallErrors, control.EvSessionState, control.EvTunnelState:
+	case control.EvACCM:
+		if s := tn.sessions[ev.Session]; s != nil {
+			s.Maps = append(s.Maps, ev)
+		}
+	case control.EvAnomaly, control.EvCallErrors, control.EvSessionState, control.EvTunnelState:
 	}
 }
 

@@ -26,7 +26,15 @@ type Call struct {
 	Client ppp.Config
 	Proxy  *Proxy       // nil: the client negotiates with the LNS alone
 	Number string       // Calling Number
+	Async  bool         // its line is said to be asynchronous
 	Text   func(string) // nil, or called by the loop with a line for each frame that the client sends or hears
+}
+
+func (c *Call) framing() uint32 {
+	if c.Async {
+		return wire.FramingAsync
+	}
+	return wire.FramingSync
 }
 
 // State is how far a session has come.
@@ -66,6 +74,9 @@ type Session struct {
 	Login              [][]byte // the LNS's latest frames of PAP and CHAP, oldest first
 
 	Told control.CallInfo // what ICCN says of what the LAC has negotiated
+	// Maps are what the LNS says of escaped characters. They change nothing here: there is no line.
+	Maps  []control.EvACCM
+	Pings int // answered
 
 	Link            ppp.EvLinkDown // how PPP ended, as the client sees it
 	Cause           control.Cause
@@ -106,7 +117,7 @@ func (l *LAC) Dial(calls ...Call) (first int) {
 func (l *LAC) Session(n int) (s Session) {
 	l.do(func() {
 		s = l.sessions[n].Session
-		s.Login = slices.Clone(s.Login)
+		s.Login, s.Maps = slices.Clone(s.Login), slices.Clone(s.Maps)
 	})
 	return s
 }
@@ -116,7 +127,8 @@ func (l *LAC) Sessions() (all []Session) {
 	l.do(func() {
 		for _, s := range l.sessions {
 			all = append(all, s.Session)
-			all[len(all)-1].Login = slices.Clone(s.Login)
+			last := &all[len(all)-1]
+			last.Login, last.Maps = slices.Clone(s.Login), slices.Clone(s.Maps)
 		}
 	})
 	return all
@@ -131,6 +143,13 @@ func (l *LAC) HangUp(numbers ...int) {
 
 // Drop ends sessions by CDN, as when the line is lost. Without numbers: all.
 func (l *LAC) Drop(numbers ...int) { l.each(numbers, l.drop) }
+
+// ReportErrors tells the LNS of errors on the line of a session, in the order of wire.CallErrorsAVP.
+func (l *LAC) ReportErrors(number int, counts [6]uint32) {
+	l.each([]int{number}, func(s *session) {
+		l.step(s.tn, func(out *control.Output) { s.tn.t.Do(l.now, control.CmdSendWEN{Session: s.ID, Errors: counts}, out) })
+	})
+}
 
 // RepeatLogin has clients send their latest frame of PAP or CHAP once more, as when the answer was lost.
 func (l *LAC) RepeatLogin(numbers ...int) {
@@ -175,7 +194,7 @@ func (l *LAC) begin() {
 		l.queue = l.queue[1:]
 		s.Asked = l.now
 		l.become(s, Calling)
-		info := control.CallInfo{CallingNumber: s.call.Number, TxSpeed: speed, FramingType: wire.FramingSync}
+		info := control.CallInfo{CallingNumber: s.call.Number, TxSpeed: speed, FramingType: s.call.framing()}
 		l.step(s.tn, func(out *control.Output) {
 			s.tn.t.Do(l.now, control.CmdOpenSession{Role: control.LACIncoming, Call: info, Session: &s.ID}, out)
 			if s.ID != 0 {
@@ -190,7 +209,7 @@ func (l *LAC) begin() {
 
 // connect answers ICRP: ICCN leaves, with what the LAC has negotiated before.
 func (l *LAC) connect(s *session) {
-	info := control.CallInfo{TxSpeed: speed, FramingType: wire.FramingSync}
+	info := control.CallInfo{TxSpeed: speed, FramingType: s.call.framing()}
 	if s.call.Proxy != nil {
 		l.handOver(s, &info)
 		s.Told = info
@@ -293,6 +312,11 @@ func (l *LAC) frame(s *session, payload []byte) {
 		}
 	case proto == ppp.ProtoPAP || proto == ppp.ProtoCHAP:
 		s.Login = append(s.Login[max(0, len(s.Login)+1-loginFrames):len(s.Login):len(s.Login)], slices.Clone(payload))
+	case proto == ppp.ProtoIPv4 && s.State == Up:
+		if reply := pong(body); reply != nil {
+			s.Pings++
+			l.emit(s, append([]byte{0, byte(ppp.ProtoIPv4)}, reply...))
+		}
 	}
 	l.client(s, false, func(out *ppp.Output) { s.link.Receive(l.now, payload, out) })
 }
