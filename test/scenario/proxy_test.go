@@ -283,10 +283,14 @@ func (a attempt) judgeEnd(s lac.Session) string {
 	return ""
 }
 
-// verdict says whether the LNS has said nothing of the login but the one verdict, under the identifier that the LAC has told.
+// verdict says whether the LNS has said nothing of the login but the one verdict, under the identifier that the LAC has told; and once
+// more for each time that a client's patience was over, which happens when the machine is slow.
 func verdict(s lac.Session, good bool) bool {
 	const papAck, papNak, chapSuccess, chapFailure = 2, 3, 3, 4
-	if len(s.Login) != 1 {
+	if len(s.Login) == 0 || len(s.Login) > 1+s.Repeats {
+		return false
+	}
+	if slices.ContainsFunc(s.Login, func(f []byte) bool { return !slices.Equal(f, s.Login[0]) }) {
 		return false
 	}
 	proto, body, _ := ppp.SplitFrame(s.Login[0])
