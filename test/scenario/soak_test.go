@@ -56,7 +56,7 @@ func newSoak(t *testing.T) *soak {
 		}
 	}
 	s.tunnels = (s.sessions+perTunnel-1)/perTunnel + 1
-	s.d = s.core.L2TPD(crowdLNS(s.sessions, "hello: 2s, idle_timeout: never", "lcp_echo: {interval: 2s, failures: 20}"))
+	s.d = s.core.L2TPD(crowdLNS(s.sessions, "hello: 2s, idle_timeout: never", "lcp_echo: {interval: 4s, failures: 20}"))
 	s.dial(s.tunnels, control.TunnelConfig{HelloInterval: 2 * time.Second})
 	return s
 }

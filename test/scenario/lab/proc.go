@@ -190,8 +190,13 @@ type record struct {
 	mu      sync.Mutex
 	buf     bytes.Buffer
 	file    *os.File
+	filed   int           // octets of buf that are in the file, too
+	filedAt time.Time     // when the latest came there
 	changed chan struct{} // closed at the next change
 }
+
+// fileEvery is how often the file gets what is new: a guest's file is the host's, and each write waits for that.
+const fileEvery = 500 * time.Millisecond
 
 func newRecord(path string, t testing.TB) *record {
 	t.Helper()
@@ -207,10 +212,19 @@ func (r *record) Write(b []byte) (int, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.buf.Write(b)
-	_, err := r.file.Write(b)
+	var err error
+	if time.Since(r.filedAt) > fileEvery {
+		err = r.toFile()
+	}
 	close(r.changed)
 	r.changed = make(chan struct{})
 	return len(b), err
+}
+
+func (r *record) toFile() error {
+	n, err := r.file.Write(r.buf.Bytes()[r.filed:])
+	r.filed, r.filedAt = r.filed+n, time.Now()
+	return err
 }
 
 func (r *record) wake() {
@@ -242,5 +256,5 @@ func (r *record) text(from int) string {
 func (r *record) close() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	_ = r.file.Close() // the copy in memory is what tests read
+	_, _ = r.toFile(), r.file.Close() // the copy in memory is what tests read
 }
