@@ -21,8 +21,8 @@ func (c *Call) collect(now Time, out *Output) {
 		out.Frames = append(out.Frames, c.linkOut.Frames...)
 	}
 	// An event may make the link speak again; its new frames and events are appended behind the ones being read.
-	events := slices.Clone(c.linkOut.Events)
-	c.linkOut.Reset()
+	events := c.linkOut.Events
+	c.linkOut = ppp.Output{}
 	if x, ok := c.link.(*outside); ok {
 		out.Ops = append(out.Ops, x.ops...)
 		x.ops = nil

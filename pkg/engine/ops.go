@@ -22,7 +22,9 @@ const reorder = 30 * time.Millisecond
 func (s *session) pump() {
 	for !s.busy && len(s.ops) > 0 {
 		op := s.ops[0]
-		s.ops = s.ops[1:]
+		if s.ops = s.ops[1:]; len(s.ops) == 0 {
+			s.ops = nil // else its memory would keep the operation
+		}
 		s.busy = true
 		s.start(op)
 	}

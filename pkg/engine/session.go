@@ -74,7 +74,7 @@ func (t *tunnel) newSession(id control.SessionID, role control.Role) *session {
 	return s
 }
 
-// log has the session's names on every line.
+// log has the session's names on every line. It is kept only while the session is set up, which says much.
 func (s *session) log() *slog.Logger {
 	if s.logger == nil {
 		l := s.t.s.e.log.With(slog.Int("tunnel", int(s.t.id)), slog.Int("session", int(s.id)), slog.Any("peer", s.t.remote))
@@ -87,7 +87,11 @@ func (s *session) log() *slog.Logger {
 		if s.peer == 0 {
 			return l
 		}
-		s.logger = l.With(slog.Int("peer_session", int(s.peer)))
+		l = l.With(slog.Int("peer_session", int(s.peer)))
+		if !s.upSince.IsZero() {
+			return l
+		}
+		s.logger = l
 	}
 	return s.logger
 }
@@ -330,6 +334,7 @@ func (s *session) event(ev call.Event) {
 		s.log().Info("call up", slog.String("event", "call-up"), slog.String("interface", ev.Interface),
 			slog.String("user", ev.User), slog.String("local", address(ev.Local)), slog.String("remote", address(ev.Peer)),
 			slog.String("prefix", prefixText(ev.Link)), slog.String("delegated", prefixText(ev.Delegated)))
+		s.logger = nil
 		if s.dialer != nil {
 			s.dialer.cameUp(s)
 		}
