@@ -134,7 +134,11 @@ func (s *session) pppConfig(t *policy.Template, mtu int) ppp.Config {
 // proxy is what the LAC has negotiated with the caller before (P186-P188), and what the accept entry makes of it; nil: nothing.
 // Without any of it, only an entry that insists on the LAC's LCP minds (P195, P216).
 func (s *session) proxy() *ppp.Proxy {
-	a, lcp, login := s.accept, s.remote.ProxyLCP, s.remote.ProxyAuth
+	a, x := s.accept, s.remote.Proxy
+	if x == nil {
+		x = &control.Proxy{}
+	}
+	lcp, login := x.LCP, x.Auth
 	switch said := lcp.InitialReceived != nil || lcp.LastSent != nil || lcp.LastReceived != nil || login.Type != 0; {
 	case a == nil || s.role != control.LNSIncoming, !said && a.ProxyLCP != ppp.ProxyLCPAccept:
 		return nil

@@ -56,14 +56,16 @@ type session struct {
 	rx         uint64       // packets received, at the last look for signs of life
 	asked      *call.EvDown // why we hung up before there was a call machine, or nil
 
-	local, remote control.CallInfo
-	lineErrors    *[6]uint32 // of the latest WEN; nil: none came
-	timer         deadline
-	framesIn      uint64
-	framesOut     uint64
-	started       time.Time
-	upSince       time.Time
-	logger        *slog.Logger
+	local      *control.CallInfo // of a call that we place; else nil
+	remote     control.CallInfo
+	proxyAuth  uint16     // the Proxy Authen Type that the LAC named
+	lineErrors *[6]uint32 // of the latest WEN; nil: none came
+	timer      deadline
+	framesIn   uint64
+	framesOut  uint64
+	started    time.Time
+	upSince    time.Time
+	logger     *slog.Logger
 }
 
 // newSession enters a session into its tunnel.
@@ -172,6 +174,9 @@ func (s *session) established(ev control.EvSessionUp) {
 	s.peer = ev.Peer
 	if ev.Role == control.LNSIncoming || ev.Role == control.LNSOutgoing {
 		s.remote = ev.Call // ICCN or OCCN, on top of what came before
+		if p := ev.Call.Proxy; p != nil {
+			s.proxyAuth = p.Auth.Type
+		}
 	}
 	s.connected = true
 	if s.call != nil {
@@ -183,6 +188,7 @@ func (s *session) established(ev control.EvSessionUp) {
 func (s *session) connect() {
 	s.log().Info("session established", slog.String("event", "session-up"), slog.String("role", s.role.String()))
 	s.call.Established(s.t.s.now(), numbered(s.remote), s.proxy(), &s.out)
+	s.remote.Proxy = nil // PPP has it
 	s.flush()
 }
 

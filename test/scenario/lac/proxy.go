@@ -63,10 +63,10 @@ func (l *LAC) handOver(s *session, info *control.CallInfo) {
 		l.happened(s, ev)
 	}
 	r := lac.Record()
-	info.ProxyLCP = control.ProxyLCP{
+	info.Proxy = &control.Proxy{LCP: control.ProxyLCP{
 		InitialReceived: slices.Clone(r.LCP.Acked), LastSent: slices.Clone(r.LCP.Sent), LastReceived: slices.Clone(r.LCP.Acked),
-	}
-	info.ProxyAuth = control.ProxyAuth{
+	}}
+	info.Proxy.Auth = control.ProxyAuth{
 		Type: uint16(proxyTypes[r.LCP.Auth]), Name: asked.Name, Challenge: asked.Challenge, ID: asked.ID, Response: append(asked.Password, asked.Response...),
 	}
 	if s.call.Proxy.Alter != nil {
