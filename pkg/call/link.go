@@ -318,15 +318,17 @@ func (c *Call) created(now Time, r Result, out *Output) {
 		return
 	}
 	c.createdOK = true
+	reply := *c.p.Reply
+	c.p.Reply = nil // it is said once
 	switch c.p.Role {
 	case control.LNSIncoming:
-		out.Commands = append(out.Commands, control.CmdAcceptSession{Session: c.p.Session, Call: c.p.Reply})
+		out.Commands = append(out.Commands, control.CmdAcceptSession{Session: c.p.Session, Call: reply})
 	case control.LACIncoming:
-		out.Commands = append(out.Commands, control.CmdConnectSession{Session: c.p.Session, Call: c.p.Reply})
+		out.Commands = append(out.Commands, control.CmdConnectSession{Session: c.p.Session, Call: reply})
 	case control.LACOutgoing: // a virtual call: there is no line to wait for
 		out.Commands = append(out.Commands,
-			control.CmdAcceptSession{Session: c.p.Session, Call: c.p.Reply},
-			control.CmdConnectSession{Session: c.p.Session, Call: c.p.Reply})
+			control.CmdAcceptSession{Session: c.p.Session, Call: reply},
+			control.CmdConnectSession{Session: c.p.Session, Call: reply})
 	case control.LNSOutgoing:
 	}
 	c.startLink(now, out)

@@ -24,7 +24,7 @@ import (
 )
 
 // maxSessionHeap is what a session that is up may keep on the heap, in octets, without what pkg/kernel and pkg/network keep of it.
-const maxSessionHeap = 4760
+const maxSessionHeap = 3200
 
 // What a session keeps is what a box of 65535 of them needs memory for. It is not parallel: the heap is that of the whole process.
 func TestHeapOfASession(t *testing.T) {
@@ -166,7 +166,7 @@ func (x *callers) flush() {
 // begin starts PPP of a caller.
 func (x *callers) begin(id uint16) {
 	var out ppp.Output
-	x.links[id] = ppp.Open(ppp.Config{
+	x.links[id] = ppp.Open(&ppp.Config{
 		User: "RouterA", Password: []byte("PasswordA"), Answer: []ppp.AuthMethod{ppp.AuthCHAPMD5}, IPv4: ppp.IPv4Request, Random: rand.Reader,
 	}, x.now(), &out)
 	x.said(id, out)

@@ -93,7 +93,7 @@ func (n *lns) carry(out *control.Output) {
 		case control.EvSessionUp:
 			e := &end{peer: ev.Peer}
 			n.ends[ev.Session] = e
-			n.ppp(ev.Session, e, func(out *ppp.Output) { e.link = ppp.Open(n.config(ev.Call), n.now(), out) })
+			n.ppp(ev.Session, e, func(out *ppp.Output) { cfg := n.config(ev.Call); e.link = ppp.Open(&cfg, n.now(), out) })
 		case control.EvSessionDown:
 			delete(n.ends, ev.Session)
 		}

@@ -27,8 +27,8 @@ func (l *LAC) handOver(s *session, info *control.CallInfo) {
 		cfg.Random = rand.Reader
 	}
 	var up, down ppp.Output
-	lac := ppp.Open(cfg, l.now, &down)
-	s.link = ppp.Open(s.call.Client, l.now, &up)
+	lac := ppp.Open(&cfg, l.now, &down)
+	s.link = ppp.Open(&s.call.Client, l.now, &up)
 	var asked ppp.EvAuthRequest
 	over := false
 	for n := 0; n < rounds && !over; n++ {
