@@ -19,11 +19,12 @@ var background = context.Background()
 
 // session is one session of a tunnel, from the moment that it has an id until its last kernel object is gone.
 type session struct {
-	t     *tunnel
-	id    control.SessionID
-	peer  control.SessionID
-	role  control.Role
-	state control.SessionState
+	t         *tunnel
+	id        control.SessionID
+	peer      control.SessionID
+	role      control.Role
+	state     control.SessionState
+	proxyType uint16 // the Proxy Authen Type that the LAC named
 
 	dialer *dialer        // the configured call it belongs to, or nil
 	accept *policy.Accept // the entry that let a temporary call in and counts it, or nil
@@ -41,24 +42,22 @@ type session struct {
 	busy       bool // an operation is with an executor
 	releasing  bool
 	netApplied bool
-	pooled     netip.Addr // address taken from a pool
-	pool       string
+	serving    bool       // IPv6 prefixes, on the interface; the executor's, as long as an operation is with it
+	judging    bool       // whether the user whom a pppd has let in may have the session, is being found out
+	pooled     netip.Addr // address taken from tmpl's pool
 	lent       []lent
 	index      int            // of the interface
 	fresh      *network.Fresh // the interface until something is done with it; the executor's, as long as an operation is with it
-	serving    bool           // IPv6 prefixes, on the interface; the executor's, as long as an operation is with it
 	owned      netip.Addr     // the user's own, claimed
 	process    PppdProcess    // nil: PPP runs here
 	counted    counted        // as a login; of shard 0
 	login      string         // the user it is counted for; empty: none
-	judging    bool           // whether the user whom a pppd has let in may have the session, is being found out
 	judged     []func(now call.Time)
 	rx         uint64       // packets received, at the last look for signs of life
 	asked      *call.EvDown // why we hung up before there was a call machine, or nil
 
 	local      *control.CallInfo // of a call that we place; else nil
 	remote     control.CallInfo
-	proxyAuth  uint16     // the Proxy Authen Type that the LAC named
 	lineErrors *[6]uint32 // of the latest WEN; nil: none came
 	timer      deadline
 	framesIn   uint64
@@ -175,7 +174,7 @@ func (s *session) established(ev control.EvSessionUp) {
 	if ev.Role == control.LNSIncoming || ev.Role == control.LNSOutgoing {
 		s.remote = ev.Call // ICCN or OCCN, on top of what came before
 		if p := ev.Call.Proxy; p != nil {
-			s.proxyAuth = p.Auth.Type
+			s.proxyType = p.Auth.Type
 		}
 	}
 	s.connected = true

@@ -191,7 +191,7 @@ func (s *session) view(c control.SessionView, stats bool) api.Session {
 		CallingNumber: s.remote.CallingNumber, SubAddress: cmp.Or(s.remote.SubAddress, local.SubAddress),
 		TxSpeed: s.remote.TxSpeed, RxSpeed: s.remote.RxSpeed,
 		Framing: framing(s.remote.FramingType), Bearer: bearer(cmp.Or(s.remote.BearerType, local.BearerType)),
-		PhysicalChannel: s.remote.PhysicalChannel, PrivateGroup: s.remote.PrivateGroup, ProxyAuth: proxyAuthName(s.proxyAuth),
+		PhysicalChannel: s.remote.PhysicalChannel, PrivateGroup: s.remote.PrivateGroup, ProxyAuth: proxyAuthName(s.proxyType),
 		ProcessingDelay: s.remote.ProcessingDelay,
 		StartedAt:       s.started, EstablishedAt: s.upSince, LCP: "Initial", IPCP: "Initial", IPV6CP: "Initial",
 		Phase: ppp.PhaseDead.String(),
