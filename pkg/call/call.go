@@ -19,16 +19,16 @@ const maxEarly = 16
 // outsideCloseTimeout is how long an ordered end waits for a program, which has its own patience with the peer.
 const outsideCloseTimeout = 15 * time.Second
 
-// Params is what one call needs to know. It is copied on use.
+// Params is what one call needs to know. It is copied on use; what it points to must not change.
 type Params struct {
 	Name         string // of the configured call; empty for a temporary one
 	Role         control.Role
 	Tunnel       control.TunnelID
 	PeerTunnel   control.TunnelID
 	Session      control.SessionID
-	Reply        control.CallInfo // what ICRP, ICCN, OCRP or OCCN say for us
+	Reply        *control.CallInfo // what ICRP, ICCN, OCRP or OCCN say for us
 	Sequencing   policy.Sequencing
-	PPP          ppp.Config
+	PPP          *ppp.Config
 	Outside      bool   // PPP is run by a program: OpRun
 	Interface    string // wanted interface name; empty: the kernel's
 	Prefixes     bool   // the peer may get IPv6 prefixes: ask OpPrefixes
@@ -296,8 +296,8 @@ type Call struct {
 	prefix   netip.Prefix
 	behind   netip.Prefix
 
-	closeAt Time // deadline of an ordered end
-	closing EvDown
+	closeAt Time    // deadline of an ordered end
+	closing *EvDown // nil before it
 }
 
 // state is where the call is between offer and release.
@@ -363,7 +363,12 @@ func (c *Call) Established(now Time, x Connected, out *Output) {
 	if c.state != stateSetup {
 		return
 	}
-	c.sessionUp, c.async, c.p.PPP.Proxy = true, x.Async, x.Proxy
+	c.sessionUp, c.async = true, x.Async
+	if x.Proxy != nil {
+		cfg := *c.p.PPP
+		cfg.Proxy = x.Proxy
+		c.p.PPP = &cfg
+	}
 	if x.Required && !c.numbering.Require {
 		// PPP waits for it: the peer drops frames without numbers from now on.
 		c.renumbering = true
@@ -380,7 +385,7 @@ func (c *Call) startLink(now Time, out *Output) {
 	}
 	c.state, c.reached, c.numberingAtFirst = stateLink, StageLCP, c.numbering
 	if c.p.Outside {
-		c.link = newOutside(c.p.PPP, &c.linkOut)
+		c.link = newOutside(c.p.PPP.IPv4, &c.linkOut)
 	} else {
 		c.link = ppp.Open(c.p.PPP, now, &c.linkOut)
 	}
@@ -421,7 +426,7 @@ func (c *Call) Deadline() Time {
 // Expire lets time pass. Calls before the deadline do nothing.
 func (c *Call) Expire(now Time, out *Output) {
 	if c.closeAt != 0 && c.closeAt <= now { // Terminate-Request was never answered
-		c.end(c.closing, wire.Result{Code: wire.CDNAdmin}, disconnectAdmin, out)
+		c.end(*c.closing, wire.Result{Code: wire.CDNAdmin}, disconnectAdmin, out)
 		return
 	}
 	if c.state == stateLink || c.state == stateClosing {
@@ -438,7 +443,7 @@ func (c *Call) Close(now Time, cause, text string, out *Output) {
 		c.end(down, wire.Result{Code: wire.CDNAdmin, Text: text}, disconnectAdmin, out)
 	case stateLink:
 		c.state = stateClosing
-		c.closing = down
+		c.closing = &down
 		c.closeAt = now + c.p.CloseTimeout
 		if c.p.Outside {
 			c.closeAt = now + outsideCloseTimeout
@@ -486,7 +491,7 @@ func (c *Call) end(down EvDown, r wire.Result, d disconnect, out *Output) {
 		return
 	}
 	if c.state == stateClosing { // the reason why the end began counts, for the peer too
-		down, r = c.closing, wire.Result{Code: wire.CDNAdmin, Text: c.closing.Text}
+		down, r = *c.closing, wire.Result{Code: wire.CDNAdmin, Text: c.closing.Text}
 	}
 	if c.control {
 		c.control = false

@@ -21,8 +21,8 @@ func (c *Call) collect(now Time, out *Output) {
 		out.Frames = append(out.Frames, c.linkOut.Frames...)
 	}
 	// An event may make the link speak again; its new frames and events are appended behind the ones being read.
-	events := slices.Clone(c.linkOut.Events)
-	c.linkOut.Reset()
+	events := c.linkOut.Events
+	c.linkOut = ppp.Output{}
 	if x, ok := c.link.(*outside); ok {
 		out.Ops = append(out.Ops, x.ops...)
 		x.ops = nil
@@ -332,15 +332,17 @@ func (c *Call) created(now Time, r Result, out *Output) {
 		return
 	}
 	c.createdOK = true
+	reply := *c.p.Reply
+	c.p.Reply = nil // it is said once
 	switch c.p.Role {
 	case control.LNSIncoming:
-		out.Commands = append(out.Commands, control.CmdAcceptSession{Session: c.p.Session, Call: c.p.Reply})
+		out.Commands = append(out.Commands, control.CmdAcceptSession{Session: c.p.Session, Call: reply})
 	case control.LACIncoming:
-		out.Commands = append(out.Commands, control.CmdConnectSession{Session: c.p.Session, Call: c.p.Reply})
+		out.Commands = append(out.Commands, control.CmdConnectSession{Session: c.p.Session, Call: reply})
 	case control.LACOutgoing: // a virtual call: there is no line to wait for
 		out.Commands = append(out.Commands,
-			control.CmdAcceptSession{Session: c.p.Session, Call: c.p.Reply},
-			control.CmdConnectSession{Session: c.p.Session, Call: c.p.Reply})
+			control.CmdAcceptSession{Session: c.p.Session, Call: reply},
+			control.CmdConnectSession{Session: c.p.Session, Call: reply})
 	case control.LNSOutgoing:
 	}
 	c.startLink(now, out)

@@ -26,8 +26,8 @@ type outside struct {
 }
 
 // newOutside asks first for the address that the peer is to have: the program takes it with it.
-func newOutside(cfg ppp.Config, out *ppp.Output) *outside {
-	x := &outside{mode: cfg.IPv4, view: ppp.View{Phase: ppp.PhaseEstablish, LCP: "Initial", IPCP: "Initial", IPV6CP: "Initial", CCP: "Initial"}}
+func newOutside(mode ppp.IPv4Mode, out *ppp.Output) *outside {
+	x := &outside{mode: mode, view: ppp.View{Phase: ppp.PhaseEstablish, LCP: "Initial", IPCP: "Initial", IPV6CP: "Initial", CCP: "Initial"}}
 	if x.mode == ppp.IPv4Own {
 		out.Events = append(out.Events, ppp.EvAddressWanted{})
 	} else {

@@ -138,7 +138,7 @@ func (s *script) duration(text string) time.Duration {
 func (s *script) set(whose, setting string) {
 	s.t.Helper()
 	key, value, _ := strings.Cut(setting, "=")
-	cfg := &s.p.PPP
+	cfg := s.p.PPP
 	if whose == "far" {
 		cfg = &s.far
 	}

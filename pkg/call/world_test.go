@@ -62,7 +62,8 @@ func keyed(seed int64) *rand.Rand { return rand.New(rand.NewSource(seed)) }
 func params(role control.Role) Params {
 	return Params{
 		Name: "branch", Role: role, Tunnel: 10, PeerTunnel: 20, Session: 1,
-		PPP: ppp.Config{
+		Reply: &control.CallInfo{},
+		PPP: &ppp.Config{
 			Random: keyed(1), Name: "us", Auth: []ppp.AuthMethod{ppp.AuthCHAPMD5}, IPv4: ppp.IPv4Own, Local: addr("10.0.0.1"),
 		},
 		Interface: "branch", MTU: 1460, Endpoint: addr("192.0.2.1"),
@@ -86,7 +87,7 @@ func newWorld(t *testing.T) *world {
 func (w *world) begin(p Params, far ppp.Config, required bool) {
 	w.call = New(p, 7, required, &w.out)
 	w.collect()
-	w.far = ppp.Open(far, w.now, &w.farOut)
+	w.far = ppp.Open(&far, w.now, &w.farOut)
 	w.collectFar()
 }
 

@@ -26,32 +26,17 @@ func mergeCall(c *CallInfo, m wire.Message) {
 		}
 	}
 	for t, field := range map[wire.AVPType]*string{
-		wire.AVPCalledNumber:    &c.CalledNumber,
-		wire.AVPCallingNumber:   &c.CallingNumber,
-		wire.AVPSubAddress:      &c.SubAddress,
-		wire.AVPPrivateGroupID:  &c.PrivateGroup,
-		wire.AVPProxyAuthenName: &c.ProxyAuth.Name,
+		wire.AVPCalledNumber:   &c.CalledNumber,
+		wire.AVPCallingNumber:  &c.CallingNumber,
+		wire.AVPSubAddress:     &c.SubAddress,
+		wire.AVPPrivateGroupID: &c.PrivateGroup,
 	} {
 		if v, ok := m.Text(t); ok {
 			*field = v
 		}
 	}
-	for t, field := range map[wire.AVPType]*[]byte{
-		wire.AVPInitialRecvLCP:       &c.ProxyLCP.InitialReceived,
-		wire.AVPLastSentLCP:          &c.ProxyLCP.LastSent,
-		wire.AVPLastRecvLCP:          &c.ProxyLCP.LastReceived,
-		wire.AVPProxyAuthenChallenge: &c.ProxyAuth.Challenge,
-		wire.AVPProxyAuthenResponse:  &c.ProxyAuth.Response,
-	} {
-		if v, ok := m.Bytes(t); ok {
-			*field = slices.Clone(v)
-		}
-	}
-	if v, ok := m.Uint16(wire.AVPProxyAuthenType); ok {
-		c.ProxyAuth.Type = v
-	}
-	if v, ok := m.Uint16(wire.AVPProxyAuthenID); ok {
-		c.ProxyAuth.ID = uint8(v)
+	if slices.ContainsFunc(m.AVPs, proxies) {
+		c.Proxy = mergeProxy(c.Proxy, m)
 	}
 	c.SequencingRequired = c.SequencingRequired || m.Has(wire.AVPSequencingRequired)
 	if v, ok := m.Uint16(wire.AVPPacketProcDelay); ok {
@@ -62,8 +47,42 @@ func mergeCall(c *CallInfo, m wire.Message) {
 	}
 }
 
+// mergeProxy is old with what m says.
+func mergeProxy(old *Proxy, m wire.Message) *Proxy {
+	p := &Proxy{}
+	if old != nil {
+		*p = *old
+	}
+	for t, field := range map[wire.AVPType]*[]byte{
+		wire.AVPInitialRecvLCP:       &p.LCP.InitialReceived,
+		wire.AVPLastSentLCP:          &p.LCP.LastSent,
+		wire.AVPLastRecvLCP:          &p.LCP.LastReceived,
+		wire.AVPProxyAuthenChallenge: &p.Auth.Challenge,
+		wire.AVPProxyAuthenResponse:  &p.Auth.Response,
+	} {
+		if v, ok := m.Bytes(t); ok {
+			*field = slices.Clone(v)
+		}
+	}
+	if v, ok := m.Text(wire.AVPProxyAuthenName); ok {
+		p.Auth.Name = v
+	}
+	if v, ok := m.Uint16(wire.AVPProxyAuthenType); ok {
+		p.Auth.Type = v
+	}
+	if v, ok := m.Uint16(wire.AVPProxyAuthenID); ok {
+		p.Auth.ID = uint8(v)
+	}
+	return p
+}
+
+// proxies says whether an AVP is of a Proxy.
+func proxies(a wire.AVP) bool {
+	return a.Vendor == 0 && a.Type >= wire.AVPInitialRecvLCP && a.Type <= wire.AVPProxyAuthenResponse
+}
+
 func icrq(s *session) wire.Message {
-	c := &s.Local
+	c := s.Local
 	m := wire.NewMessage(wire.MsgICRQ,
 		wire.Uint16(wire.AVPAssignedSessionID, uint16(s.ID)),
 		wire.Uint32(wire.AVPCallSerialNumber, c.SerialNumber))
@@ -79,25 +98,27 @@ func icrq(s *session) wire.Message {
 
 func icrp(t *Tunnel, s *session) wire.Message {
 	m := wire.NewMessage(wire.MsgICRP, wire.Uint16(wire.AVPAssignedSessionID, uint16(s.ID)))
-	m.AVPs = appendWindow(m.AVPs, t, &s.Local)
+	m.AVPs = appendWindow(m.AVPs, t, s.Local)
 	return m
 }
 
 func iccn(t *Tunnel, s *session) wire.Message {
-	c := &s.Local
+	c := s.Local
 	m := wire.NewMessage(wire.MsgICCN,
 		wire.Uint32(wire.AVPTxConnectSpeed, c.TxSpeed),
 		wire.Uint32(wire.AVPFramingType, offeredBits(c.FramingType, t.peer.Framing)))
-	m.AVPs = appendBytes(m.AVPs, wire.AVPInitialRecvLCP, c.ProxyLCP.InitialReceived)
-	m.AVPs = appendBytes(m.AVPs, wire.AVPLastSentLCP, c.ProxyLCP.LastSent)
-	m.AVPs = appendBytes(m.AVPs, wire.AVPLastRecvLCP, c.ProxyLCP.LastReceived)
-	m.AVPs = appendProxyAuth(m.AVPs, c.ProxyAuth)
+	if p := c.Proxy; p != nil {
+		m.AVPs = appendBytes(m.AVPs, wire.AVPInitialRecvLCP, p.LCP.InitialReceived)
+		m.AVPs = appendBytes(m.AVPs, wire.AVPLastSentLCP, p.LCP.LastSent)
+		m.AVPs = appendBytes(m.AVPs, wire.AVPLastRecvLCP, p.LCP.LastReceived)
+		m.AVPs = appendProxyAuth(m.AVPs, p.Auth)
+	}
 	m.AVPs = appendText(m.AVPs, wire.AVPPrivateGroupID, c.PrivateGroup)
 	return appendConnect(m, t, c)
 }
 
 func ocrq(t *Tunnel, s *session) wire.Message {
-	c := &s.Local
+	c := s.Local
 	m := wire.NewMessage(wire.MsgOCRQ,
 		wire.Uint16(wire.AVPAssignedSessionID, uint16(s.ID)),
 		wire.Uint32(wire.AVPCallSerialNumber, c.SerialNumber),
@@ -113,12 +134,12 @@ func ocrq(t *Tunnel, s *session) wire.Message {
 
 func ocrp(s *session) wire.Message {
 	m := wire.NewMessage(wire.MsgOCRP, wire.Uint16(wire.AVPAssignedSessionID, uint16(s.ID)))
-	m.AVPs = appendChannel(m.AVPs, &s.Local)
+	m.AVPs = appendChannel(m.AVPs, s.Local)
 	return m
 }
 
 func occn(t *Tunnel, s *session) wire.Message {
-	c := &s.Local
+	c := s.Local
 	m := wire.NewMessage(wire.MsgOCCN,
 		wire.Uint32(wire.AVPTxConnectSpeed, c.TxSpeed),
 		wire.Uint32(wire.AVPFramingType, offeredBits(c.FramingType, t.peer.Framing)))
@@ -226,8 +247,6 @@ func appendProxyAuth(avps []wire.AVP, p ProxyAuth) []wire.AVP {
 
 // withoutProxy is m without the proxy AVPs, which the peer can do without.
 func withoutProxy(m wire.Message) wire.Message {
-	m.AVPs = slices.DeleteFunc(slices.Clone(m.AVPs), func(a wire.AVP) bool {
-		return a.Vendor == 0 && a.Type >= wire.AVPInitialRecvLCP && a.Type <= wire.AVPProxyAuthenResponse
-	})
+	m.AVPs = slices.DeleteFunc(slices.Clone(m.AVPs), proxies)
 	return m
 }

@@ -1,6 +1,8 @@
 package control
 
 import (
+	"cmp"
+
 	"github.com/l2tpd/l2tpd/pkg/wire"
 )
 
@@ -69,11 +71,14 @@ func openSession(st *step, c CmdOpenSession) {
 		st.anomaly(0, "no session: too many sessions")
 		return
 	}
-	s := &session{SessionRecord: SessionRecord{ID: t.newID(st.now), Role: c.Role, Local: c.Call}}
-	if s.Local.SerialNumber == 0 {
+	call := c.Call
+	if call.SerialNumber == 0 {
 		t.serial++
-		s.Local.SerialNumber = t.serial
+		call.SerialNumber = t.serial
 	}
+	s := &session{SessionRecord: SessionRecord{
+		ID: t.newID(st.now), Role: c.Role, Serial: call.SerialNumber, Local: &call, Remote: &CallInfo{},
+	}}
 	*c.Session = s.ID
 	t.sess.add(s)
 	st.watchIdle()
@@ -90,7 +95,8 @@ func acceptSession(st *step, c CmdAcceptSession) {
 	if s == nil || s.State != SessionIdle {
 		return
 	}
-	s.Local = c.Call
+	call := c.Call
+	s.Local = &call
 	switch s.Role {
 	case LNSIncoming:
 		st.send(s, icrp(t, s))
@@ -122,23 +128,13 @@ func connectSession(st *step, c CmdConnectSession) {
 // connectWith takes what the owner says at connect; the numbers of the opening request stay.
 func (s *session) connectWith(call CallInfo) {
 	old := s.Local
-	s.Local = call
-	s.Local.SerialNumber = old.SerialNumber
-	if s.Local.CalledNumber == "" {
-		s.Local.CalledNumber = old.CalledNumber
-	}
-	if s.Local.CallingNumber == "" {
-		s.Local.CallingNumber = old.CallingNumber
-	}
-	if s.Local.SubAddress == "" {
-		s.Local.SubAddress = old.SubAddress
-	}
-	if s.Local.BearerType == 0 {
-		s.Local.BearerType = old.BearerType
-	}
-	if s.Local.PhysicalChannel == 0 {
-		s.Local.PhysicalChannel = old.PhysicalChannel
-	}
+	call.SerialNumber = old.SerialNumber
+	call.CalledNumber = cmp.Or(call.CalledNumber, old.CalledNumber)
+	call.CallingNumber = cmp.Or(call.CallingNumber, old.CallingNumber)
+	call.SubAddress = cmp.Or(call.SubAddress, old.SubAddress)
+	call.BearerType = cmp.Or(call.BearerType, old.BearerType)
+	call.PhysicalChannel = cmp.Or(call.PhysicalChannel, old.PhysicalChannel)
+	s.Local = &call
 }
 
 // notify sends WEN or SLI on an established session; it replaces one that has not left yet.

@@ -148,8 +148,13 @@ type CallInfo struct {
 	ProcessingDelay    uint16 // PRE13, tenths of a second
 	SessionWindow      uint16 // PRE13: value of AVP 10 in a session message
 	HasSessionWindow   bool
-	ProxyLCP           ProxyLCP
-	ProxyAuth          ProxyAuth
+	Proxy              *Proxy // nil: nothing of it was sent. It is never written to
+}
+
+// Proxy is what a LAC says of its own talk with the caller.
+type Proxy struct {
+	LCP  ProxyLCP
+	Auth ProxyAuth
 }
 
 // ProxyLCP carries AVPs 26-28: option lists without code, id and length (P186).
@@ -328,7 +333,6 @@ type SessionView struct {
 	ID, Peer        SessionID
 	Role            Role
 	State           SessionState
-	Local, Remote   CallInfo
 	SerialNumber    uint32
 	PeerSerial      uint32
 	EstablishedTime Time

@@ -297,7 +297,7 @@ func TestPRE13MessageLength(t *testing.T) {
 		}
 		var out Output
 		lcp := bytes.Repeat([]byte{1}, 900)
-		s.tun.Do(s.now, CmdConnectSession{Session: s.session, Call: CallInfo{TxSpeed: 1, ProxyLCP: ProxyLCP{LastSent: lcp, LastReceived: lcp}}}, &out)
+		s.tun.Do(s.now, CmdConnectSession{Session: s.session, Call: CallInfo{TxSpeed: 1, Proxy: &Proxy{LCP: ProxyLCP{LastSent: lcp, LastReceived: lcp}}}}, &out)
 		if n := len(out.Datagrams[0]); n > 1500 == pre13 {
 			t.Errorf("pre13 %v: %d octets", pre13, n)
 		}
@@ -419,8 +419,8 @@ func TestProxyResponseIsForgotten(t *testing.T) {
 		s.line(line)
 	}
 	for _, x := range s.tun.Record().Sessions {
-		if x.Local.ProxyAuth.Response != nil || x.Local.ProxyAuth.Name == "" {
-			t.Errorf("kept %+v", x.Local.ProxyAuth)
+		if x.Local != nil || x.Remote != nil {
+			t.Errorf("kept %+v and %+v", x.Local, x.Remote)
 		}
 	}
 	if len(s.tun.Record().Channel.Queue) > 0 {

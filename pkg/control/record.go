@@ -113,6 +113,9 @@ func (r *Record) check() error {
 		if s.ID == 0 || s.State > SessionEstablished || s.Role > LNSOutgoing {
 			return fmt.Errorf("session %d in state %v: %w", s.ID, s.State, ErrRecord)
 		}
+		if (s.Local == nil || s.Remote == nil) && (s.State != SessionEstablished || s.Local != s.Remote) {
+			return fmt.Errorf("session %d without what was said of it: %w", s.ID, ErrRecord)
+		}
 	}
 	return nil
 }
@@ -129,8 +132,8 @@ func (t *Tunnel) View() TunnelView {
 	}
 	for _, s := range t.sess.ordered() {
 		v.Sessions = append(v.Sessions, SessionView{
-			ID: s.ID, Peer: s.Peer, Role: s.Role, State: s.State, Local: s.Local, Remote: s.Remote,
-			SerialNumber: s.Local.SerialNumber, PeerSerial: s.Remote.SerialNumber, EstablishedTime: s.Established,
+			ID: s.ID, Peer: s.Peer, Role: s.Role, State: s.State,
+			SerialNumber: s.Serial, PeerSerial: s.PeerSerial, EstablishedTime: s.Established,
 		})
 	}
 	return v

@@ -374,8 +374,8 @@ func (s *script) command(name string, args map[string]string, out *Output) {
 		_, call.SequencingRequired = args["seq"]
 		c = CmdConnectSession{Session: id, Call: call}
 	case "connect-proxy":
-		call.ProxyLCP = ProxyLCP{InitialReceived: []byte{1, 4, 5, 220}, LastSent: []byte{1, 4, 5, 212}, LastReceived: []byte{5, 6, 1, 2, 3, 4}}
-		call.ProxyAuth = ProxyAuth{Type: uint16(s.number(args, "type", 2)), Name: "joe@example.com", Challenge: []byte{1, 2, 3, 4}, ID: 7, Response: []byte{5, 6, 7, 8}}
+		call.Proxy = &Proxy{LCP: ProxyLCP{InitialReceived: []byte{1, 4, 5, 220}, LastSent: []byte{1, 4, 5, 212}, LastReceived: []byte{5, 6, 1, 2, 3, 4}}}
+		call.Proxy.Auth = ProxyAuth{Type: uint16(s.number(args, "type", 2)), Name: "joe@example.com", Challenge: []byte{1, 2, 3, 4}, ID: 7, Response: []byte{5, 6, 7, 8}}
 		call.PrivateGroup = "blue"
 		c = CmdConnectSession{Session: id, Call: call}
 	case "hangup":
@@ -485,6 +485,8 @@ func fields(v reflect.Value) string {
 		switch {
 		case f.Kind() == reflect.Struct && !named:
 			fmt.Fprintf(&b, " %s{%s}", name, strings.TrimSpace(fields(f)))
+		case f.Kind() == reflect.Pointer:
+			fmt.Fprintf(&b, " %s{%s}", name, strings.TrimSpace(fields(f.Elem())))
 		case f.Kind() == reflect.String:
 			fmt.Fprintf(&b, " %s=%q", name, f.String())
 		case f.Kind() == reflect.Slice:

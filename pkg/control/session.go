@@ -32,9 +32,11 @@ type SessionRecord struct {
 	ID, Peer    SessionID
 	Role        Role
 	State       SessionState
-	Replied     bool // LACIncoming: ICRP came, ICCN waits for the owner
-	Local       CallInfo
-	Remote      CallInfo
+	Replied     bool   // LACIncoming: ICRP came, ICCN waits for the owner
+	Serial      uint32 // of the call, where it is ours; else PeerSerial
+	PeerSerial  uint32
+	Local       *CallInfo // what the two ends have said, until EvSessionUp is out; then nil. They are replaced, never written in place
+	Remote      *CallInfo
 	Deadline    Time // set-up ends then; 0: none (P109)
 	Since       Time // when the first deadline was set
 	Established Time
@@ -90,10 +92,22 @@ func (s *session) start(st *step) {
 func (s *session) up(st *step) {
 	s.become(st, SessionEstablished)
 	s.Established = st.now
-	if !s.Role.IsLAC() { // else when our message leaves
-		st.emit(EvSessionUp{Session: s.ID, Peer: s.Peer, Role: s.Role, Call: s.Remote})
+	if !s.Role.IsLAC() {
+		s.emitUp(st, *s.Remote)
+		return
 	}
-	s.Local.ProxyAuth.Response, s.Remote.ProxyAuth.Response = nil, nil
+	if s.Local.Proxy != nil { // emitUp waits until our message leaves
+		said, proxy := *s.Local, *s.Local.Proxy
+		proxy.Auth.Response = nil
+		said.Proxy = &proxy
+		s.Local = &said
+	}
+}
+
+// emitUp hands up what ICCN or OCCN says. Nobody here needs it any more.
+func (s *session) emitUp(st *step, said CallInfo) {
+	st.emit(EvSessionUp{Session: s.ID, Peer: s.Peer, Role: s.Role, Call: said})
+	s.Local, s.Remote = nil, nil
 }
 
 // down ends a session without a word to the peer.

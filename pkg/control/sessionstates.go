@@ -132,8 +132,8 @@ func (s *session) replied(st *step, m wire.Message) {
 		}, nil)
 		return
 	}
-	mergeCall(&s.Remote, m)
-	if r, ok := refuseWindow(&st.t.cfg, s.Remote); ok {
+	s.hear(m)
+	if r, ok := refuseWindow(&st.t.cfg, *s.Remote); ok {
 		s.hangUp(st, CauseRefused, r, nil)
 		return
 	}
@@ -144,7 +144,14 @@ func (s *session) replied(st *step, m wire.Message) {
 		s.Replied = true
 		s.setDeadline(st, st.now+st.t.cfg.SessionTimeout)
 	}
-	st.emit(EvSessionReplied{Session: s.ID, Peer: s.Peer, Role: s.Role, Call: s.Remote})
+	st.emit(EvSessionReplied{Session: s.ID, Peer: s.Peer, Role: s.Role, Call: *s.Remote})
+}
+
+// hear adds to what the peer has said.
+func (s *session) hear(m wire.Message) {
+	said := *s.Remote
+	mergeCall(&said, m)
+	s.Remote = &said
 }
 
 // waitConnect waits for ICCN or OCCN (P90, P91, P105).
@@ -154,10 +161,10 @@ func waitConnect(st *step, s *session, m wire.Message) {
 		s.unexpected(st, m)
 		return
 	}
-	mergeCall(&s.Remote, m)
-	r, refused := refuseFraming(&st.t.cfg, s.Remote)
+	s.hear(m)
+	r, refused := refuseFraming(&st.t.cfg, *s.Remote)
 	if !refused {
-		r, refused = refuseWindow(&st.t.cfg, s.Remote)
+		r, refused = refuseWindow(&st.t.cfg, *s.Remote)
 	}
 	if refused {
 		s.hangUp(st, CauseRefused, r, nil)
@@ -218,7 +225,9 @@ func offerCall(st *step, m wire.Message) {
 		st.anomaly(0, "call ignored: the peer does not acknowledge")
 		return
 	}
-	s := &session{SessionRecord: SessionRecord{ID: t.newID(st.now), Peer: peer, Role: role, Remote: call}}
+	s := &session{SessionRecord: SessionRecord{
+		ID: t.newID(st.now), Peer: peer, Role: role, PeerSerial: call.SerialNumber, Local: &CallInfo{}, Remote: &call,
+	}}
 	t.sess.add(s)
 	s.setDeadline(st, st.now+t.cfg.SessionTimeout)
 	st.watchIdle()

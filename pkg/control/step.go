@@ -232,8 +232,8 @@ func (st *step) left(p *Packet) {
 		s.setDeadline(st, st.now+st.t.cfg.SessionTimeout)
 	case p.Type == wire.MsgOCRP && s.State == SessionWaitCSAnswer:
 		s.setDeadline(st, st.now+st.t.cfg.AnswerTimeout)
-	case p.Type == wire.MsgICCN, p.Type == wire.MsgOCCN:
-		st.emit(EvSessionUp{Session: s.ID, Peer: s.Peer, Role: s.Role, Call: s.Local})
+	case s.Local != nil && (p.Type == wire.MsgICCN || p.Type == wire.MsgOCCN):
+		s.emitUp(st, *s.Local)
 	}
 }
 

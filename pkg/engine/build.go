@@ -66,7 +66,7 @@ func (s *session) params() call.Params {
 	p := call.Params{
 		Role: s.role, Tunnel: s.t.id, PeerTunnel: s.t.ctl.PeerID(), Session: s.id, Sequencing: seq,
 		Reply:     s.reply(seq),
-		PPP:       s.pppConfig(t, mtu),
+		PPP:       s.linkConfig(t, mtu),
 		Outside:   s.outside(),
 		Interface: t.Interface, MTU: mtu, Masquerade: t.Masquerade, MSSClamp: t.MSSClamp, Endpoint: s.t.remote.Addr(),
 	}
@@ -93,15 +93,37 @@ func (s *session) sequencing() policy.Sequencing {
 }
 
 // reply is what our answer says of the call: ICRP, ICCN, OCRP or OCCN.
-func (s *session) reply(seq policy.Sequencing) control.CallInfo {
+func (s *session) reply(seq policy.Sequencing) *control.CallInfo {
 	speed := uint32(policy.VirtualSpeed)
 	if s.role == control.LACOutgoing {
 		speed = min(speed, s.remote.MaximumBPS) // no more than the OCRQ allows
 	}
-	return control.CallInfo{
+	return &control.CallInfo{
 		FramingType: wire.FramingSync, TxSpeed: speed,
 		SequencingRequired: s.role.IsLAC() && seq == policy.SequencingAlways, // S66: ON as LAC
 	}
+}
+
+// linkKey is what the links of temporary calls under one policy differ in.
+type linkKey struct {
+	tmpl *policy.Template
+	mtu  int
+}
+
+// linkConfig is the policy of the link. All temporary calls of a kind have one between them.
+func (s *session) linkConfig(t *policy.Template, mtu int) *ppp.Config {
+	if s.conf != nil || s.tmpl == nil {
+		return s.pppConfig(t, mtu).Complete()
+	}
+	sh := s.t.s
+	if sh.linksOf != s.pol {
+		sh.linksOf, sh.links = s.pol, map[linkKey]*ppp.Config{}
+	}
+	k := linkKey{t, mtu}
+	if sh.links[k] == nil {
+		sh.links[k] = s.pppConfig(t, mtu).Complete()
+	}
+	return sh.links[k]
 }
 
 // pppConfig makes the policy of the link.
@@ -134,7 +156,11 @@ func (s *session) pppConfig(t *policy.Template, mtu int) ppp.Config {
 // proxy is what the LAC has negotiated with the caller before (P186-P188), and what the accept entry makes of it; nil: nothing.
 // Without any of it, only an entry that insists on the LAC's LCP minds (P195, P216).
 func (s *session) proxy() *ppp.Proxy {
-	a, lcp, login := s.accept, s.remote.ProxyLCP, s.remote.ProxyAuth
+	a, x := s.accept, s.remote.Proxy
+	if x == nil {
+		x = &control.Proxy{}
+	}
+	lcp, login := x.LCP, x.Auth
 	switch said := lcp.InitialReceived != nil || lcp.LastSent != nil || lcp.LastReceived != nil || login.Type != 0; {
 	case a == nil || s.role != control.LNSIncoming, !said && a.ProxyLCP != ppp.ProxyLCPAccept:
 		return nil

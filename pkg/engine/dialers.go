@@ -366,7 +366,7 @@ func (x *dialer) open(t *tunnel) {
 		return
 	}
 	s := t.newSession(id, role)
-	s.dialer, s.conf, s.local = x, x.conf, info
+	s.dialer, s.conf, s.local = x, x.conf, &info
 	s.tmpl = s.pol.Templates[x.conf.PPP.Template]
 	x.session = s
 	t.flush()

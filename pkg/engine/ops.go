@@ -22,7 +22,9 @@ const reorder = 30 * time.Millisecond
 func (s *session) pump() {
 	for !s.busy && len(s.ops) > 0 {
 		op := s.ops[0]
-		s.ops = s.ops[1:]
+		if s.ops = s.ops[1:]; len(s.ops) == 0 {
+			s.ops = nil // else its memory would keep the operation
+		}
 		s.busy = true
 		s.start(op)
 	}
@@ -356,7 +358,7 @@ func (s *session) address(op call.OpAddress) {
 		s.t.s.post(func() {
 			r := call.Result{Address: a}
 			if ok {
-				s.pooled, s.pool = a, name
+				s.pooled = a
 			} else {
 				r.Full, r.Message = true, "address pool "+name+" is exhausted"
 			}
@@ -430,7 +432,7 @@ func (s *session) release(op call.Op) {
 				s.log().Warn("release of a session", slog.String("why", err.Error()))
 			}
 			if s.pooled.IsValid() {
-				name, a := s.pool, s.pooled
+				name, a := s.tmpl.IPv4Pool, s.pooled
 				zero := e.shards[0]
 				zero.post(func() { zero.pools.release(name, a) })
 			}

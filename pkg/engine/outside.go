@@ -55,7 +55,7 @@ func (s *session) runPppd(op call.OpRun) {
 // pppdSpec is the policy of the link in pppd's terms.
 func (s *session) pppdSpec(peer netip.Addr) pppd.Spec {
 	p := s.params()
-	c := p.PPP
+	c := s.pppConfig(s.tmpl, p.MTU) // without our defaults: pppd has its own
 	spec := pppd.Spec{
 		Name: fmt.Sprintf("%d/%d", s.t.id, s.id), Interface: p.Interface, MTU: p.MTU, MRU: int(c.MRU), HostName: c.Name,
 		IPv4: c.IPv4, Local: c.Local, Peer: peer, DNS: c.DNS, NBNS: c.NBNS, IPv6: c.IPv6,

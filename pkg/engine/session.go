@@ -19,11 +19,12 @@ var background = context.Background()
 
 // session is one session of a tunnel, from the moment that it has an id until its last kernel object is gone.
 type session struct {
-	t     *tunnel
-	id    control.SessionID
-	peer  control.SessionID
-	role  control.Role
-	state control.SessionState
+	t         *tunnel
+	id        control.SessionID
+	peer      control.SessionID
+	role      control.Role
+	state     control.SessionState
+	proxyType uint16 // the Proxy Authen Type that the LAC named
 
 	dialer *dialer        // the configured call it belongs to, or nil
 	accept *policy.Accept // the entry that let a temporary call in and counts it, or nil
@@ -41,29 +42,29 @@ type session struct {
 	busy       bool // an operation is with an executor
 	releasing  bool
 	netApplied bool
-	pooled     netip.Addr // address taken from a pool
-	pool       string
+	serving    bool       // IPv6 prefixes, on the interface; the executor's, as long as an operation is with it
+	judging    bool       // whether the user whom a pppd has let in may have the session, is being found out
+	pooled     netip.Addr // address taken from tmpl's pool
 	lent       []lent
 	index      int            // of the interface
 	fresh      *network.Fresh // the interface until something is done with it; the executor's, as long as an operation is with it
-	serving    bool           // IPv6 prefixes, on the interface; the executor's, as long as an operation is with it
 	owned      netip.Addr     // the user's own, claimed
 	process    PppdProcess    // nil: PPP runs here
 	counted    counted        // as a login; of shard 0
 	login      string         // the user it is counted for; empty: none
-	judging    bool           // whether the user whom a pppd has let in may have the session, is being found out
 	judged     []func(now call.Time)
 	rx         uint64       // packets received, at the last look for signs of life
 	asked      *call.EvDown // why we hung up before there was a call machine, or nil
 
-	local, remote control.CallInfo
-	lineErrors    *[6]uint32 // of the latest WEN; nil: none came
-	timer         deadline
-	framesIn      uint64
-	framesOut     uint64
-	started       time.Time
-	upSince       time.Time
-	logger        *slog.Logger
+	local      *control.CallInfo // of a call that we place; else nil
+	remote     control.CallInfo
+	lineErrors *[6]uint32 // of the latest WEN; nil: none came
+	timer      deadline
+	framesIn   uint64
+	framesOut  uint64
+	started    time.Time
+	upSince    time.Time
+	logger     *slog.Logger
 }
 
 // newSession enters a session into its tunnel.
@@ -74,7 +75,7 @@ func (t *tunnel) newSession(id control.SessionID, role control.Role) *session {
 	return s
 }
 
-// log has the session's names on every line.
+// log has the session's names on every line. It is kept only while the session is set up, which says much.
 func (s *session) log() *slog.Logger {
 	if s.logger == nil {
 		l := s.t.s.e.log.With(slog.Int("tunnel", int(s.t.id)), slog.Int("session", int(s.id)), slog.Any("peer", s.t.remote))
@@ -87,7 +88,11 @@ func (s *session) log() *slog.Logger {
 		if s.peer == 0 {
 			return l
 		}
-		s.logger = l.With(slog.Int("peer_session", int(s.peer)))
+		l = l.With(slog.Int("peer_session", int(s.peer)))
+		if !s.upSince.IsZero() {
+			return l
+		}
+		s.logger = l
 	}
 	return s.logger
 }
@@ -168,6 +173,9 @@ func (s *session) established(ev control.EvSessionUp) {
 	s.peer = ev.Peer
 	if ev.Role == control.LNSIncoming || ev.Role == control.LNSOutgoing {
 		s.remote = ev.Call // ICCN or OCCN, on top of what came before
+		if p := ev.Call.Proxy; p != nil {
+			s.proxyType = p.Auth.Type
+		}
 	}
 	s.connected = true
 	if s.call != nil {
@@ -181,6 +189,7 @@ func (s *session) connect() {
 	s.call.Established(s.t.s.now(), call.Connected{
 		Required: numbered(s.remote), Async: s.remote.FramingType == wire.FramingAsync, Proxy: s.proxy(),
 	}, &s.out)
+	s.remote.Proxy = nil // PPP has it
 	s.flush()
 }
 
@@ -332,6 +341,7 @@ func (s *session) event(ev call.Event) {
 		s.log().Info("call up", slog.String("event", "call-up"), slog.String("interface", ev.Interface),
 			slog.String("user", ev.User), slog.String("local", address(ev.Local)), slog.String("remote", address(ev.Peer)),
 			slog.String("prefix", prefixText(ev.Link)), slog.String("delegated", prefixText(ev.Delegated)))
+		s.logger = nil
 		if s.dialer != nil {
 			s.dialer.cameUp(s)
 		}

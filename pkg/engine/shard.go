@@ -8,6 +8,8 @@ import (
 
 	"github.com/l2tpd/l2tpd/pkg/control"
 	"github.com/l2tpd/l2tpd/pkg/observe"
+	"github.com/l2tpd/l2tpd/pkg/policy"
+	"github.com/l2tpd/l2tpd/pkg/ppp"
 )
 
 // shard is one goroutine and everything that it alone may touch. Shard 0 has the configured calls, and the tunnels that one
@@ -30,6 +32,9 @@ type shard struct {
 	dialers   *dialers // shard 0 only; nil elsewhere
 	pools     *pools   // shard 0 only; nil elsewhere
 	logins    logins   // shard 0 only; nil elsewhere
+
+	links   map[linkKey]*ppp.Config // of temporary calls under linksOf
+	linksOf *policy.Policy
 
 	drained func() // set once the shard is draining: called when the last tunnel has gone
 }

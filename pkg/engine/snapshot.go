@@ -179,15 +179,19 @@ func (t *tunnel) sessionViews(q api.Query, v control.TunnelView) []api.Session {
 
 // view is the session as the API shows it.
 func (s *session) view(c control.SessionView, stats bool) api.Session {
+	local := s.local
+	if local == nil {
+		local = &control.CallInfo{}
+	}
 	v := api.Session{
 		TunnelID: uint16(s.t.id), ID: uint16(s.id), PeerTunnelID: uint16(s.t.ctl.PeerID()), PeerID: uint16(s.peer),
 		Remote: s.t.remote, Role: s.role.String(), State: s.state.String(),
 		SerialNumber: c.SerialNumber, PeerSerial: c.PeerSerial,
-		CalledNumber:  cmp.Or(s.remote.CalledNumber, s.local.CalledNumber),
-		CallingNumber: s.remote.CallingNumber, SubAddress: cmp.Or(s.remote.SubAddress, s.local.SubAddress),
+		CalledNumber:  cmp.Or(s.remote.CalledNumber, local.CalledNumber),
+		CallingNumber: s.remote.CallingNumber, SubAddress: cmp.Or(s.remote.SubAddress, local.SubAddress),
 		TxSpeed: s.remote.TxSpeed, RxSpeed: s.remote.RxSpeed,
-		Framing: framing(s.remote.FramingType), Bearer: bearer(cmp.Or(s.remote.BearerType, s.local.BearerType)),
-		PhysicalChannel: s.remote.PhysicalChannel, PrivateGroup: s.remote.PrivateGroup, ProxyAuth: proxyAuthName(s.remote.ProxyAuth.Type),
+		Framing: framing(s.remote.FramingType), Bearer: bearer(cmp.Or(s.remote.BearerType, local.BearerType)),
+		PhysicalChannel: s.remote.PhysicalChannel, PrivateGroup: s.remote.PrivateGroup, ProxyAuth: proxyAuthName(s.proxyType),
 		ProcessingDelay: s.remote.ProcessingDelay,
 		StartedAt:       s.started, EstablishedAt: s.upSince, LCP: "Initial", IPCP: "Initial", IPV6CP: "Initial",
 		Phase: ppp.PhaseDead.String(),

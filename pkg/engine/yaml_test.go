@@ -205,7 +205,7 @@ func (w *world) link(x *box) (c ppp.Config) {
 	err := x.e.each(w.Context(), func(s *shard) {
 		for _, t := range s.tunnels {
 			for _, y := range t.sessions {
-				c = y.params().PPP
+				c = *y.params().PPP
 			}
 		}
 	})

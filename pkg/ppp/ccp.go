@@ -51,7 +51,7 @@ func (p ccp) required() bool { return p.l.cfg.MPPE == MPPERequire }
 
 // begin asks the owner to arm the kernel, if there is something to encrypt with.
 func (p ccp) begin() {
-	l, s := p.l, &p.l.s.CCP
+	l, s := p.l, p.l.s.CCP
 	if l.cfg.MPPE == MPPEOff {
 		return
 	}
@@ -84,8 +84,8 @@ func (p ccp) question() {
 
 // armed is the owner's answer, and its later word that the kernel could not begin.
 func (p ccp) armed(c CmdEncryption) {
-	l, s := p.l, &p.l.s.CCP
-	if c.Attempt != s.Attempt || s.Armed == armNone || c.OK && s.Armed == armReady {
+	l, s := p.l, p.l.s.CCP
+	if s == nil || c.Attempt != s.Attempt || s.Armed == armNone || c.OK && s.Armed == armReady {
 		return
 	}
 	n := l.negotiator(ProtoCCP)
@@ -112,7 +112,7 @@ func (p ccp) armed(c CmdEncryption) {
 
 // disarm takes back what EvEncryptionWanted asked for.
 func (p ccp) disarm() {
-	if p.l.s.CCP.Armed != armNone {
+	if p.l.s.ccp().Armed != armNone {
 		p.l.s.CCP.Armed = armNone
 		p.l.event(EvEncryptionDown{})
 	}
@@ -120,6 +120,9 @@ func (p ccp) disarm() {
 
 // stop takes CCP down with LCP.
 func (p ccp) stop() {
+	if p.l.s.CCP == nil {
+		return
+	}
 	p.l.negotiator(ProtoCCP).fire(trDown)
 	p.disarm()
 }
@@ -132,7 +135,7 @@ func (p ccp) lost(peer bool, text string) {
 
 // receive takes a CCP packet. What makes the kernel forget its state must not meet an automaton that goes on as if nothing had been.
 func (p ccp) receive(in packet) {
-	l, s := p.l, &p.l.s.CCP
+	l, s := p.l, p.l.s.CCP
 	n := l.negotiator(ProtoCCP)
 	switch in.code {
 	case codeConfigureRequest:
@@ -182,7 +185,7 @@ func (p ccp) undecrypted() {
 
 // askReset sends a Reset-Request. Its answer, or none, is followed by a question to the owner.
 func (p ccp) askReset() {
-	l, s := p.l, &p.l.s.CCP
+	l, s := p.l, p.l.s.CCP
 	s.Resets++
 	if at := l.now + l.cfg.Restart; s.DoubtAt == 0 || s.DoubtAt > at { // never later: the next bad packet must not put it off
 		s.DoubtAt = at
@@ -194,8 +197,8 @@ func (p ccp) askReset() {
 // expire asks whether the kernel still decrypts. Once in doubt that goes on: where encryption is required, the packet upon which the
 // kernel gives up is the first that does not come here.
 func (p ccp) expire() {
-	l, s := p.l, &p.l.s.CCP
-	if !due(&s.DoubtAt, l.now) {
+	l, s := p.l, p.l.s.CCP
+	if s == nil || !due(&s.DoubtAt, l.now) {
 		return
 	}
 	switch {
@@ -212,7 +215,7 @@ func (p ccp) expire() {
 
 // checked is the owner's answer to EvDecryptionCheck.
 func (p ccp) checked(c CmdDecryption) {
-	if s := &p.l.s.CCP; c.Broken && s.Up && c.Attempt == s.Attempt {
+	if s := p.l.s.ccp(); c.Broken && s.Up && c.Attempt == s.Attempt {
 		p.deaf("the kernel has given up after too many broken ones")
 	}
 }
@@ -277,7 +280,7 @@ func (p ccp) refused(c code, opts []option) bool {
 }
 
 func (p ccp) changed(c change) {
-	l, s := p.l, &p.l.s.CCP
+	l, s := p.l, p.l.s.CCP
 	switch c {
 	case layerUp:
 		s.Up = true

@@ -506,7 +506,7 @@ func TestDoubtOutlivesARestart(t *testing.T) {
 	t.Parallel()
 	p := encrypted(t, MPPERequire)
 	p.give(noise())
-	l, err := Restore(p.link.Record(), p.link.cfg, p.now, &p.out)
+	l, err := Restore(p.link.Record(), *p.link.cfg, p.now, &p.out)
 	if err != nil {
 		t.Fatal(err)
 	}

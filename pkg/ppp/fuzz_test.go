@@ -146,7 +146,7 @@ func fuzzStep(t *testing.T, p *probe, frame []byte) {
 	}
 	p.out = Output{}
 	var out Output
-	l, err := Restore(p.link.Record(), p.link.cfg, p.now, &out)
+	l, err := Restore(p.link.Record(), *p.link.cfg, p.now, &out)
 	if err != nil {
 		t.Fatalf("after %x: %v", kept, err)
 	}
@@ -219,7 +219,7 @@ func FuzzProxy(f *testing.F) {
 			t.Errorf("%+v: %+v", x, v)
 		}
 		var err error
-		if p.link, err = Restore(p.link.Record(), p.link.cfg, p.now, &p.out); err != nil {
+		if p.link, err = Restore(p.link.Record(), *p.link.cfg, p.now, &p.out); err != nil {
 			t.Fatal(err)
 		}
 		p.take()

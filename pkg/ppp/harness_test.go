@@ -78,7 +78,7 @@ func (c *cable) open() {
 	c.t.Helper()
 	for _, o := range []*owner{c.a, c.b} {
 		if o.link == nil { // b may be connected to a LAC already
-			o.link = Open(o.cfg, c.now, &o.out)
+			o.link = Open(&o.cfg, c.now, &o.out)
 		}
 		c.drain(o)
 	}

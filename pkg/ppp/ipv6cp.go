@@ -21,7 +21,7 @@ type IPV6CPRecord struct {
 type ipv6cp struct{ l *Link }
 
 func (p ipv6cp) reset() {
-	s := &p.l.s.IPV6CP
+	s := p.l.s.IPV6CP
 	s.NoLocal = false
 	if s.Local == 0 {
 		s.Local = p.l.cfg.IPv6ID
@@ -33,7 +33,7 @@ func (p ipv6cp) reset() {
 
 // newID makes an identifier that is not globally unique (the "u" bit is 0, RFC 5072, 4.1), not 0 and of neither side.
 func (p ipv6cp) newID() uint64 {
-	s := &p.l.s.IPV6CP
+	s := p.l.s.IPV6CP
 	id := uint64(p.l.random32())<<32 | uint64(p.l.random32())
 	id &^= 0x0200_0000_0000_0000
 	for id == 0 || id == s.Local || id == s.Peer {
@@ -43,7 +43,7 @@ func (p ipv6cp) newID() uint64 {
 }
 
 func (p ipv6cp) wishes() []byte {
-	s := &p.l.s.IPV6CP
+	s := p.l.s.IPV6CP
 	if s.NoLocal {
 		return nil
 	}
@@ -53,7 +53,7 @@ func (p ipv6cp) wishes() []byte {
 // judge: 0 and our own identifier are Naked with another one; PeerIPv6ID, if set, is the only good one (P264). Both ends 0,
 // which RFC 5072 rejects, cannot happen: ours never is.
 func (p ipv6cp) judge(opts []option) verdict {
-	s := &p.l.s.IPV6CP
+	s := p.l.s.IPV6CP
 	var v verdict
 	said := false
 	for _, o := range opts {
@@ -89,7 +89,7 @@ func (p ipv6cp) accept(opts []option) {
 }
 
 func (p ipv6cp) refused(c code, opts []option) bool {
-	s := &p.l.s.IPV6CP
+	s := p.l.s.IPV6CP
 	for _, o := range opts {
 		if o.typ != ipv6cpInterfaceID {
 			continue
@@ -111,7 +111,7 @@ func (p ipv6cp) refused(c code, opts []option) bool {
 }
 
 func (p ipv6cp) changed(c change) {
-	l, s := p.l, &p.l.s.IPV6CP
+	l, s := p.l, p.l.s.IPV6CP
 	switch c {
 	case layerUp:
 		s.Up = true

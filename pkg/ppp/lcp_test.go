@@ -493,7 +493,7 @@ func TestRenegotiationStartsEverythingAnew(t *testing.T) {
 	a, b := c.a, c.b
 	mark := c.log.Len()
 	b.cfg.Random = keyed(99)
-	b.link = Open(b.cfg, c.now, &b.out)
+	b.link = Open(&b.cfg, c.now, &b.out)
 	b.up = map[Protocol]EvNetworkUp{}
 	c.drain(b)
 	c.run(10 * time.Second)

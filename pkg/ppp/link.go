@@ -17,8 +17,9 @@ const (
 	defaultEchoFailures = 3
 )
 
-// withDefaults returns a copy of c that shares no memory with it and has no zero where a default exists.
-func (c Config) withDefaults() Config {
+// Complete returns a copy of c that shares no memory with it and has no zero where a default exists. Any number of links may have it:
+// it must not be written to.
+func (c Config) Complete() *Config {
 	def := func(d *time.Duration, v time.Duration) {
 		if *d == 0 {
 			*d = v
@@ -46,7 +47,8 @@ func (c Config) withDefaults() Config {
 	c.NBNS = append(c.NBNS[:0:0], c.NBNS...)
 	c.Local = c.Local.Unmap()
 	c.Proxy = c.Proxy.clone()
-	return c
+	c.complete = true
+	return &c
 }
 
 // tolerance is how many Naks and Rejects in a row either side may send before a negotiation counts as failed. Twice
@@ -56,7 +58,7 @@ func (c *Config) tolerance() int { return 2*c.MaxConfigure + c.MaxFailure }
 // Link is one end of a PPP link. It is not safe for concurrent use. It ends with exactly one EvLinkDown and does nothing
 // after that.
 type Link struct {
-	cfg Config
+	cfg *Config // is never written to
 	s   Record  // everything that changes
 	now Time    // of the step being done
 	out *Output // of the step being done
@@ -65,9 +67,13 @@ type Link struct {
 // Open makes a link whose lower layer is up. LCP starts at once, or waits for the peer if cfg says Passive; then the wait
 // is bounded like the negotiation itself, by MaxConfigure restart periods. With cfg.Proxy LCP may be open already, and the link may
 // be over: with EvLinkDown in out.
-func Open(cfg Config, now Time, out *Output) *Link {
-	l := &Link{cfg: cfg.withDefaults(), now: now, out: out}
+func Open(cfg *Config, now Time, out *Output) *Link {
+	if !cfg.complete {
+		cfg = cfg.Complete()
+	}
+	l := &Link{cfg: cfg, now: now, out: out}
 	l.s = Record{Version: recordVersion, Phase: PhaseEstablish}
+	l.s.complete(cfg)
 	defer l.leave()
 	l.s.LCP.PeerMRU = defaultMRU
 	if l.cfg.Proxy != nil && (proxy{l}).open() {
@@ -106,7 +112,7 @@ func (l *Link) Receive(now Time, frame []byte, out *Output) {
 	case ProtoMPPE:
 		if l.s.Phase == PhaseNetwork && !(ccp{l}).possible() {
 			lcp{l}.rejectProtocol(proto, payload)
-		} else if l.s.CCP.Up {
+		} else if l.s.ccp().Up {
 			ccp{l}.undecrypted()
 		}
 		return
@@ -185,8 +191,13 @@ func (l *Link) Expire(now Time, out *Output) {
 	if due(&l.s.PassiveUntil, now) {
 		l.fail(ReasonNoAnswer, false, "")
 	}
-	for _, p := range [...]Protocol{ProtoLCP, ProtoCCP, ProtoIPCP, ProtoIPV6CP} {
-		l.negotiator(p).expire()
+	l.negotiator(ProtoLCP).expire()
+	if l.s.CCP != nil {
+		l.negotiator(ProtoCCP).expire()
+	}
+	l.negotiator(ProtoIPCP).expire()
+	if l.s.IPV6CP != nil {
+		l.negotiator(ProtoIPV6CP).expire()
 	}
 	ccp{l}.expire()
 	auth{l}.expire()
@@ -199,8 +210,9 @@ func (l *Link) Deadline() Time {
 		return 0
 	}
 	var d Time
+	ccp, ipv6cp := l.s.ccp(), l.s.ipv6cp()
 	for _, t := range [...]Time{
-		l.s.LCP.Deadline, l.s.CCP.Deadline, l.s.CCP.DoubtAt, l.s.IPCP.Deadline, l.s.IPV6CP.Deadline, l.s.PassiveUntil,
+		l.s.LCP.Deadline, ccp.Deadline, ccp.DoubtAt, l.s.IPCP.Deadline, ipv6cp.Deadline, l.s.PassiveUntil,
 		l.s.AuthDeadline, l.s.Authenticator.Deadline, l.s.Authenticator.Rechallenge, l.s.Claimant.Deadline,
 		l.s.EchoAt, l.s.IdleAt, l.s.SessionAt,
 	} {
@@ -217,17 +229,18 @@ func (l *Link) Asked() uint32 { return auth{l}.asked() }
 // View is a consistent look at the link. Addresses are there while their protocol is open.
 func (l *Link) View() View {
 	s := &l.s
+	ccp, ipv6cp := s.ccp(), s.ipv6cp()
 	v := View{
-		Phase: s.Phase, LCP: s.LCP.State.String(), IPCP: s.IPCP.State.String(), IPV6CP: s.IPV6CP.State.String(),
-		CCP: s.CCP.State.String(), Encrypted: s.CCP.Up, Proxied: s.Proxied,
+		Phase: s.Phase, LCP: s.LCP.State.String(), IPCP: s.IPCP.State.String(), IPV6CP: ipv6cp.State.String(),
+		CCP: ccp.State.String(), Encrypted: ccp.Up, Proxied: s.Proxied,
 		MRU: lcp{l}.mru(), PeerMRU: s.LCP.PeerMRU, Magic: s.LCP.Magic, PeerMagic: s.LCP.PeerMagic,
 		Auth: s.LCP.Auth, Answer: s.LCP.Answer, PeerName: string(s.PeerName), EchoMissed: s.EchoTries / echoRepeats, End: s.End,
 	}
 	if s.IPCP.Up {
 		v.Local, v.Peer = s.IPCP.Local, s.IPCP.Peer
 	}
-	if s.IPV6CP.Up {
-		v.LocalIPv6ID, v.PeerIPv6ID = s.IPV6CP.Local, s.IPV6CP.Peer
+	if ipv6cp.Up {
+		v.LocalIPv6ID, v.PeerIPv6ID = ipv6cp.Local, ipv6cp.Peer
 	}
 	return v
 }

@@ -6,23 +6,23 @@ import "bytes"
 // written in place.
 type Negotiation struct {
 	State    state
-	Restarts int  // the restart counter
-	Deadline Time // of the restart timer; 0 when it does not run
 	ID       uint8
-	SentID   uint8  // of the latest Configure-Request
-	Sent     []byte // its options
-	Replied  bool   // a valid answer to it has come
-	AckedID  uint8  // of the latest Configure-Request that was acknowledged
-	Acked    []byte // its options
+	SentID   uint8 // of the latest Configure-Request
+	Replied  bool  // a valid answer to it has come
+	AckedID  uint8 // of the latest Configure-Request that was acknowledged
+	AckedFor bool  // by a LAC in our place: the identifier is not known
+	Holding  bool  // the peer's Configure-Request waits for the owner's word, or for encryption
+	HeldID   uint8
+	Sent     []byte // the options of those requests
+	Acked    []byte
+	Held     []byte
 	AckedAt  Time
-	AckedFor bool // by a LAC in our place: the identifier is not known
+	Deadline Time // of the restart timer; 0 when it does not run
+	Restarts int  // the restart counter
 	Naks     int  // sent in a row without an Ack (Max-Failure, RFC 1661, 4.6)
 	Refusals int  // Naks and Rejects sent in a row without an Ack
 	Refused  int  // Naks and Rejects received in a row without an Ack
 	Rounds   int  // Acks received since it was last open
-	Holding  bool // the peer's Configure-Request waits for the owner's word, or for encryption
-	HeldID   uint8
-	Held     []byte // its options
 }
 
 // maxGoodbye bounds the text of a Terminate-Request, in octets.

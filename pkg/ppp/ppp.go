@@ -58,7 +58,7 @@ const (
 	MPPERequire                 // no network protocol before encryption, and no link without it
 )
 
-// Config is one link's policy. It is copied on use.
+// Config is one link's policy. It is copied on use, unless Complete has made it.
 type Config struct {
 	MRU      uint16       // what we want to receive; 0 means 1500
 	Auth     []AuthMethod // what we demand of the peer, in order of preference; empty: nothing (P256)
@@ -95,6 +95,8 @@ type Config struct {
 	Rechallenge    time.Duration // 0: none; CHAP and the MS-CHAPs only (P258)
 
 	Random io.Reader // magic numbers, challenges, identifiers; must not fail
+
+	complete bool // Complete has made it
 }
 
 // Output is what a step asks its owner to do, in this order: persist Record if Persist, send Frames, hand Events up.

@@ -24,7 +24,7 @@ func newProbe(t *testing.T, cfg Config) *probe {
 		cfg.Random = keyed(7)
 	}
 	p := &probe{t: t}
-	p.link = Open(cfg, 0, &p.out)
+	p.link = Open(&cfg, 0, &p.out)
 	return p
 }
 

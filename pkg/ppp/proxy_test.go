@@ -344,7 +344,7 @@ func TestRestoreAsksForAProxiedLoginAgain(t *testing.T) {
 		if bytes.Contains(p.link.s.Authenticator.Response, []byte("secret")) {
 			t.Errorf("%s: the record holds the password", name)
 		}
-		cfg = p.link.cfg
+		cfg = *p.link.cfg
 		var err error
 		if p.link, err = Restore(p.link.Record(), cfg, p.now, &p.out); err != nil {
 			t.Fatal(err)
@@ -361,7 +361,7 @@ func TestRestoreAsksForAProxiedLoginAgain(t *testing.T) {
 
 	// A configuration without it waits for the client's repeat.
 	p, _ := through(t, Config{Auth: onlyPAP}, forwarded(askPAP))
-	cfg := p.link.cfg
+	cfg := *p.link.cfg
 	cfg.Proxy = nil
 	var err error
 	if p.link, err = Restore(p.link.Record(), cfg, p.now, &p.out); err != nil {
@@ -385,7 +385,7 @@ func TestProxyIsCopiedAndNotPrinted(t *testing.T) {
 	if got := p.link.cfg.Proxy; string(got.Response) != "secret" || got.LastSent[0] == 0 || got.LastReceived[0] == 0 {
 		t.Errorf("%+v shares memory", p.link.cfg.Proxy)
 	}
-	for _, v := range []any{*p.link.cfg.Proxy, p.link.cfg.Proxy, p.link.cfg, EvAuthRequest{Password: []byte("secret"), Proxied: true}} {
+	for _, v := range []any{*p.link.cfg.Proxy, p.link.cfg.Proxy, *p.link.cfg, EvAuthRequest{Password: []byte("secret"), Proxied: true}} {
 		for _, format := range []string{"%v", "%+v", "%#v", "%s"} {
 			if text := fmt.Sprintf(format, v); strings.Contains(text, "secret") || strings.Contains(text, "115 101") || strings.Contains(text, "0x73") {
 				t.Errorf("%T with %s prints the password: %s", v, format, text)

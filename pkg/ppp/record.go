@@ -13,8 +13,8 @@ type Record struct {
 	Phase   Phase
 	LCP     LCPRecord
 	IPCP    IPCPRecord
-	IPV6CP  IPV6CPRecord
-	CCP     CCPRecord
+	IPV6CP  *IPV6CPRecord // nil, like CCP: the configuration has it off
+	CCP     *CCPRecord
 
 	Authenticator AuthenticatorRecord
 	Claimant      ClaimantRecord
@@ -38,7 +38,43 @@ type Record struct {
 }
 
 // Record returns the link's state.
-func (l *Link) Record() Record { return l.s }
+func (l *Link) Record() Record { return l.s.clone() }
+
+// clone shares nothing with r that is written to.
+func (r Record) clone() Record {
+	if r.IPV6CP != nil {
+		r.IPV6CP = new(*r.IPV6CP)
+	}
+	if r.CCP != nil {
+		r.CCP = new(*r.CCP)
+	}
+	return r
+}
+
+// complete adds what the configuration has on.
+func (r *Record) complete(cfg *Config) {
+	if r.IPV6CP == nil && cfg.IPv6 {
+		r.IPV6CP = &IPV6CPRecord{}
+	}
+	if r.CCP == nil && cfg.MPPE != MPPEOff {
+		r.CCP = &CCPRecord{}
+	}
+}
+
+// ipv6cp and ccp are copies, to look at; of a protocol that is off, those of one that has not begun.
+func (r *Record) ipv6cp() (c IPV6CPRecord) {
+	if r.IPV6CP != nil {
+		c = *r.IPV6CP
+	}
+	return c
+}
+
+func (r *Record) ccp() (c CCPRecord) {
+	if r.CCP != nil {
+		c = *r.CCP
+	}
+	return c
+}
 
 // Restore makes a link go on where r was taken; nothing is renegotiated. cfg is that of the old link. Events that wait
 // for the owner's answer are sent again, except a PAP EvAuthRequest: the password is not recorded, so it follows when
@@ -47,7 +83,8 @@ func Restore(r Record, cfg Config, now Time, out *Output) (*Link, error) {
 	if err := r.check(cfg); err != nil {
 		return nil, fmt.Errorf("restore link: %w", err)
 	}
-	l := &Link{cfg: cfg.withDefaults(), s: r, now: now, out: out}
+	l := &Link{cfg: cfg.Complete(), s: r.clone(), now: now, out: out}
+	l.s.complete(l.cfg)
 	defer l.leave()
 	if r.Dead {
 		return l, nil
@@ -63,7 +100,7 @@ func Restore(r Record, cfg Config, now Time, out *Output) (*Link, error) {
 			}
 		}
 	}
-	if l.s.CCP.Armed == armAsked {
+	if l.s.ccp().Armed == armAsked {
 		ccp{l}.question()
 	}
 	if l.s.IPCP.Asked && !l.s.IPCP.Answered {
@@ -78,7 +115,7 @@ func (r *Record) check(cfg Config) error {
 		return fmt.Errorf("record version %d, want %d", r.Version, recordVersion)
 	}
 	if r.Phase > PhaseTerminate || r.LCP.Auth > AuthMSCHAPv2 || r.LCP.Answer > AuthMSCHAPv2 ||
-		r.Authenticator.Progress > authFailed || r.Claimant.Progress > authFailed || r.CCP.Armed > armReady {
+		r.Authenticator.Progress > authFailed || r.Claimant.Progress > authFailed || r.ccp().Armed > armReady {
 		return fmt.Errorf("record out of range: phase %d, authentication %d and %d", r.Phase, r.LCP.Auth, r.LCP.Answer)
 	}
 	for _, n := range [...]struct {
@@ -88,8 +125,8 @@ func (r *Record) check(cfg Config) error {
 	}{
 		{ProtoLCP, r.LCP.State, false},
 		{ProtoIPCP, r.IPCP.State, cfg.IPv4 == IPv4Off},
-		{ProtoIPV6CP, r.IPV6CP.State, !cfg.IPv6},
-		{ProtoCCP, r.CCP.State, cfg.MPPE == MPPEOff},
+		{ProtoIPV6CP, r.ipv6cp().State, !cfg.IPv6},
+		{ProtoCCP, r.ccp().State, cfg.MPPE == MPPEOff},
 	} {
 		if n.state > stOpened {
 			return fmt.Errorf("%v state %d does not exist", n.proto, n.state)

@@ -160,6 +160,46 @@ func upLink(t *testing.T) *cable {
 	return c
 }
 
+// A Record stays as it was when its link, or one that was restored from it, goes on.
+func TestRecordIsACopy(t *testing.T) {
+	t.Parallel()
+	c := upLink(t)
+	l := c.a.link
+	r := l.Record()
+	ipv6 := *r.IPV6CP
+	var out Output
+	restored, err := Restore(r, *l.cfg, c.now, &out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, x := range []*Link{l, restored} {
+		x.Do(c.now, CmdCloseNetwork{Proto: ProtoIPv6}, &out)
+		if x.View().IPV6CP != "Closing" {
+			t.Fatalf("IPV6CP is %s", x.View().IPV6CP)
+		}
+		if r.IPV6CP.State != ipv6.State || r.IPV6CP.ID != ipv6.ID {
+			t.Errorf("the record has changed: %+v, was %+v", *r.IPV6CP, ipv6)
+		}
+	}
+}
+
+// One configuration serves many links, which do not copy it; what an owner may still change is copied.
+func TestCompleteConfigIsShared(t *testing.T) {
+	t.Parallel()
+	cfg := request()
+	cfg.Random = keyed(1)
+	shared := cfg.Complete()
+	var out Output
+	for range 2 {
+		if l := Open(shared, 0, &out); l.cfg != shared {
+			t.Error("a complete configuration was copied")
+		}
+	}
+	if l := Open(&cfg, 0, &out); l.cfg == &cfg || l.cfg.MaxConfigure != defaultMaxConfigure {
+		t.Errorf("not copied, or not complete: %+v", l.cfg)
+	}
+}
+
 func TestRecordSurvivesJSONAndGob(t *testing.T) {
 	t.Parallel()
 	for name, want := range map[string]Record{"plain": upLink(t).a.link.Record(), "encrypted": encrypted(t, MPPERequire).link.Record()} {
@@ -243,7 +283,7 @@ func TestRestoreAsksAgain(t *testing.T) {
 
 	p, _ := loggedIn(t, MPPERequire, nil)
 	var out Output
-	l, err := Restore(p.link.Record(), p.link.cfg, p.now, &out)
+	l, err := Restore(p.link.Record(), *p.link.cfg, p.now, &out)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -278,8 +318,8 @@ func TestRestoreRefusesAWrongRecord(t *testing.T) {
 		"state":         func(r *Record, _ *Config) { r.LCP.State = 10 },
 		"phase":         func(r *Record, _ *Config) { r.Phase = 9 },
 		"method":        func(r *Record, _ *Config) { r.LCP.Auth = 7 },
-		"arming":        func(r *Record, _ *Config) { r.CCP.Armed = 3 },
-		"encryption":    func(r *Record, _ *Config) { r.CCP.State = stOpened },
+		"arming":        func(r *Record, _ *Config) { r.CCP = &CCPRecord{Armed: 3} },
+		"encryption":    func(r *Record, _ *Config) { r.CCP = &CCPRecord{Negotiation: Negotiation{State: stOpened}} },
 		"configuration": func(_ *Record, c *Config) { c.IPv6 = false },
 	} {
 		r, cfg := good.a.link.Record(), good.a.cfg

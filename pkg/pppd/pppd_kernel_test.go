@@ -300,7 +300,7 @@ func (f *far) run(s *kernel.Session, cfg ppp.Config, give netip.Addr) {
 	var out ppp.Output
 	began := time.Now()
 	now := func() ppp.Time { return time.Since(began) + 1 }
-	link := ppp.Open(cfg, now(), &out)
+	link := ppp.Open(&cfg, now(), &out)
 	for {
 		for len(out.Frames)+len(out.Events) > 0 {
 			frames, events := out.Frames, out.Events

@@ -43,8 +43,8 @@ func (c lined) call() lac.Call {
 	if c.maps != nil {
 		call.Proxy = &lac.Proxy{LAC: ppp.Config{Name: "lac", Auth: methods}, Alter: func(info *control.CallInfo) {
 			const accm = "\x02\x06"
-			info.ProxyLCP.LastReceived = append(append(info.ProxyLCP.LastReceived, accm...), c.maps[:4]...)
-			info.ProxyLCP.LastSent = append(append(info.ProxyLCP.LastSent, accm...), c.maps[4:]...)
+			info.Proxy.LCP.LastReceived = append(append(info.Proxy.LCP.LastReceived, accm...), c.maps[:4]...)
+			info.Proxy.LCP.LastSent = append(append(info.Proxy.LCP.LastSent, accm...), c.maps[4:]...)
 		}}
 	}
 	return call

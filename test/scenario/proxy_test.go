@@ -53,25 +53,25 @@ var handedOver = []handed{
 	{name: "PAP, wrong password", method: ppp.AuthPAP, password: wrongPass, accepted: wrong, rechallenged: later},
 	{name: "MS-CHAPv1, wrong password", method: ppp.AuthMSCHAPv1, password: wrongPass, accepted: wrong, rechallenged: later},
 	{name: "another's response", method: ppp.AuthCHAPMD5, accepted: wrong, rechallenged: again, alter: func(c *control.CallInfo) {
-		c.ProxyAuth.Response = make([]byte, len(c.ProxyAuth.Response))
+		c.Proxy.Auth.Response = make([]byte, len(c.Proxy.Auth.Response))
 	}},
-	{name: "broken options", method: ppp.AuthCHAPMD5, alter: func(c *control.CallInfo) { c.ProxyLCP.LastSent = []byte{3, 99} }},
+	{name: "broken options", method: ppp.AuthCHAPMD5, alter: func(c *control.CallInfo) { c.Proxy.LCP.LastSent = []byte{3, 99} }},
 	{name: "an option that nobody knows", method: ppp.AuthPAP, alter: func(c *control.CallInfo) {
-		c.ProxyLCP.LastReceived = append(c.ProxyLCP.LastReceived, 0x63, 3, 0)
+		c.Proxy.LCP.LastReceived = append(c.Proxy.LCP.LastReceived, 0x63, 3, 0)
 	}},
 	{name: "nothing said", method: ppp.AuthCHAPMD5, alter: func(c *control.CallInfo) {
-		c.ProxyLCP, c.ProxyAuth = control.ProxyLCP{}, control.ProxyAuth{}
+		c.Proxy = nil
 	}},
 	{name: "no login said", method: ppp.AuthCHAPMD5, accepted: again, rechallenged: again, alter: func(c *control.CallInfo) {
-		c.ProxyAuth = control.ProxyAuth{}
+		c.Proxy.Auth = control.ProxyAuth{}
 	}},
 	{name: "another type than agreed on", method: ppp.AuthCHAPMD5, rechallenged: again, alter: func(c *control.CallInfo) {
-		c.ProxyAuth.Type = uint16(ppp.ProxyTypePAP)
+		c.Proxy.Auth.Type = uint16(ppp.ProxyTypePAP)
 	}},
-	{name: "no challenge", method: ppp.AuthCHAPMD5, rechallenged: again, alter: func(c *control.CallInfo) { c.ProxyAuth.Challenge = nil }},
+	{name: "no challenge", method: ppp.AuthCHAPMD5, rechallenged: again, alter: func(c *control.CallInfo) { c.Proxy.Auth.Challenge = nil }},
 	{name: "no login", method: ppp.AuthNone},
 	{name: "a login before PPP", method: ppp.AuthNone, accepted: silent, alter: func(c *control.CallInfo) {
-		c.ProxyAuth = control.ProxyAuth{Type: uint16(ppp.ProxyTypeText), Name: "caller", Response: []byte(theirPass)}
+		c.Proxy.Auth = control.ProxyAuth{Type: uint16(ppp.ProxyTypeText), Name: "caller", Response: []byte(theirPass)}
 	}},
 }
 
@@ -297,7 +297,11 @@ func verdict(s lac.Session, good bool) bool {
 	want := map[ppp.Protocol]map[bool]byte{
 		ppp.ProtoPAP: {true: papAck, false: papNak}, ppp.ProtoCHAP: {true: chapSuccess, false: chapFailure},
 	}[proto][good]
-	return len(body) > 1 && body[0] == want && body[1] == s.Told.ProxyAuth.ID
+	id := uint8(0)
+	if p := s.Told.Proxy; p != nil {
+		id = p.Auth.ID
+	}
+	return len(body) > 1 && body[0] == want && body[1] == id
 }
 
 // told checks that what the daemon complains of has one line about a client that is refused, and no complaint about any other.

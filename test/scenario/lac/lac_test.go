@@ -93,7 +93,7 @@ func (n *lns) carry(out *control.Output) {
 		case control.EvSessionUp:
 			e := &end{peer: ev.Peer}
 			n.ends[ev.Session] = e
-			n.ppp(ev.Session, e, func(out *ppp.Output) { e.link = ppp.Open(n.config(ev.Call), n.now(), out) })
+			n.ppp(ev.Session, e, func(out *ppp.Output) { cfg := n.config(ev.Call); e.link = ppp.Open(&cfg, n.now(), out) })
 		case control.EvSessionDown:
 			delete(n.ends, ev.Session)
 		}
@@ -106,7 +106,8 @@ func (n *lns) config(call control.CallInfo) ppp.Config {
 		Auth: []ppp.AuthMethod{ppp.AuthCHAPMD5}, Name: "lns", IPv4: ppp.IPv4Own, Local: netip.MustParseAddr("10.0.0.1"), Random: rand.Reader,
 		EchoInterval: 100 * time.Millisecond,
 	}
-	if x, a := call.ProxyLCP, call.ProxyAuth; x.LastSent != nil {
+	if p := call.Proxy; p != nil {
+		x, a := p.LCP, p.Auth
 		cfg.Proxy = &ppp.Proxy{
 			InitialReceived: x.InitialReceived, LastSent: x.LastSent, LastReceived: x.LastReceived,
 			Type: ppp.ProxyType(a.Type), Name: a.Name, Challenge: a.Challenge, ID: a.ID, Response: a.Response,

@@ -27,8 +27,8 @@ func (l *LAC) handOver(s *session, info *control.CallInfo) {
 		cfg.Random = rand.Reader
 	}
 	var up, down ppp.Output
-	lac := ppp.Open(cfg, l.now, &down)
-	s.link = ppp.Open(s.call.Client, l.now, &up)
+	lac := ppp.Open(&cfg, l.now, &down)
+	s.link = ppp.Open(&s.call.Client, l.now, &up)
 	var asked ppp.EvAuthRequest
 	over := false
 	for n := 0; n < rounds && !over; n++ {
@@ -63,10 +63,10 @@ func (l *LAC) handOver(s *session, info *control.CallInfo) {
 		l.happened(s, ev)
 	}
 	r := lac.Record()
-	info.ProxyLCP = control.ProxyLCP{
+	info.Proxy = &control.Proxy{LCP: control.ProxyLCP{
 		InitialReceived: slices.Clone(r.LCP.Acked), LastSent: slices.Clone(r.LCP.Sent), LastReceived: slices.Clone(r.LCP.Acked),
-	}
-	info.ProxyAuth = control.ProxyAuth{
+	}}
+	info.Proxy.Auth = control.ProxyAuth{
 		Type: uint16(proxyTypes[r.LCP.Auth]), Name: asked.Name, Challenge: asked.Challenge, ID: asked.ID, Response: append(asked.Password, asked.Response...),
 	}
 	if s.call.Proxy.Alter != nil {

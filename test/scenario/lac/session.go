@@ -222,7 +222,7 @@ func (l *LAC) connected(s *session, peer control.SessionID) {
 	s.Peer, s.Connected = peer, l.now
 	l.become(s, Negotiating)
 	if s.link == nil {
-		l.client(s, false, func(out *ppp.Output) { s.link = ppp.Open(s.call.Client, l.now, out) })
+		l.client(s, false, func(out *ppp.Output) { s.link = ppp.Open(&s.call.Client, l.now, out) })
 	}
 	l.schedule(s)
 }
