@@ -17,18 +17,18 @@ const (
 type AuthenticatorRecord struct {
 	Progress    progress
 	ID          uint8 // of the challenge, or of the latest PAP request
+	Forgotten   bool  // restored while the owner was deciding: a repeat is worth asking again
+	Proxied     bool  // the question is about what the LAC took from the client
 	Challenge   []byte
 	Name        []byte // presented by the peer
 	Response    []byte // CHAP, while the owner is deciding
 	Message     string // of the verdict, for repeated requests
 	Success     string // of the verdict: MS-CHAPv2's authenticator response
 	Error       uint16 // of the verdict: MS-CHAP's error code
+	Attempt     uint32 // number of the latest question to the owner
 	Tries       int
 	Deadline    Time // to challenge again without an answer
 	Rechallenge Time
-	Attempt     uint32 // number of the latest question to the owner
-	Forgotten   bool   // restored while the owner was deciding: a repeat is worth asking again
-	Proxied     bool   // the question is about what the LAC took from the client
 }
 
 // ClaimantRecord is what the peer demands of us, part of a Record.
@@ -84,7 +84,10 @@ func (a auth) demand() {
 // stop forgets everything but the identifiers used: LCP has left Opened.
 func (a auth) stop() {
 	s := &a.l.s
-	s.AuthDeadline, s.PeerName, s.Keys = 0, nil, Keys{}
+	s.AuthDeadline, s.PeerName = 0, nil
+	if s.CCP != nil {
+		s.CCP.Keys = Keys{}
+	}
 	s.Authenticator = AuthenticatorRecord{ID: s.Authenticator.ID, Attempt: s.Authenticator.Attempt}
 	s.Claimant = ClaimantRecord{ID: s.Claimant.ID}
 }
@@ -251,7 +254,7 @@ func (a auth) learn(k Keys) {
 	if a.l.cfg.MPPE == MPPEOff || !k.known() || s.LCP.Auth.microsoft() && s.LCP.Answer.microsoft() {
 		return
 	}
-	s.Keys = Keys{Send: bytes.Clone(k.Send), Recv: bytes.Clone(k.Recv)}
+	s.CCP.Keys = Keys{Send: bytes.Clone(k.Send), Recv: bytes.Clone(k.Recv)}
 	a.l.out.Persist = true
 }
 

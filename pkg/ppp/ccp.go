@@ -32,6 +32,7 @@ type CCPRecord struct {
 	Refused bool // the owner cannot: CCP is protocol-rejected
 	Up      bool // EvEncryptionUp has been sent
 	DoubtAt Time // when EvDecryptionCheck is due; 0: all packets could be decrypted since EvEncryptionUp
+	Keys    Keys // of the latest login by MS-CHAP
 	Resets  int  // Reset-Requests sent in a row without an answer
 }
 
@@ -43,7 +44,7 @@ type ccp struct{ l *Link }
 
 // possible says whether MPPE can be negotiated: with the keys of a login by MS-CHAP, and a kernel that does not refuse.
 func (p ccp) possible() bool {
-	return p.l.cfg.MPPE != MPPEOff && p.l.s.Keys.known() && !p.l.s.CCP.Refused
+	return p.l.cfg.MPPE != MPPEOff && p.l.s.CCP.Keys.known() && !p.l.s.CCP.Refused
 }
 
 // required says whether the link must not live without encryption.
@@ -76,7 +77,7 @@ func (p ccp) question() {
 	l := p.l
 	e := EvEncryptionWanted{
 		Attempt: l.s.CCP.Attempt, Required: p.required(),
-		Keys: Keys{Send: bytes.Clone(l.s.Keys.Send), Recv: bytes.Clone(l.s.Keys.Recv)},
+		Keys: Keys{Send: bytes.Clone(l.s.CCP.Keys.Send), Recv: bytes.Clone(l.s.CCP.Keys.Recv)},
 	}
 	copy(e.Option[:], p.wishes())
 	l.event(e)

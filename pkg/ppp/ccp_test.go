@@ -121,7 +121,7 @@ func TestEncryptionWantedHoldsOptionAndKeys(t *testing.T) {
 	if d := cmp.Diff(Event(want), p.out.Events[1]); d != "" {
 		t.Errorf("(-want +got):\n%s", d)
 	}
-	for _, text := range []string{fmt.Sprintf("%+v", want), fmt.Sprintf("%#v", want), fmt.Sprintf("%+v", p.link.Record())} {
+	for _, text := range []string{fmt.Sprintf("%+v", want), fmt.Sprintf("%#v", want), fmt.Sprintf("%+v", *p.link.Record().CCP)} {
 		if strings.Contains(text, "94 94") || strings.Contains(text, "0x5e, 0x5e") || !strings.Contains(text, "keys") {
 			t.Errorf("the keys are printed: %s", text)
 		}
@@ -384,7 +384,7 @@ func TestNoMPPEWithoutKeys(t *testing.T) {
 		}
 	}
 	p, _ := loggedIn(t, MPPEOff, nil)
-	if p.link.s.Keys.known() {
+	if p.link.s.ccp().Keys.known() {
 		t.Error("keys are kept that nobody needs")
 	}
 	p.want(p.give(ccpRequest(1, mppeHS)), "> LCP Protocol-Reject id=2 of CCP, 10 octets")
@@ -521,7 +521,7 @@ func TestRenegotiationForgetsTheKeys(t *testing.T) {
 	p := encrypted(t, MPPERequire)
 	got := p.give(newFrame(ProtoLCP, codeConfigureRequest, 9, opts("0506 00000098")))
 	p.want(got[2:], "! IPv4 down", "! encryption down")
-	if p.link.s.Keys.known() {
+	if p.link.s.ccp().Keys.known() {
 		t.Error("the old keys are there")
 	}
 	p.give(p.ack(ProtoLCP))

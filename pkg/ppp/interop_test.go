@@ -125,7 +125,7 @@ func TestPppdIsCalledEncrypted(t *testing.T) {
 	p.give(newFrame(ProtoCHAP, chapChallenge, 0xd1, []byte{16}, sampleChallenge, []byte("lns")))
 	p.want(p.give(newFrame(ProtoCHAP, chapSuccess, 0xd1, []byte(sampleSuccess+" M=Access granted"))),
 		"> IPCP Configure-Request id=1 addr=0.0.0.0", `! authenticated peer=""`, keysWanted+"false")
-	k := p.link.s.Keys // V18, V18b: the server's directions, turned round
+	k := p.link.s.ccp().Keys // V18, V18b: the server's directions, turned round
 	wantHex(t, "send key", k.Send, "d5f0e9521e3ea9589645e86051c82226")
 	wantHex(t, "receive key", k.Recv, "8b7cdc149b993a1ba118cb153f56dccb")
 	p.want(p.give(ccpRequest(1, mppeHS)))

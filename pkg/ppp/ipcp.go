@@ -18,17 +18,17 @@ const (
 type IPCPRecord struct {
 	Negotiation
 	Local     netip.Addr    // in our request
-	NoAddress bool          // the peer rejected the option, or will not agree
 	DNS       [2]netip.Addr // in our request
+	NoAddress bool          // the peer rejected the option, or will not agree
 	NoDNS     [2]bool       // rejected by the peer
 
-	Peer     netip.Addr // agreed on
-	Asked    bool       // EvAddressWanted has been sent
-	Wanted   netip.Addr // its content
-	Answered bool
-	Assigned netip.Addr // CmdAddress
-	Insisted netip.Addr // a wrong address that the peer still asked for after Max-Failure Naks
 	Up       bool       // EvNetworkUp has been sent
+	Asked    bool       // EvAddressWanted has been sent, with Wanted
+	Answered bool       // by CmdAddress, with Assigned
+	Peer     netip.Addr // agreed on
+	Wanted   netip.Addr
+	Assigned netip.Addr
+	Insisted netip.Addr // a wrong address that the peer still asked for after Max-Failure Naks
 }
 
 // ipcp is the layer of IPCP.

@@ -32,19 +32,18 @@ const (
 // LCPRecord is LCP's part of a Record.
 type LCPRecord struct {
 	Negotiation
-	MRU      uint16 // in our request; 0: the option was rejected or is not needed
-	Magic    uint32 // 0: rejected
-	Auth     AuthMethod
-	Tried    uint8  // set of AuthMethods that the peer has refused
-	NoLogin  bool   // the peer wants a login, and we have refused: none is configured
-	NakMagic uint32 // the value of our latest Nak of a magic number
-	Loops    int    // Configure-Requests in a row with our own magic number
-	ACCM     uint32 // what the peer escapes on its way to us: never of our making, perhaps of the LAC's
-
+	MRU       uint16 // in our request; 0: the option was rejected or is not needed
 	PeerMRU   uint16
+	ACCM      uint32 // what the peer escapes on its way to us: never of our making, perhaps of the LAC's
 	PeerACCM  uint32
+	Magic     uint32 // 0: rejected
 	PeerMagic uint32
+	NakMagic  uint32 // the value of our latest Nak of a magic number
+	Loops     int    // Configure-Requests in a row with our own magic number
+	Auth      AuthMethod
 	Answer    AuthMethod
+	Tried     uint8 // set of AuthMethods that the peer has refused
+	NoLogin   bool  // the peer wants a login, and we have refused: none is configured
 }
 
 // lcp is the layer of LCP.

@@ -6,22 +6,24 @@ import "fmt"
 const recordVersion = 1
 
 // Record is everything about a link that changes, for a new process to carry on without the peer noticing. It holds times
-// of the machine's boot-time clock and no secret of Config; with MPPE it holds the keys of the link, for CCP to begin anew. It can be encoded with encoding/json and encoding/gob; its
-// slices are shared with the link and must not be written to.
+// of the machine's boot-time clock and no secret of Config; with MPPE it holds the keys of the link, for CCP to begin anew. It can be
+// encoded with encoding/json and encoding/gob; its slices are shared with the link and must not be written to.
 type Record struct {
-	Version int
-	Phase   Phase
-	LCP     LCPRecord
-	IPCP    IPCPRecord
-	IPV6CP  *IPV6CPRecord // nil, like CCP: the configuration has it off
-	CCP     *CCPRecord
+	Version  int
+	Phase    Phase
+	Proxied  bool // LCP is that of the LAC
+	BeenUp   bool // an NCP has been open
+	PeerLeft bool // a Terminate-Request came before LCP was open, with PeerWords
+	Dead     bool
+	LCP      LCPRecord
+	IPCP     IPCPRecord
+	IPV6CP   *IPV6CPRecord // nil, like CCP: the configuration has it off
+	CCP      *CCPRecord
 
 	Authenticator AuthenticatorRecord
 	Claimant      ClaimantRecord
 	PeerName      []byte // authenticated
-	Keys          Keys   // of the latest login by MS-CHAP; only with MPPE
 
-	Proxied      bool // LCP is that of the LAC
 	PassiveUntil Time
 	AuthDeadline Time
 	EchoAt       Time
@@ -29,12 +31,9 @@ type Record struct {
 	IdleAt       Time
 	SessionAt    Time
 
-	BeenUp    bool   // an NCP has been open
-	PeerLeft  bool   // a Terminate-Request came before LCP was open
-	PeerWords string // its text
+	PeerWords string
 	Goodbye   string // the text of our Terminate-Request
 	End       EvLinkDown
-	Dead      bool
 }
 
 // Record returns the link's state.
