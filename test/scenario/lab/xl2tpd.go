@@ -99,6 +99,8 @@ func (x *ForeignPeer) Stop() {
 	x.Host.l.t.Helper()
 	x.alive = false
 	x.Signal(unix.SIGTERM)
+	again := time.AfterFunc(Patience/4, func() { _ = x.cmd.Process.Signal(unix.SIGTERM) }) // one that comes at a bad moment is lost there
+	defer again.Stop()
 	if code := x.Wait(); code != 1 {
 		x.Host.l.t.Fatalf("%s: exit code %d after SIGTERM, want 1, which is its own", x.Name, code)
 	}
