@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"os"
 	"slices"
+	"sync"
 
 	"golang.org/x/sys/unix"
 )
@@ -47,6 +48,9 @@ type Manager struct {
 	watch *watch             // of the outer network, which the host routes follow
 	life  context.Context    // of what the watch starts
 	end   context.CancelFunc // of life
+
+	closing sync.Once
+	closed  error // what Close returns
 
 	// busy is a lock that a context can give up on. It guards everything below.
 	busy    chan struct{}
@@ -429,8 +433,13 @@ func (m *Manager) sweep(keep []string) error {
 }
 
 // Close closes the manager's sockets and what still waits for a first packet. It leaves interfaces and routes alone: sessions
-// may live on. The nftables table goes when no interface is in it.
+// may live on. The nftables table goes when no interface is in it. Closing again does nothing more.
 func (m *Manager) Close() error {
+	m.closing.Do(func() { m.closed = m.shut() })
+	return m.closed
+}
+
+func (m *Manager) shut() error {
 	m.end()
 	watchErr := m.watch.close()
 	for _, d := range m.waiting() {

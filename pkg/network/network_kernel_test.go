@@ -393,3 +393,33 @@ func TestErrorsNameTheMissingCapability(t *testing.T) {
 		t.Errorf("error %v", err)
 	}
 }
+
+// Descriptors are numbers that are used again: who closes one twice closes another's.
+func TestClosingAgainClosesNothing(t *testing.T) {
+	t.Parallel()
+	h := edge(t, "ppp0")
+	m := h.manager()
+	h.apply(m, "branch", branch())
+	h.remove(m, "branch")
+	if err := m.Close(); err != nil {
+		t.Error(err)
+	}
+	var others []*os.File
+	for range 10 { // they take the numbers that were the manager's
+		r, w, err := os.Pipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer r.Close()
+		defer w.Close()
+		others = append(others, r, w)
+	}
+	if err := m.Close(); err != nil {
+		t.Errorf("second close: %v", err)
+	}
+	for _, f := range others {
+		if _, err := f.Stat(); err != nil {
+			t.Error(err)
+		}
+	}
+}
