@@ -102,8 +102,26 @@ func linkChange(l link, flags, mask uint32) *nl.NetlinkRequest {
 	return r
 }
 
-func up(l link) change   { return change{request: linkChange(l, unix.IFF_UP, unix.IFF_UP)} }
-func down(l link) change { return change{request: linkChange(l, 0, unix.IFF_UP)} }
+// up sets an interface up; the kernel puts it into the group before.
+func up(l link, group int) change {
+	return inGroup(linkChange(l, unix.IFF_UP, unix.IFF_UP), group)
+}
+
+// down sets an interface down, and takes it out of its group if it is to leave that.
+func down(l link, leave bool) change {
+	r := linkChange(l, 0, unix.IFF_UP)
+	if leave {
+		return inGroup(r, 0)
+	}
+	return change{request: r}
+}
+
+func withGroup(l link, group int) change { return inGroup(linkChange(l, 0, 0), group) }
+
+func inGroup(r *nl.NetlinkRequest, group int) change {
+	r.AddData(nl.NewRtAttr(unix.IFLA_GROUP, nl.Uint32Attr(uint32(group))))
+	return change{request: r}
+}
 
 func withMTU(l link, mtu int) change {
 	r := linkChange(l, 0, 0)

@@ -114,7 +114,7 @@ func (d *Demand) prepare(nl *rtnl) error {
 		return err
 	}
 	d.index = l.index
-	failures, err := nl.commit(noAutoAddress(l), up(l), acceptAny(l), withAddress(l, demandAddress))
+	failures, err := nl.commit(noAutoAddress(l), up(l, l.group), acceptAny(l), withAddress(l, demandAddress))
 	if err = errors.Join(append(failures, err)...); err != nil {
 		return fmt.Errorf("set up %s with address %v: %w", d.name, demandAddress, err)
 	}

@@ -2,6 +2,6 @@
 // with what is there, apply the difference.
 //
 // What is ours is marked in the kernel, so that a daemon that crashed can be cleaned up after and nothing else is ever
-// touched: routes and addresses carry protocol 121, and everything of nftables is in one table, inet l2tpd, whose rules never
-// change: an interface is a member of a set or is not.
+// touched: routes and addresses carry protocol 121, and everything of nftables is in one table, inet l2tpd, which never
+// changes: whether its rules concern an interface is a matter of the interface's group.
 package network

@@ -64,6 +64,7 @@ type Manager struct {
 type owned struct {
 	name      string
 	index     int          // of the interface, as it was then
+	group     int          // that it was given; 0: none
 	addresses []address    // IPv4, that may be on it
 	held      []netip.Addr // endpoints whose host route it needs
 }
@@ -78,12 +79,13 @@ func New(log *slog.Logger) (*Manager, error) {
 		return nil, fmt.Errorf("open rtnetlink: %w", err)
 	}
 	m := &Manager{
-		log: log, nl: nl, nft: &nft{},
+		log: log, nl: nl,
 		busy: make(chan struct{}, 1), owners: make(map[string]*owned), names: make(map[string]string),
 		guards: &guards{nl: nl, log: log, by: make(map[netip.Addr]*hostRoute)}, demands: make(map[string]*Demand),
 	}
 	m.life, m.end = context.WithCancel(context.Background())
-	if m.watch, err = openWatch(m.outerChanged); err != nil {
+	m.nft = &nft{damaged: m.tableDamaged}
+	if m.watch, err = openWatch(unix.NETLINK_ROUTE, outerGroups(), concernsOthers, m.outerChanged); err != nil {
 		m.end()
 		nl.close()
 		return nil, fmt.Errorf("watch routes: %w", err)
@@ -99,6 +101,20 @@ func (m *Manager) outerChanged() {
 	}
 	defer m.unlock()
 	m.guards.refresh()
+}
+
+// tableDamaged repairs the nftables table that somebody else, such as a firewall that reloads, took away in whole or in part.
+func (m *Manager) tableDamaged() {
+	if m.lock(m.life) != nil {
+		return
+	}
+	defer m.unlock()
+	if err := m.nft.repair(); err != nil {
+		m.log.LogAttrs(context.Background(), slog.LevelWarn, "nftables table was changed by others and cannot be repaired",
+			slog.String("table", tableName), slog.Any("err", err))
+		return
+	}
+	m.log.LogAttrs(context.Background(), slog.LevelWarn, "nftables table was changed by others: it is made anew", slog.String("table", tableName))
 }
 
 func (m *Manager) lock(ctx context.Context) error {
@@ -172,12 +188,20 @@ func (m *Manager) apply(ctx context.Context, owner string, want Interface) error
 		m.owners[owner], m.names[want.Name] = o, owner
 	}
 	o.index = link.index
-	if want.IPv6 {
-		if err := m.openIPv6(link, want); err != nil {
-			return &IPv6Error{err}
+	if err := checkIPv6(link, want); err != nil {
+		return &IPv6Error{err}
+	}
+	var failures []error
+	target := targetOf(want)
+	if target.group != 0 {
+		if err := m.nft.need(); err != nil {
+			if want.IPv6 {
+				return &IPv6Error{err}
+			}
+			failures = append(failures, err)
+			target.group = 0
 		}
 	}
-	target := targetOf(want)
 	if target.guard.IsValid() {
 		if err := m.guards.hold(owner, o, target.guard); err != nil {
 			err = fmt.Errorf("host route to %v, which the routes of this interface cover: %w", target.guard, err)
@@ -187,7 +211,7 @@ func (m *Manager) apply(ctx context.Context, owner string, want Interface) error
 			return err
 		}
 	}
-	have := observed{mtu: link.mtu}
+	have := observed{mtu: link.mtu, group: link.group}
 	if fresh == nil {
 		if have, err = m.look(o, link); err != nil {
 			return err
@@ -201,7 +225,7 @@ func (m *Manager) apply(ctx context.Context, owner string, want Interface) error
 	if err := m.prepare(o, link, steps[:first], want.IPv6); err != nil {
 		return err
 	}
-	var failures []error
+	o.group = target.group
 	for _, op := range steps[first:] {
 		if err := ctx.Err(); err != nil {
 			return err
@@ -218,9 +242,6 @@ func (m *Manager) apply(ctx context.Context, owner string, want Interface) error
 		}
 	}
 	m.guards.release(owner, o, target.guard)
-	if err := m.nft.member(want.Name, setsOf(want)...); err != nil {
-		failures = append(failures, err)
-	}
 	return errors.Join(failures...)
 }
 
@@ -253,8 +274,10 @@ func (m *Manager) prepare(o *owned, l link, steps []operation, ipv6 bool) error 
 			changes[i] = noAutoAddress(l)
 		case opSetMTU:
 			changes[i] = withMTU(l, op.mtu)
+		case opSetGroup:
+			changes[i] = withGroup(l, op.group)
 		case opUp:
-			changes[i] = up(l)
+			changes[i] = up(l, op.group)
 		case opDelAddress:
 			changes[i] = withoutAddress(l, op.address)
 		case opAddAddress:
@@ -287,16 +310,16 @@ func (m *Manager) prepare(o *owned, l link, steps []operation, ipv6 bool) error 
 	return nil
 }
 
-// openIPv6 does what comes before anything of IPv6: the interface can have it, and takes no router's word.
-func (m *Manager) openIPv6(l link, want Interface) error {
+// checkIPv6 tells why an interface that is to have IPv6 cannot.
+func checkIPv6(l link, want Interface) error {
 	mtu := want.MTU
 	if mtu == 0 {
 		mtu = l.mtu
 	}
-	if mtu < minIPv6MTU {
+	if want.IPv6 && mtu < minIPv6MTU {
 		return fmt.Errorf("it takes an MTU of %d, that of the interface is %d", minIPv6MTU, mtu)
 	}
-	return m.nft.join(want.Name, setRouterless)
+	return nil
 }
 
 // setsOf names the nftables sets that an interface is to be in.
@@ -348,7 +371,7 @@ func (m *Manager) addRoute(owner string, l link, r route) error {
 	return m.nl.replaceRoute(l, r)
 }
 
-// Remove takes back what Apply did for this owner: routes, addresses, set memberships, the host route once nobody needs it;
+// Remove takes back what Apply did for this owner: routes, addresses, the group, the host route once nobody needs it;
 // the interface is left down, since a pooled one must be that before it is connected anew. An owner that has nothing is no
 // error, nor is an interface that is gone.
 func (m *Manager) Remove(ctx context.Context, owner string) error {
@@ -369,7 +392,7 @@ func (m *Manager) remove(owner string) error {
 	}
 	delete(m.owners, owner)
 	delete(m.names, o.name)
-	err := errors.Join(m.clear(o), m.nft.member(o.name))
+	err := m.clear(o)
 	// Last, so that the endpoint is never left to the routes that cover it.
 	m.guards.release(owner, o, netip.Addr{})
 	return err
@@ -378,7 +401,7 @@ func (m *Manager) remove(owner string) error {
 // clear takes an interface down, which drops its routes, and removes our addresses. One that is gone has neither.
 func (m *Manager) clear(o *owned) error {
 	l := link{index: o.index, name: o.name}
-	changes := []change{down(l)}
+	changes := []change{down(l, o.group != 0)}
 	for _, a := range o.addresses {
 		changes = append(changes, withoutAddress(l, a))
 	}
@@ -391,8 +414,7 @@ func (m *Manager) clear(o *owned) error {
 	return err
 }
 
-// Sweep removes what an earlier daemon left: routes with our protocol and set members that belong neither to an owner nor to
-// an interface named in keep, which are those whose calls go on and are applied later. Host routes that a kept route needs
+// Sweep removes what an earlier daemon left: routes with our protocol that belong neither to an owner nor to an interface named in keep, which are those whose calls go on and are applied later. Host routes that a kept route needs
 // stay.
 func (m *Manager) Sweep(ctx context.Context, keep []string) error {
 	if err := m.lock(ctx); err != nil {
@@ -428,7 +450,6 @@ func (m *Manager) sweep(keep []string) error {
 	for _, r := range stale(marked, kept, held) {
 		failures = append(failures, m.nl.delMarked(r))
 	}
-	failures = append(failures, m.nft.retain(kept))
 	return errors.Join(failures...)
 }
 
@@ -449,7 +470,11 @@ func (m *Manager) shut() error {
 		return err
 	}
 	defer m.unlock()
-	err := errors.Join(m.nft.close(), watchErr)
+	needed := false
+	for _, o := range m.owners {
+		needed = needed || o.group != 0
+	}
+	err := errors.Join(m.nft.close(needed), watchErr)
 	m.nl.close()
 	if err != nil {
 		return fmt.Errorf("close: %w", err)

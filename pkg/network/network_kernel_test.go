@@ -226,37 +226,44 @@ func TestPeerThatIsItsOwnEndpoint(t *testing.T) {
 const ruleset = `
 	table inet l2tpd {
 	set masqueraded {
-	type ifname
-	%s}
+	type devgroup
+	elements = { 1711,
+	1713,
+	1715,
+	1717 }
+	}
 	set mssclamped {
-	type ifname
-	%s}
+	type devgroup
+	elements = { 1712,
+	1713,
+	1716,
+	1717 }
+	}
 	set routerless {
-	type ifname
-	%s}
+	type devgroup
+	elements = { 1714,
+	1715,
+	1716,
+	1717 }
+	}
 	chain postrouting {
 	type nat hook postrouting priority srcnat; policy accept;
-	meta nfproto ipv4 oifname @masqueraded masquerade
+	meta nfproto ipv4 oifgroup @masqueraded masquerade
 	}
 	chain forward {
 	type filter hook forward priority mangle; policy accept;
-	oifname @mssclamped tcp flags syn / syn,rst tcp option maxseg size set rt mtu
-	iifname @mssclamped tcp flags syn / syn,rst tcp option maxseg size set rt mtu
+	oifgroup @mssclamped tcp flags syn / syn,rst tcp option maxseg size set rt mtu
+	iifgroup @mssclamped tcp flags syn / syn,rst tcp option maxseg size set rt mtu
 	}
 	chain input {
 	type filter hook input priority filter; policy accept;
-	iifname @routerless icmpv6 type nd-router-advert drop
-	iifname @routerless icmpv6 type nd-redirect drop
+	iifgroup @routerless icmpv6 type nd-router-advert drop
+	iifgroup @routerless icmpv6 type nd-redirect drop
 	}
 	}`
 
-// members is how nft shows those of a set.
-func members(s ...string) string {
-	if len(s) == 0 {
-		return ""
-	}
-	return "elements = { \"" + strings.Join(s, "\",\n\"") + "\" }\n"
-}
+// groups shows those of the interfaces.
+const groups = "ip -o link show type veth | sed -n 's/.*: \\(ppp[01]\\)@.* group \\([^ ]*\\).*/\\1 \\2/p'"
 
 func TestInterfacesJoinAndLeaveTheSets(t *testing.T) {
 	t.Parallel()
@@ -271,36 +278,57 @@ func TestInterfacesJoinAndLeaveTheSets(t *testing.T) {
 	second.Name, second.Metric, second.MSSClamp, second.Local, second.LocalIPv6 = "ppp1", 60, true, ip("10.0.0.5"), ip("fe80::5")
 	h.apply(m, "plain", first)
 	h.apply(m, "second", second)
-	h.shows("nft list ruleset", fmt.Sprintf(ruleset, members("ppp0"), members("ppp0", "ppp1"), members("ppp1")))
+	h.shows("nft list ruleset", ruleset)
+	h.shows(groups, "ppp0 1713\nppp1 1716")
 
-	// A firewall that reloads flushes everything; the next change brings it all back.
-	h.run("nft flush ruleset")
 	second.Masquerade = true
 	h.apply(m, "second", second)
-	h.shows("nft list ruleset", fmt.Sprintf(ruleset, members("ppp0", "ppp1"), members("ppp0", "ppp1"), members("ppp1")))
-
 	h.remove(m, "plain")
-	h.shows("nft list ruleset", fmt.Sprintf(ruleset, members("ppp1"), members("ppp1"), members("ppp1")))
+	h.shows(groups, "ppp0 default\nppp1 1717")
 	second.IPv6 = false
 	h.apply(m, "second", second)
-	h.shows("nft list ruleset", fmt.Sprintf(ruleset, members("ppp1"), members("ppp1"), members()))
+	h.shows(groups, "ppp0 default\nppp1 1713")
 	h.remove(m, "second")
+	h.shows(groups, "ppp0 default\nppp1 default")
 	if err := m.Close(); err != nil {
 		t.Error(err)
 	}
 	h.shows("nft list ruleset", "")
 }
 
-// A daemon of an earlier version left its table, which has not all of the sets.
-func TestTableOfAnEarlierVersionIsCompleted(t *testing.T) {
+// A firewall that reloads flushes everything, and an administrator may try things: the table is what it was before they look again.
+func TestTableThatOthersDamageIsRepaired(t *testing.T) {
+	t.Parallel()
+	h := edge(t, "ppp0")
+	m := h.manager()
+	want := branch()
+	want.MSSClamp = true
+	h.apply(m, "branch", want)
+	for _, damage := range []string{
+		"nft flush ruleset", "nft delete table inet l2tpd", "nft flush table inet l2tpd", "nft flush chain inet l2tpd input",
+		"nft delete element inet l2tpd mssclamped '{ 1716 }'",
+	} {
+		h.run(damage)
+		h.waits("nft list ruleset", ruleset)
+	}
+	h.run("nft add table inet other; nft delete table inet other") // which concerns nobody
+	h.shows("nft list ruleset", ruleset)
+	if err := m.Close(); err != nil {
+		t.Error(err)
+	}
+	h.shows("nft list ruleset", ruleset) // the interface goes on
+}
+
+// A daemon of an earlier version left its table, which is another.
+func TestTableOfAnEarlierVersionIsReplaced(t *testing.T) {
 	t.Parallel()
 	h := edge(t, "ppp0")
 	h.run(`nft add table inet l2tpd
 		nft 'add set inet l2tpd masqueraded { type ifname; }; add element inet l2tpd masqueraded { ppp9 }'
-		nft 'add set inet l2tpd mssclamped { type ifname; }'`)
+		nft 'add chain inet l2tpd input { type filter hook input priority 0; }; add rule inet l2tpd input iifname @masqueraded drop'`)
 	m := h.manager()
 	h.apply(m, "branch", branch())
-	h.shows("nft list ruleset", fmt.Sprintf(ruleset, members("ppp9"), members(), members("ppp0")))
+	h.shows("nft list ruleset", ruleset)
 }
 
 func TestSweepAfterACrash(t *testing.T) {
@@ -329,7 +357,7 @@ func TestSweepAfterACrash(t *testing.T) {
 		203.0.113.2 via 198.51.100.254 dev eth0
 		unreachable 203.0.113.2 metric 2147483647`)
 	h.shows("ip route show proto static", "192.0.2.0/24 via 198.51.100.3 dev eth0")
-	h.shows("nft list set inet l2tpd masqueraded | grep elements", `elements = { "ppp0" }`)
+	h.shows(groups, "ppp0 1715\nppp1 1715") // the second is the dead call's, and goes with it
 	h.apply(m, "adopted", alive)
 	if err := m.Sweep(t.Context(), nil); err != nil {
 		t.Fatal(err)
@@ -347,7 +375,7 @@ func TestConcurrentOwners(t *testing.T) {
 	}
 	m := h.manager()
 	h.enter()
-	if err := m.nft.load(); err != nil { // its socket belongs to this thread's host
+	if err := m.nft.need(); err != nil { // its socket belongs to this thread's host
 		t.Fatal(err)
 	}
 	var calls sync.WaitGroup
@@ -374,7 +402,7 @@ func TestConcurrentOwners(t *testing.T) {
 		return
 	}
 	h.shows("ip route show proto 121 | wc -l", fmt.Sprint(links/2))
-	h.shows("nft list set inet l2tpd masqueraded | grep -o ppp | wc -l", fmt.Sprint(links/2))
+	h.shows("ip -o link show group 1711 | wc -l", fmt.Sprint(links/2))
 }
 
 // Without the right to change the network the error says which it takes.

@@ -9,6 +9,7 @@ import (
 	"github.com/google/nftables"
 	"github.com/google/nftables/binaryutil"
 	"github.com/google/nftables/expr"
+	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
 )
 
@@ -23,82 +24,132 @@ const (
 // setNames lists the sets, in the order of their numbers, which begin with 1.
 func setNames() []string { return []string{setMasquerade, setClamp, setRouterless} }
 
-// nft keeps one table whose rules never change; an interface joins and leaves its sets. It opens nothing before it is needed:
-// a host without nf_tables works as long as no call asks for NAT, clamping or IPv6.
-type nft struct {
-	conn    *nftables.Conn
-	members map[string]map[string]bool // of each set, as the kernel has them; nil until read
-	built   bool                       // the table is as this version makes it
-}
+// An interface is in a set by its group (IFLA_GROUP), which is plainGroup and a bit for each set that it is in: to join and to leave
+// costs no more than to come up and to go down. Interfaces that are in no set have the group that they had.
+const (
+	plainGroup = 1710
+	bitsOfSets = 1<<3 - 1
+)
 
-// join makes an interface a member of one set more.
-func (n *nft) join(name, set string) error {
-	if err := n.load(); err != nil {
-		return n.explain(err)
-	}
-	return n.ensure(name, set, true)
-}
-
-// member makes an interface a member of exactly the sets named.
-func (n *nft) member(name string, sets ...string) error {
-	if err := n.load(); err != nil {
-		if len(sets) == 0 {
-			return nil // what cannot be read has no members of ours
+// groupOf gives the group of an interface that is in the sets named; 0: it is in none.
+func groupOf(sets []string) int {
+	bits := 0
+	for i, name := range setNames() {
+		if slices.Contains(sets, name) {
+			bits |= 1 << i
 		}
-		return n.explain(err)
 	}
-	var failures []error
-	for _, set := range setNames() {
-		failures = append(failures, n.ensure(name, set, slices.Contains(sets, set)))
+	if bits == 0 {
+		return 0
 	}
-	return errors.Join(failures...)
+	return plainGroup + bits
 }
 
-// ensure adds a member that is missing, or deletes one that is not wanted.
-func (n *nft) ensure(name, set string, want bool) error {
-	if want == n.members[set][name] {
+// isOurGroup tells whether an interface of the group is in a set.
+func isOurGroup(group int) bool { return group > plainGroup && group <= plainGroup+bitsOfSets }
+
+// nft keeps one table that never changes. It opens nothing before it is needed: a host without nf_tables works as long as no call
+// asks for NAT, clamping or IPv6.
+type nft struct {
+	damaged func() // somebody else took something out of the table; called by a goroutine of its own
+	conn    *nftables.Conn
+	port    uint32 // netlink's, of conn
+	watch   *watch
+	built   bool // the table is there
+}
+
+// need makes the table, unless it is there. What an earlier daemon left in its place goes.
+func (n *nft) need() error {
+	if n.built {
 		return nil
 	}
-	if err := n.change(set, name, want); err != nil {
-		return n.explain(fmt.Errorf("%s of %s: %w", set, name, err))
+	if err := n.open(); err != nil {
+		return n.explain(err)
 	}
+	if err := n.build(); err != nil {
+		return n.explain(err)
+	}
+	n.built = true
 	return nil
 }
 
-// retain drops every member that is not kept.
-func (n *nft) retain(kept map[string]bool) error {
-	if err := n.load(); err != nil {
-		return nil // nothing there
+func (n *nft) open() error {
+	if n.conn != nil {
+		return nil
 	}
-	for _, set := range setNames() {
-		for name := range n.members[set] {
-			if kept[name] {
-				continue
-			}
-			if err := n.ensure(name, set, false); err != nil {
-				return err
+	port := nftables.WithSockOptions(func(c *netlink.Conn) error {
+		n.port = c.PID()
+		return nil
+	})
+	conn, err := nftables.New(nftables.AsLasting(), port)
+	if err != nil {
+		return err
+	}
+	n.watch, err = openWatch(unix.NETLINK_NETFILTER, []uint32{unix.NFNLGRP_NFTABLES}, n.concerns, n.damaged)
+	if err != nil {
+		return errors.Join(err, conn.CloseLasting())
+	}
+	if err := n.watch.listen(true); err != nil {
+		return errors.Join(err, n.watch.close(), conn.CloseLasting())
+	}
+	n.conn = conn
+	return nil
+}
+
+// concerns tells whether one of the messages says that another took something out of our table, as a firewall does that begins with
+// "flush ruleset".
+func (n *nft) concerns(messages []netlink.Message) bool {
+	for _, m := range messages {
+		if m.Header.PID == n.port || m.Header.Type>>8 != unix.NFNL_SUBSYS_NFTABLES {
+			continue
+		}
+		switch m.Header.Type & 0xff {
+		case unix.NFT_MSG_DELTABLE, unix.NFT_MSG_DELCHAIN, unix.NFT_MSG_DELRULE, unix.NFT_MSG_DELSET, unix.NFT_MSG_DELSETELEM:
+			if isOurTable(m.Data) {
+				return true
 			}
 		}
 	}
-	return nil
+	return false
 }
 
-// close removes the table when it has no members.
-func (n *nft) close() error {
+// isOurTable reads the name of the table that a message is about, whatever of it is.
+func isOurTable(message []byte) bool {
+	const sizeofNfgenmsg, nameOfTable = 4, 1 // NFTA_TABLE_NAME, NFTA_CHAIN_TABLE, NFTA_RULE_TABLE, NFTA_SET_TABLE and so on
+	if len(message) < sizeofNfgenmsg || message[0] != unix.NFPROTO_INET {
+		return false
+	}
+	attributes, err := netlink.NewAttributeDecoder(message[sizeofNfgenmsg:])
+	if err != nil {
+		return false
+	}
+	for attributes.Next() {
+		if attributes.Type() == nameOfTable {
+			return attributes.String() == tableName
+		}
+	}
+	return false
+}
+
+// repair makes the table anew.
+func (n *nft) repair() error {
+	n.built = false
+	return n.need()
+}
+
+// close removes the table, unless an interface needs it.
+func (n *nft) close(needed bool) error {
 	if n.conn == nil {
 		return nil
 	}
-	empty := true
-	for _, members := range n.members {
-		empty = empty && len(members) == 0
-	}
-	if n.built && empty {
+	errs := []error{n.watch.close()}
+	if n.built && !needed {
 		n.conn.DelTable(table())
-		if err := n.conn.Flush(); err != nil && !errors.Is(err, os.ErrNotExist) {
-			return errors.Join(err, n.conn.CloseLasting())
+		if err := n.conn.Flush(); !errors.Is(err, os.ErrNotExist) {
+			errs = append(errs, err)
 		}
 	}
-	return n.conn.CloseLasting()
+	return errors.Join(append(errs, n.conn.CloseLasting())...)
 }
 
 func table() *nftables.Table {
@@ -108,107 +159,27 @@ func table() *nftables.Table {
 // set describes one of our sets. Its number is given, for the library would take it from an unguarded counter.
 func set(name string) *nftables.Set {
 	id := uint32(slices.Index(setNames(), name) + 1)
-	return &nftables.Set{Table: table(), ID: id, Name: name, KeyType: nftables.TypeIFName, KeyByteOrder: binaryutil.NativeEndian}
+	return &nftables.Set{Table: table(), ID: id, Name: name, KeyType: nftables.TypeDevGroup, KeyByteOrder: binaryutil.NativeEndian}
 }
 
-func element(name string) []nftables.SetElement {
-	key := make([]byte, unix.IFNAMSIZ)
-	copy(key, name)
-	return []nftables.SetElement{{Key: key}}
-}
-
-// load reads the members that an earlier daemon left; no table means none.
-func (n *nft) load() error {
-	if n.members != nil {
-		return nil
-	}
-	if n.conn == nil {
-		conn, err := nftables.New(nftables.AsLasting())
-		if err != nil {
-			return err
-		}
-		n.conn = conn
-	}
-	members := make(map[string]map[string]bool)
-	for _, name := range setNames() {
-		members[name] = make(map[string]bool)
-	}
-	_, err := n.conn.ListTableOfFamily(tableName, nftables.TableFamilyINet)
-	if errors.Is(err, os.ErrNotExist) {
-		n.members = members
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	for _, name := range setNames() {
-		_, err := n.conn.GetSetByName(table(), name)
-		if errors.Is(err, os.ErrNotExist) {
-			continue // the table is an earlier version's
-		}
-		if err != nil {
-			return err
-		}
-		elements, err := n.conn.GetSetElements(set(name))
-		if err != nil {
-			return err
-		}
-		for _, e := range elements {
-			members[name][unix.ByteSliceToString(e.Key)] = true
+// groupsIn lists the groups of which the interfaces are in a set.
+func groupsIn(name string) (elements []nftables.SetElement) {
+	bit := 1 << slices.Index(setNames(), name)
+	for bits := 1; bits <= bitsOfSets; bits++ {
+		if bits&bit != 0 {
+			elements = append(elements, nftables.SetElement{Key: binaryutil.NativeEndian.PutUint32(uint32(plainGroup + bits))})
 		}
 	}
-	n.members = members
-	return nil
-}
-
-// change adds or deletes one member. At the first change, and when an administrator flushed the rule set, the table is made,
-// with all its members.
-func (n *nft) change(set, name string, add bool) error {
-	n.note(set, name, add)
-	err := os.ErrNotExist
-	if n.built {
-		err = n.flushChange(set, name, add)
-	}
-	if errors.Is(err, os.ErrNotExist) {
-		err = n.build()
-	}
-	n.built = err == nil
-	if err != nil {
-		n.note(set, name, !add)
-	}
-	return err
-}
-
-// note keeps the books of the sets.
-func (n *nft) note(set, name string, member bool) {
-	if member {
-		n.members[set][name] = true
-	} else {
-		delete(n.members[set], name)
-	}
-}
-
-func (n *nft) flushChange(setName, name string, add bool) error {
-	change := n.conn.SetDeleteElements
-	if add {
-		change = n.conn.SetAddElements
-	}
-	return errors.Join(change(set(setName), element(name)), n.conn.Flush())
+	return elements
 }
 
 // build makes the table as it is to be, in one transaction.
 func (n *nft) build() error {
+	n.conn.AddTable(table()) // or there would be none to delete
+	n.conn.DelTable(table())
 	t := n.conn.AddTable(table())
 	for _, name := range setNames() {
-		var elements []nftables.SetElement
-		for m := range n.members[name] {
-			elements = append(elements, element(m)...)
-		}
-		if err := n.conn.AddSet(set(name), nil); err != nil {
-			return err
-		}
-		n.conn.FlushSet(set(name))
-		if err := n.conn.SetAddElements(set(name), elements); err != nil {
+		if err := n.conn.AddSet(set(name), groupsIn(name)); err != nil {
 			return err
 		}
 	}
@@ -224,30 +195,27 @@ func (n *nft) build() error {
 		Name: "input", Table: t, Type: nftables.ChainTypeFilter,
 		Hooknum: nftables.ChainHookInput, Priority: nftables.ChainPriorityFilter,
 	})
-	n.conn.FlushChain(nat)
-	n.conn.FlushChain(clamp)
-	n.conn.FlushChain(input)
 	n.conn.AddRule(&nftables.Rule{Table: t, Chain: nat, Exprs: masquerade()})
-	n.conn.AddRule(&nftables.Rule{Table: t, Chain: clamp, Exprs: clampMSS(expr.MetaKeyOIFNAME)})
-	n.conn.AddRule(&nftables.Rule{Table: t, Chain: clamp, Exprs: clampMSS(expr.MetaKeyIIFNAME)})
+	n.conn.AddRule(&nftables.Rule{Table: t, Chain: clamp, Exprs: clampMSS(expr.MetaKeyOIFGROUP)})
+	n.conn.AddRule(&nftables.Rule{Table: t, Chain: clamp, Exprs: clampMSS(expr.MetaKeyIIFGROUP)})
 	n.conn.AddRule(&nftables.Rule{Table: t, Chain: input, Exprs: dropICMPv6(routerAdvert)})
 	n.conn.AddRule(&nftables.Rule{Table: t, Chain: input, Exprs: dropICMPv6(redirect)})
 	return n.conn.Flush()
 }
 
-// masquerade is: meta nfproto ipv4 oifname @masqueraded masquerade. Only IPv4 is translated (S168): an interface that has no
+// masquerade is: meta nfproto ipv4 oifgroup @masqueraded masquerade. Only IPv4 is translated (S168): an interface that has no
 // IPv6 address but a link-local one offers nothing to translate to.
 func masquerade() []expr.Any {
 	return []expr.Any{
 		&expr.Meta{Key: expr.MetaKeyNFPROTO, Register: 1},
 		&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: []byte{unix.NFPROTO_IPV4}},
-		&expr.Meta{Key: expr.MetaKeyOIFNAME, Register: 1},
+		&expr.Meta{Key: expr.MetaKeyOIFGROUP, Register: 1},
 		&expr.Lookup{SourceRegister: 1, SetName: setMasquerade},
 		&expr.Masq{},
 	}
 }
 
-// clampMSS is: iifname @mssclamped tcp flags & (syn | rst) == syn tcp option maxseg size set rt mtu. The kernel takes the
+// clampMSS is: iifgroup @mssclamped tcp flags & (syn | rst) == syn tcp option maxseg size set rt mtu. The kernel takes the
 // smaller of both directions' MTU and never raises the value (P164).
 func clampMSS(direction expr.MetaKey) []expr.Any {
 	const flagsOffset, synRst, syn, maxSegment = 13, 0x06, 0x02, 2
@@ -271,12 +239,12 @@ const (
 	redirect     = 137
 )
 
-// dropICMPv6 is: iifname @routerless icmpv6 type ... drop. The routes and addresses of a call are those of its configuration: a
+// dropICMPv6 is: iifgroup @routerless icmpv6 type ... drop. The routes and addresses of a call are those of its configuration: a
 // peer is never the box's router, whatever it advertises. The kernel's own switch, accept_ra, is out of reach: rtnetlink cannot
 // set it, and a sandboxed daemon finds /proc/sys read-only.
 func dropICMPv6(kind byte) []expr.Any {
 	return []expr.Any{
-		&expr.Meta{Key: expr.MetaKeyIIFNAME, Register: 1},
+		&expr.Meta{Key: expr.MetaKeyIIFGROUP, Register: 1},
 		&expr.Lookup{SourceRegister: 1, SetName: setRouterless},
 		&expr.Meta{Key: expr.MetaKeyL4PROTO, Register: 1},
 		&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: []byte{unix.IPPROTO_ICMPV6}},

@@ -50,6 +50,7 @@ func (r route) String() string {
 // observed is what an interface is.
 type observed struct {
 	mtu       int
+	group     int
 	up        bool
 	addresses []address
 	routes    []route // ours only
@@ -58,6 +59,7 @@ type observed struct {
 // target is what an interface is to be.
 type target struct {
 	mtu       int // 0: leave
+	group     int // 0: none of ours
 	ipv6      bool
 	addresses []address
 	routes    []route
@@ -67,7 +69,7 @@ type target struct {
 // targetOf derives the target from what was asked for. A route to nothing but the endpoint is left out: it would take the place
 // of the host route, and catch the tunnel's own packets.
 func targetOf(want Interface) target {
-	t := target{mtu: want.MTU, ipv6: want.IPv6}
+	t := target{mtu: want.MTU, group: groupOf(setsOf(want)), ipv6: want.IPv6}
 	want.Endpoint = want.Endpoint.Unmap().WithZone("")
 	if want.IPv4 {
 		t.ipv4(want)
@@ -122,6 +124,7 @@ type opKind int
 const (
 	opNoAutoAddress opKind = iota // no link-local address of the kernel's making
 	opSetMTU
+	opSetGroup
 	opUp
 	opDelAddress
 	opAddAddress
@@ -133,6 +136,7 @@ const (
 type operation struct {
 	kind    opKind
 	mtu     int
+	group   int // of opSetGroup and opUp
 	address address
 	route   route
 }
@@ -143,8 +147,10 @@ func (o operation) String() string {
 		return "switch automatic addresses off"
 	case opSetMTU:
 		return fmt.Sprintf("set mtu %d", o.mtu)
+	case opSetGroup:
+		return fmt.Sprintf("set group %d", o.group)
 	case opUp:
-		return "set up"
+		return fmt.Sprintf("set up in group %d", o.group)
 	case opDelAddress:
 		return fmt.Sprintf("delete address %v", o.address)
 	case opAddAddress:
@@ -165,7 +171,7 @@ func (o operation) ipv6() bool {
 	switch o.kind {
 	case opNoAutoAddress:
 		return true
-	case opSetMTU, opUp:
+	case opSetMTU, opSetGroup, opUp:
 		return false
 	case opDelAddress, opAddAddress:
 		return o.address.local.Is6()
@@ -184,8 +190,15 @@ func plan(want target, have observed) []operation {
 	if want.mtu != 0 && want.mtu != have.mtu {
 		ops = append(ops, operation{kind: opSetMTU, mtu: want.mtu})
 	}
-	if !have.up {
-		ops = append(ops, operation{kind: opNoAutoAddress}, operation{kind: opUp})
+	group := have.group
+	if want.group != 0 || isOurGroup(group) {
+		group = want.group
+	}
+	switch {
+	case !have.up:
+		ops = append(ops, operation{kind: opNoAutoAddress}, operation{kind: opUp, group: group})
+	case group != have.group:
+		ops = append(ops, operation{kind: opSetGroup, group: group})
 	}
 	var left []address
 	lost := false // an IPv4 address went

@@ -35,8 +35,10 @@ func become(have observed, ops []operation) observed {
 		case opNoAutoAddress:
 		case opSetMTU:
 			have.mtu = op.mtu
+		case opSetGroup:
+			have.group = op.group
 		case opUp:
-			have.up = true
+			have.up, have.group = true, op.group
 		case opDelAddress:
 			var left []address
 			v4 := 0
@@ -89,6 +91,7 @@ func TestPlan(t *testing.T) {
 	v6 := address{local: ip("fe80::1"), peer: ip("fe80::2"), bits: 128, ours: true}
 	lan := route{netip.MustParsePrefix("192.168.20.0/24"), 50}
 	lan6 := route{netip.MustParsePrefix("2001:db8:20::/48"), 50}
+	const routerless = 1714 // the group of interfaces with IPv6
 	tests := []struct {
 		name   string
 		change func(*Interface)
@@ -96,36 +99,36 @@ func TestPlan(t *testing.T) {
 		want   []string
 	}{
 		{"a new interface gets everything", nil, observed{mtu: 1500}, []string{
-			"set mtu 1400", "switch automatic addresses off", "set up",
+			"set mtu 1400", "switch automatic addresses off", "set up in group 1714",
 			"add address 10.0.0.1 peer 10.0.0.2/32", "add address fe80::1 peer fe80::2/128",
 			"add route 192.168.20.0/24 metric 50", "add route 2001:db8:20::/48 metric 50",
 		}},
-		{"what is as wanted stays", nil, observed{1400, true, []address{v6, v4}, []route{lan6, lan}}, nil},
+		{"what is as wanted stays", nil, observed{1400, routerless, true, []address{v6, v4}, []route{lan6, lan}}, nil},
 		{
 			"a closed protocol takes its addresses and routes along (IPV6CP down)", func(i *Interface) { i.IPv6 = false },
-			observed{1400, true, []address{v4, v6}, []route{lan, lan6}},
-			[]string{"delete address fe80::1 peer fe80::2/128", "delete route 2001:db8:20::/48 metric 50"},
+			observed{1400, routerless, true, []address{v4, v6}, []route{lan, lan6}},
+			[]string{"set group 0", "delete address fe80::1 peer fe80::2/128", "delete route 2001:db8:20::/48 metric 50"},
 		},
 		{
 			"losing the last IPv4 address loses the routes, which come back", func(i *Interface) { i.Local = ip("10.0.0.9") },
-			observed{1400, true, []address{v4, v6}, []route{lan, lan6}},
+			observed{1400, routerless, true, []address{v4, v6}, []route{lan, lan6}},
 			[]string{
 				"delete address 10.0.0.1 peer 10.0.0.2/32", "add address 10.0.0.9 peer 10.0.0.2/32", "add route 192.168.20.0/24 metric 50",
 			},
 		},
 		{
 			"only the link-local address that IPV6CP settled stays", nil,
-			observed{1400, true, []address{v4, v6, {local: ip("fe80::abcd"), bits: 64}}, []route{lan, lan6}},
+			observed{1400, routerless, true, []address{v4, v6, {local: ip("fe80::abcd"), bits: 64}}, []route{lan, lan6}},
 			[]string{"delete address fe80::abcd/64"},
 		},
 		{
 			"addresses of others stay", nil,
-			observed{1400, true, []address{v4, v6, {local: ip("10.9.9.9"), bits: 24}, {local: ip("2001:db8::1"), bits: 64}}, []route{lan, lan6}},
+			observed{1400, routerless, true, []address{v4, v6, {local: ip("10.9.9.9"), bits: 24}, {local: ip("2001:db8::1"), bits: 64}}, []route{lan, lan6}},
 			nil,
 		},
 		{
 			"a changed metric adds before it deletes", func(i *Interface) { i.Metric = 60 },
-			observed{1400, true, []address{v4, v6}, []route{lan, lan6}},
+			observed{1400, routerless, true, []address{v4, v6}, []route{lan, lan6}},
 			[]string{
 				"add route 192.168.20.0/24 metric 60", "add route 2001:db8:20::/48 metric 60",
 				"delete route 192.168.20.0/24 metric 50", "delete route 2001:db8:20::/48 metric 50",
@@ -134,10 +137,23 @@ func TestPlan(t *testing.T) {
 		{
 			"unnumbered without a borrowed address routes to the peer (S166)",
 			func(i *Interface) { i.Local, i.IPv6 = netip.Addr{}, false },
-			observed{1400, true, nil, nil},
+			observed{1400, 0, true, nil, nil},
 			[]string{"add route 10.0.0.2/32", "add route 192.168.20.0/24 metric 50"},
 		},
-		{"mtu 0 leaves it", func(i *Interface) { i.MTU = 0 }, observed{1234, true, []address{v4, v6}, []route{lan, lan6}}, nil},
+		{
+			"translation and clamping are of the group, too", func(i *Interface) { i.Masquerade, i.MSSClamp = true, true },
+			observed{1400, routerless, true, []address{v4, v6}, []route{lan6, lan}}, []string{"set group 1717"},
+		},
+		{
+			"translation of a closed protocol is none", func(i *Interface) { i.Masquerade, i.IPv4, i.Routes = true, false, nil },
+			observed{1400, 1711, true, []address{v6}, nil}, []string{"set group 1714"},
+		},
+		{
+			"the group that somebody chose stays, if none of ours is needed",
+			func(i *Interface) { i.IPv6, i.Routes = false, nil },
+			observed{1400, 99, false, []address{v4}, nil}, []string{"switch automatic addresses off", "set up in group 99"},
+		},
+		{"mtu 0 leaves it", func(i *Interface) { i.MTU = 0 }, observed{1234, routerless, true, []address{v4, v6}, []route{lan, lan6}}, nil},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {

@@ -30,6 +30,7 @@ type link struct {
 	index int
 	name  string
 	mtu   int
+	group int
 	up    bool
 }
 
@@ -96,12 +97,12 @@ func (n *rtnl) link(name string) (link, error) {
 		return link{}, fmt.Errorf("find interface %s: %w", name, err)
 	}
 	a := l.Attrs()
-	return link{index: a.Index, name: a.Name, mtu: a.MTU, up: a.Flags&net.FlagUp != 0}, nil
+	return link{index: a.Index, name: a.Name, mtu: a.MTU, group: int(a.Group), up: a.Flags&net.FlagUp != 0}, nil
 }
 
 // observe reads what Apply compares with. An interface that is down has no routes.
 func (n *rtnl) observe(l link) (observed, error) {
-	o := observed{mtu: l.mtu, up: l.up}
+	o := observed{mtu: l.mtu, group: l.group, up: l.up}
 	var err error
 	if o.addresses, err = n.addresses.of(l); err != nil {
 		return o, fmt.Errorf("read addresses: %w", err)

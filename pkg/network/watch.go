@@ -10,21 +10,30 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// settleTime is how long changes of the outer network are collected before they are looked at.
+// settleTime is how long changes are collected before they are looked at.
 const settleTime = 100 * time.Millisecond
 
-// watch tells of changes of the outer network: routes, addresses and interfaces. The kernel says nothing of the IPv4 routes that
-// go with their interface or address, so these are watched, too.
+// watch tells of changes that the kernel announces.
 type watch struct {
 	conn      *netlink.Conn
+	groups    []uint32
+	concerns  func([]netlink.Message) bool
 	reader    sync.WaitGroup
 	listening bool // guarded by the manager's lock
 }
 
-// openWatch begins to watch the network namespace of the calling thread, as soon as listen says so. changed is called by one goroutine,
-// which ends with close.
-func openWatch(changed func()) (*watch, error) {
-	conn, err := netlink.Dial(unix.NETLINK_ROUTE, nil)
+// outerGroups are those of changes of the outer network: routes, addresses and interfaces. The kernel says nothing of the IPv4 routes
+// that go with their interface or address, so these are watched, too.
+func outerGroups() []uint32 {
+	return []uint32{
+		unix.RTNLGRP_LINK, unix.RTNLGRP_IPV4_IFADDR, unix.RTNLGRP_IPV6_IFADDR, unix.RTNLGRP_IPV4_ROUTE, unix.RTNLGRP_IPV6_ROUTE,
+	}
+}
+
+// openWatch begins to watch the network namespace of the calling thread, as soon as listen says so: the messages of the groups of one
+// netlink family. changed is called when messages came that are of concern, by one goroutine, which ends with close.
+func openWatch(family int, groups []uint32, concerns func([]netlink.Message) bool, changed func()) (*watch, error) {
+	conn, err := netlink.Dial(family, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -32,7 +41,7 @@ func openWatch(changed func()) (*watch, error) {
 	if err := conn.SetOption(netlink.NoENOBUFS, true); err != nil {
 		return nil, errors.Join(err, conn.Close())
 	}
-	w := &watch{conn: conn}
+	w := &watch{conn: conn, groups: groups, concerns: concerns}
 	w.reader.Go(func() { w.read(changed) })
 	return w, nil
 }
@@ -47,9 +56,7 @@ func (w *watch) listen(on bool) error {
 	if on {
 		join = w.conn.JoinGroup
 	}
-	for _, group := range []uint32{
-		unix.RTNLGRP_LINK, unix.RTNLGRP_IPV4_IFADDR, unix.RTNLGRP_IPV6_IFADDR, unix.RTNLGRP_IPV4_ROUTE, unix.RTNLGRP_IPV6_ROUTE,
-	} {
+	for _, group := range w.groups {
 		if err := join(group); err != nil {
 			return err
 		}
@@ -76,7 +83,7 @@ func (w *watch) read(changed func()) {
 			if err != nil {
 				return
 			}
-			if collecting || !concernsOthers(messages) {
+			if collecting || !w.concerns(messages) {
 				continue
 			}
 			collecting = true
