@@ -5,19 +5,28 @@ import (
 	"sync"
 )
 
+// maxWaiting is how many workers wait for more to do, with the stack that their work made them grow; others end.
+const maxWaiting = 16
+
 // executor runs what may sleep on a bounded number of goroutines, first come first served. Submitting never blocks.
 type executor struct {
-	mu     sync.Mutex
-	queue  []func()
-	closed bool
-	live   int // workers
-	limit  int
-	ended  chan struct{} // closed with the last worker of a closed executor
+	mu      sync.Mutex
+	queue   []func()
+	more    *sync.Cond // there is something in the queue, or it is closed
+	closed  bool
+	live    int // workers
+	waiting int // of them, for more
+	limit   int
+	ended   chan struct{} // closed with the last worker of a closed executor
 }
 
-func newExecutor(limit int) *executor { return &executor{limit: limit, ended: make(chan struct{})} }
+func newExecutor(limit int) *executor {
+	x := &executor{limit: limit, ended: make(chan struct{})}
+	x.more = sync.NewCond(&x.mu)
+	return x
+}
 
-// submit queues f. A worker ends when nothing is left to do.
+// submit queues f.
 func (x *executor) submit(f func()) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
@@ -25,7 +34,10 @@ func (x *executor) submit(f func()) {
 		return
 	}
 	x.queue = append(x.queue, f)
-	if x.live < x.limit {
+	switch {
+	case x.waiting >= len(x.queue):
+		x.more.Signal()
+	case x.live < x.limit:
 		x.live++
 		go x.work() // close waits for it
 	}
@@ -34,7 +46,15 @@ func (x *executor) submit(f func()) {
 func (x *executor) work() {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	for len(x.queue) > 0 {
+	for {
+		for len(x.queue) == 0 && !x.closed && x.waiting < maxWaiting {
+			x.waiting++
+			x.more.Wait()
+			x.waiting--
+		}
+		if len(x.queue) == 0 {
+			break
+		}
 		f := x.queue[0]
 		x.queue[0] = nil
 		x.queue = x.queue[1:]
@@ -53,6 +73,7 @@ func (x *executor) work() {
 func (x *executor) close(ctx context.Context) error {
 	x.mu.Lock()
 	x.closed = true
+	x.more.Broadcast()
 	if x.live == 0 {
 		x.mu.Unlock()
 		return nil

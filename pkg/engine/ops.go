@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
+	"strconv"
 	"time"
 
 	"github.com/l2tpd/l2tpd/pkg/auth"
@@ -166,7 +167,9 @@ func compression(op call.OpArm) kernel.Compression {
 }
 
 // owner names the session's share of the network state.
-func (s *session) owner() string { return fmt.Sprintf("session %d/%d", s.t.id, s.id) }
+func (s *session) owner() string {
+	return "session " + strconv.Itoa(int(s.t.id)) + "/" + strconv.Itoa(int(s.id))
+}
 
 // applyNetwork brings addresses and routes up before packets pass, and stops them before they go. It may sleep.
 func (s *session) applyNetwork(n call.Network) (r call.Result) {
