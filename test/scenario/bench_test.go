@@ -6,6 +6,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"runtime"
+	"runtime/debug"
 	"slices"
 	"strconv"
 	"strings"
@@ -22,6 +24,10 @@ import (
 
 // BenchmarkLNS has callers come, 50 at a time, and go all at once: at l2tpd for the first time and once more, when interfaces wait for
 // them, and at xl2tpd. The callers' processor time counts, for they share the guest. scripts/bench runs it, once each.
+//
+// xl2tpd is not asked for 5,000. It draws the ids of sessions and does not look whether the tunnel has them already (new_call in its
+// call.c), as some four of fifty tunnels with a hundred each then have. Upon the CDN that answers such an id it ends all calls of the
+// tunnel, and does not say so; here they end, as failed, when the LAC has had no answer for long enough.
 func BenchmarkLNS(b *testing.B) {
 	for _, tunnels := range []int{1, 10, 50} {
 		sessions := 100 * tunnels
@@ -45,6 +51,9 @@ func BenchmarkLNS(b *testing.B) {
 			}
 			c.hangUp()
 		})
+		if sessions > 1000 {
+			continue
+		}
 		b.Run(fmt.Sprintf("xl2tpd/%dx100", tunnels), func(b *testing.B) {
 			c := newCrowd(b)
 			first, last := crowdPool(sessions)
@@ -144,6 +153,9 @@ func (c *crowd) rush(b *testing.B, lns *lab.Proc, sessions, kept int, heap func(
 	}
 	used, traffic := heap(), c.lac.Traffic()
 	before, empty := c.lac.Tally(), processes(b, lns.PID())
+	// The callers take of the processor what they must: with one thread nobody looks for work that another has, and there is memory.
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
+	defer debug.SetGCPercent(debug.SetGCPercent(400))
 	calls := make([]lac.Call, sessions)
 	for i := range calls {
 		calls[i] = lac.Call{Tunnel: i / 100, Client: callerBy(ppp.AuthCHAPMD5)}
@@ -256,6 +268,9 @@ func held(b *testing.B, pid int) (running, files int) {
 		b.Fatal(err)
 	}
 	defer dir.Close()
+	if info, err := dir.Stat(); err == nil && info.Size() > 0 { // since Linux 6.2
+		return 1 + len(children(pid)), int(info.Size())
+	}
 	names, err := dir.Readdirnames(0)
 	if err != nil {
 		b.Fatal(err)

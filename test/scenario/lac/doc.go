@@ -1,5 +1,6 @@
 // Package lac is a LAC that needs no kernel: its tunnels are those of package control, on UDP sockets, and behind each session stands
-// a client of package ppp, whose frames travel in user space. One loop serves all of it, so that thousands of sessions are cheap.
+// a client of package ppp, whose frames travel in user space. Whoever has received something deals with it at once, one at a time, so that
+// thousands of sessions are cheap.
 //
 //	l := lac.Open(lac.Config{Tunnels: []lac.Tunnel{{Conn: conn, LNS: lns}}, Pending: 50})
 //	l.Dial(slices.Repeat([]lac.Call{{Client: client}}, 1000)...)

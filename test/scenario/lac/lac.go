@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/l2tpd/l2tpd/pkg/control"
+	"github.com/l2tpd/l2tpd/pkg/ppp"
 	"github.com/l2tpd/l2tpd/pkg/wire"
 )
 
@@ -53,44 +54,58 @@ type LAC struct {
 	pending int
 	began   time.Time
 	conns   []*net.UDPConn
+	helpers sync.WaitGroup // one goroutine for each socket, and one for the alarm
+	done    chan struct{}  // nothing happens any more
 
-	arrived  chan datagram
-	commands chan func()
-	stop     chan struct{}
-	readers  sync.WaitGroup
-	done     chan struct{} // the loop has ended
+	mu      sync.Mutex   // what follows belongs to its holder
+	now     control.Time // of the present step
+	alarm   *time.Timer
+	alarmAt control.Time // when it goes off
+	over    bool
+	tunnels []*tunnel
+	byID    map[control.TunnelID]*tunnel
 
-	// What follows belongs to the loop.
-	now      control.Time // of the present step
-	tunnels  []*tunnel
-	byID     map[control.TunnelID]*tunnel
 	sessions []*session
 	queue    []*session // in state Waiting
 	timers   timers
 	tally    Tally
 	traffic  Traffic
 	waiters  map[chan<- struct{}]func(Tally) bool
+
+	// Memory of steps, which nest.
+	packet  []byte
+	outputs spare[control.Output]
+	frames  spare[ppp.Output]
+}
+
+// spare is what is not in use.
+type spare[T any] []*T
+
+func (s *spare[T]) take() *T {
+	last := len(*s) - 1
+	if last < 0 {
+		return new(T)
+	}
+	x := (*s)[last]
+	*s = (*s)[:last]
+	return x
 }
 
 type tunnel struct {
 	Tunnel
 	t        *control.Tunnel
 	sessions map[control.SessionID]*session
+	queued   control.Time // when the first of its timers is due; 0: none
 	up, down bool
 	hello    uint16 // Ns after that of the latest HELLO
 	ending   wire.Result
 }
 
-type datagram struct {
-	from    netip.AddrPort
-	payload []byte
-}
-
 // Open begins all tunnels. The sockets belong to the LAC from now on.
 func Open(cfg Config) *LAC {
 	l := &LAC{
-		pending: cfg.Pending, began: time.Now(), byID: map[control.TunnelID]*tunnel{}, waiters: map[chan<- struct{}]func(Tally) bool{},
-		arrived: make(chan datagram, 1024), commands: make(chan func()), stop: make(chan struct{}), done: make(chan struct{}),
+		pending: cfg.Pending, began: time.Now(), done: make(chan struct{}), alarm: time.NewTimer(never), alarmAt: never,
+		byID: map[control.TunnelID]*tunnel{}, waiters: map[chan<- struct{}]func(Tally) bool{},
 	}
 	for _, x := range cfg.Tunnels {
 		x.Config.HostName = cmp.Or(x.Config.HostName, "lac")
@@ -107,78 +122,77 @@ func Open(cfg Config) *LAC {
 	for _, c := range l.conns {
 		_ = c.SetReadDeadline(time.Time{}) // an error will come back from the first read
 		_ = c.SetReadBuffer(4 << 20)       // less will do too
-		l.readers.Add(1)
-		go l.read(c)
 	}
-	go l.loop()
+	l.do(func() {
+		for _, tn := range l.tunnels {
+			l.open(tn)
+		}
+	})
+	for _, c := range l.conns {
+		l.helpers.Go(func() { l.read(c) })
+	}
+	l.helpers.Go(l.watch)
 	return l
 }
 
-// read hands up what a socket receives.
+// never is far away.
+const never = 1000 * time.Hour
+
+// read serves a socket. What is received is dealt with at once: to hand it to another goroutine costs more than most of it takes.
 func (l *LAC) read(c *net.UDPConn) {
-	defer l.readers.Done()
 	buf := make([]byte, 1<<16)
 	for {
 		n, from, err := c.ReadFromUDPAddrPort(buf)
-		if err != nil {
+		if err != nil || !l.do(func() { l.receive(from, buf[:n]) }) {
 			return // closed
 		}
+	}
+}
+
+// watch waits for the alarm.
+func (l *LAC) watch() {
+	defer l.alarm.Stop()
+	for {
 		select {
-		case l.arrived <- datagram{from, slices.Clone(buf[:n])}:
+		case <-l.alarm.C:
+			l.do(func() {})
 		case <-l.done:
 			return
 		}
 	}
 }
 
-func (l *LAC) loop() {
-	defer close(l.done)
-	timer := time.NewTimer(time.Hour)
-	defer timer.Stop()
-	l.clock()
-	for _, tn := range l.tunnels {
-		l.open(tn)
+// do is one step: f, and what follows from it or has become due. It is false when the LAC has ended.
+func (l *LAC) do(f func()) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.over {
+		return false
 	}
-	for {
-		timer.Reset(l.next())
-		select {
-		case d := <-l.arrived:
-			l.clock()
-			l.receive(d)
-		case f := <-l.commands:
-			l.clock()
-			f()
-		case <-timer.C:
-			l.clock()
-		case <-l.stop:
-			return
-		}
-		l.expire()
-		l.begin()
-		for ch, cond := range l.waiters {
-			if cond(l.tally) {
-				delete(l.waiters, ch)
-				close(ch)
-			}
+	l.now = time.Since(l.began) + 1
+	f()
+	l.expire()
+	l.begin()
+	for ch, cond := range l.waiters {
+		if cond(l.tally) {
+			delete(l.waiters, ch)
+			close(ch)
 		}
 	}
+	l.setAlarm()
+	return true
 }
 
-// clock begins a step.
-func (l *LAC) clock() { l.now = time.Since(l.began) + 1 }
-
-// next is how long the loop may sleep.
-func (l *LAC) next() time.Duration {
-	at := l.now + time.Hour
-	for _, tn := range l.tunnels {
-		if d := tn.t.Deadline(); d != 0 {
-			at = min(at, d)
-		}
-	}
+// setAlarm sets the alarm for the first timer. One that is early does no harm.
+func (l *LAC) setAlarm() {
+	at := never
 	if len(l.timers) > 0 {
-		at = min(at, l.timers[0].at)
+		at = l.timers[0].at
 	}
-	return max(0, at-time.Since(l.began))
+	if at < l.alarmAt || l.alarmAt <= l.now {
+		l.alarm.Reset(at - l.now)
+		l.alarmAt = at
+	}
 }
 
 // open begins a tunnel under an id that the LNS does not remember of an earlier LAC.
@@ -195,14 +209,17 @@ func (l *LAC) open(tn *tunnel) {
 
 // step carries out what a tunnel wants after do.
 func (l *LAC) step(tn *tunnel, do func(*control.Output)) {
-	var out control.Output
-	do(&out)
+	out := l.outputs.take()
+	do(out)
 	for _, d := range out.Datagrams {
 		l.send(tn, d)
 	}
 	for _, ev := range out.Events {
 		l.handle(tn, ev)
 	}
+	out.Reset()
+	l.outputs = append(l.outputs, out)
+	l.timers.add(timer{at: tn.t.Deadline(), tn: tn}, &tn.queued)
 }
 
 func (l *LAC) send(tn *tunnel, d []byte) {
@@ -247,19 +264,20 @@ func (l *LAC) handle(tn *tunnel, ev control.Event) {
 	}
 }
 
-func (l *LAC) receive(d datagram) {
-	h, payload, err := wire.ParseHeader(d.payload)
+// receive takes a datagram, and does not keep it.
+func (l *LAC) receive(from netip.AddrPort, datagram []byte) {
+	h, payload, err := wire.ParseHeader(datagram)
 	tn := l.byID[control.TunnelID(h.TunnelID)]
-	if err != nil || tn == nil || d.from != tn.LNS {
+	if err != nil || tn == nil || from != tn.LNS {
 		l.traffic.Strange++
 		return
 	}
 	if h.Control {
-		if m, err := wire.ParseMessage(payload); err == nil && m.Type == wire.MsgHello && int16(h.Ns-tn.hello) >= 0 {
+		if isHello(payload) && int16(h.Ns-tn.hello) >= 0 {
 			tn.hello = h.Ns + 1
 			l.tally.Hellos++
 		}
-		l.step(tn, func(out *control.Output) { _ = tn.t.Receive(l.now, d.payload, out) }) // a duplicate is no failure
+		l.step(tn, func(out *control.Output) { _ = tn.t.Receive(l.now, datagram, out) }) // a duplicate is no failure
 		return
 	}
 	s := tn.sessions[control.SessionID(h.SessionID)]
@@ -270,31 +288,35 @@ func (l *LAC) receive(d datagram) {
 	l.frame(s, payload)
 }
 
-// expire does what is due.
-func (l *LAC) expire() {
-	for _, tn := range l.tunnels {
-		if d := tn.t.Deadline(); d != 0 && d <= l.now {
-			l.step(tn, func(out *control.Output) { tn.t.Expire(l.now, out) })
-		}
-	}
-	for len(l.timers) > 0 && l.timers[0].at <= l.now {
-		l.due(l.timers.pop())
-	}
-}
-
-// do has the loop run f, and waits for it. It is false when the loop has ended.
-func (l *LAC) do(f func()) bool {
-	ran := make(chan struct{})
-	select {
-	case l.commands <- func() { f(); close(ran) }:
-		<-ran
-		return true
-	case <-l.done:
+// isHello parses what may be a HELLO. Most messages are not, and the tunnel parses them.
+func isHello(payload []byte) bool {
+	const value = 6 // of the first AVP, which is the Message Type
+	if len(payload) < value+2 || wire.MessageType(binary.BigEndian.Uint16(payload[value:])) != wire.MsgHello {
 		return false
 	}
+	m, err := wire.ParseMessage(payload)
+	return err == nil && m.Type == wire.MsgHello
 }
 
-// Wait waits until cond holds. The loop calls it after each step: it must be quick and call no method of the LAC.
+// expire does what is due.
+func (l *LAC) expire() {
+	for len(l.timers) > 0 && l.timers[0].at <= l.now {
+		switch x := l.timers.pop(); {
+		case x.tn != nil && x.tn.queued == x.at:
+			x.tn.queued = 0
+			l.step(x.tn, func(out *control.Output) {
+				if d := x.tn.t.Deadline(); d != 0 && d <= l.now {
+					x.tn.t.Expire(l.now, out)
+				}
+			})
+		case x.s != nil && x.s.queued == x.at:
+			x.s.queued = 0
+			l.due(x.s)
+		}
+	}
+}
+
+// Wait waits until cond holds. It is called after each step: it must be quick and call no method of the LAC.
 func (l *LAC) Wait(ctx context.Context, cond func(Tally) bool) error {
 	ch := make(chan struct{})
 	l.do(func() { l.waiters[ch] = cond })
@@ -347,11 +369,11 @@ func (l *LAC) Close(ctx context.Context) error {
 	err := l.Wait(ctx, func(Tally) bool {
 		return !slices.ContainsFunc(l.tunnels, func(tn *tunnel) bool { return tn.t.State() != control.TunnelDead && tn.t.View().Outstanding > 0 })
 	})
-	close(l.stop)
-	<-l.done
+	l.do(func() { l.over = true })
+	close(l.done)
 	for _, c := range l.conns {
 		err = errors.Join(err, c.Close())
 	}
-	l.readers.Wait()
+	l.helpers.Wait()
 	return err
 }

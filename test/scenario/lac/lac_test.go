@@ -196,3 +196,19 @@ func TestSessionsComeIdleAndGo(t *testing.T) {
 	n.conn.Close()
 	<-ended
 }
+
+// A deadline that moves away, as most do with each packet, costs nothing: the timer that is there goes off early and is set again.
+func TestTimersCountWhenFirst(t *testing.T) {
+	t.Parallel()
+	var h timers
+	var queued control.Time
+	for _, at := range []control.Time{20, 30, 0, 40, 10, 15} {
+		h.add(timer{at: at}, &queued)
+	}
+	if len(h) != 2 || queued != 10 {
+		t.Errorf("%d timers, the first at %d; want 2, at 10", len(h), queued)
+	}
+	if first, second := h.pop().at, h.pop().at; first != 10 || second != 20 {
+		t.Errorf("timers at %d and %d, want 10 and 20", first, second)
+	}
+}

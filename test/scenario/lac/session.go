@@ -27,7 +27,7 @@ type Call struct {
 	Proxy  *Proxy       // nil: the client negotiates with the LNS alone
 	Number string       // Calling Number
 	Async  bool         // its line is said to be asynchronous
-	Text   func(string) // nil, or called by the loop with a line for each frame that the client sends or hears
+	Text   func(string) // nil, or called with a line for each frame that the client sends or hears; it calls no method of the LAC
 }
 
 func (c *Call) framing() uint32 {
@@ -93,8 +93,9 @@ type session struct {
 	tn    *tunnel
 	link  *ppp.Link    // nil: not yet
 	login []byte       // the client's latest frame of PAP or CHAP
-	queue control.Time // when the newest of its timers is due; 0: none
 	limit control.Time // when a client that has gone is given up; 0: it has not
+
+	queued control.Time // when the first of its timers is due; 0: none
 }
 
 // Dial adds calls and returns the number of the first. They begin in order, as Config.Pending allows.
@@ -229,8 +230,8 @@ func (l *LAC) connected(s *session, peer control.SessionID) {
 
 // client carries out what a client wants after do. byTimer: it was its timer that made it act.
 func (l *LAC) client(s *session, byTimer bool, do func(*ppp.Output)) {
-	var out ppp.Output
-	do(&out)
+	out := l.frames.take()
+	do(out)
 	for _, f := range out.Frames {
 		if proto, body, _ := ppp.SplitFrame(f); proto == ppp.ProtoPAP || proto == ppp.ProtoCHAP {
 			s.login = f
@@ -246,6 +247,8 @@ func (l *LAC) client(s *session, byTimer bool, do func(*ppp.Output)) {
 	for _, ev := range out.Events {
 		l.happened(s, ev)
 	}
+	out.Reset()
+	l.frames = append(l.frames, out)
 	l.schedule(s)
 }
 
@@ -257,9 +260,10 @@ func (l *LAC) emit(s *session, frame []byte) {
 	if s.call.Text != nil {
 		s.call.Text("> " + ppp.Summary(frame))
 	}
-	d := wire.AppendDataHeader(make([]byte, 0, len(frame)+8), uint16(s.tn.t.PeerID()), uint16(s.Peer), false)
+	l.packet = wire.AppendDataHeader(l.packet[:0], uint16(s.tn.t.PeerID()), uint16(s.Peer), false)
+	l.packet = append(append(l.packet, 0xff, 0x03), frame...)
 	l.traffic.FramesSent++
-	l.send(s.tn, append(append(d, 0xff, 0x03), frame...))
+	l.send(s.tn, l.packet)
 }
 
 // happened takes note of what the client's link tells.
@@ -336,13 +340,15 @@ func (l *LAC) end(s *session) {
 	s.link = nil
 }
 
-// timer is a moment at which a session may have something to do.
+// timer is a moment at which a session or a tunnel may have something to do.
 type timer struct {
 	at control.Time
-	s  *session
+	s  *session // nil: it is the tunnel's
+	tn *tunnel
 }
 
-// timers is a heap by time. An entry counts only while its session still waits for that time.
+// timers is a heap by time. Deadlines mostly move away, with each packet, and their timers stay: one that comes too early is set
+// again.
 type timers []timer
 
 func (h timers) Len() int           { return len(h) }
@@ -361,32 +367,38 @@ func (h *timers) Pop() any {
 
 func (h *timers) pop() timer { return heap.Pop(h).(timer) }
 
-// schedule notes when the session wants to be looked at next.
-func (l *LAC) schedule(s *session) {
-	if s.link == nil {
-		s.queue = 0
-		return
+// add sees to it that there is a timer for x.at, 0 being never, or an earlier one. queued is when the first of its owner goes off; later
+// ones do not count any more.
+func (h *timers) add(x timer, queued *control.Time) {
+	if x.at != 0 && (*queued == 0 || x.at < *queued) {
+		heap.Push(h, x)
+		*queued = x.at
 	}
-	at := s.limit
-	if d := s.link.Deadline(); at == 0 || d != 0 && d < at {
-		at = d
-	}
-	if at != 0 && at != s.queue {
-		heap.Push(&l.timers, timer{at, s})
-	}
-	s.queue = at
 }
 
+// deadline is when the session wants to be looked at next; 0: never.
+func (s *session) deadline() control.Time {
+	if s.link == nil {
+		return 0
+	}
+	if d := s.link.Deadline(); s.limit == 0 || d != 0 && d < s.limit {
+		return d
+	}
+	return s.limit
+}
+
+// schedule has the session looked at when it wants to be.
+func (l *LAC) schedule(s *session) { l.timers.add(timer{at: s.deadline(), s: s}, &s.queued) }
+
 // due does what a session has to do now.
-func (l *LAC) due(x timer) {
-	s := x.s
-	if s.link == nil || s.queue != x.at {
-		return
-	}
-	s.queue = 0
-	if s.limit != 0 && s.limit <= l.now {
+func (l *LAC) due(s *session) {
+	switch at := s.deadline(); {
+	case at == 0:
+	case at > l.now:
+		l.schedule(s)
+	case s.limit != 0 && s.limit <= l.now:
 		l.drop(s)
-		return
+	default:
+		l.client(s, true, func(out *ppp.Output) { s.link.Expire(l.now, out) })
 	}
-	l.client(s, true, func(out *ppp.Output) { s.link.Expire(l.now, out) })
 }
