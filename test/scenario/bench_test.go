@@ -37,7 +37,7 @@ func BenchmarkLNS(b *testing.B) {
 			c.dial(tunnels, control.TunnelConfig{})
 			repeats := func() uint64 { return d.Status().Counters.Control.Retransmits }
 			heap := func() uint64 { return heapInUse(d) }
-			c.rush(b, d.Proc, pending, pending, heap) // brings the program into memory
+			c.rush(b, d.Proc, pending, pending+nftSockets, heap) // brings the program into memory
 			for _, again := range []bool{false, true} {
 				name, kept := "new", min(sessions, idleInterfaces)-pending
 				if again {
@@ -141,8 +141,10 @@ func (p *pair) speed(b *testing.B, to, from string) float64 {
 	return result.End.Received.BitsPerSecond / 1e6
 }
 
-// idleInterfaces is how many l2tpd keeps for the sessions to come.
-const idleInterfaces = 1024
+const (
+	idleInterfaces = 1024 // that l2tpd keeps for the sessions to come
+	nftSockets     = 2    // that it opens with the first one
+)
 
 // rush has sessions come and go, and reports how many a second; how long each took from ICRQ to the end of IPCP; and what one costs
 // the LNS's processes. kept is how many files more than before they hold in the end; heap, which may be nil, asks for what is in use.
