@@ -34,6 +34,7 @@ func BenchmarkKernelSessions(b *testing.B) {
 		{"bare", 16, 100, f.bare},
 		{"bare", 1, 1000, f.bare},
 		{"bare", 16, 1000, f.bare},
+		{"bare", 1, 5000, f.bare},
 		{"bare", 16, 5000, f.bare},
 		{"new", 64, 1000, f.through(f.none)},
 		{"idle", 64, 1000, f.through(f.k)},

@@ -80,7 +80,7 @@ func (c *crowd) dial(tunnels int, cfg control.TunnelConfig) {
 
 func (c *crowd) wait(what string, cond func(lac.Tally) bool) {
 	c.t.Helper()
-	ctx, cancel := context.WithTimeout(c.t.Context(), 5*lab.Patience)
+	ctx, cancel := context.WithTimeout(c.t.Context(), 15*lab.Patience) // xl2tpd takes its time for 5,000
 	defer cancel()
 	if err := c.lac.Wait(ctx, cond); err != nil {
 		c.t.Fatalf("%s: %v; %+v", what, err, c.lac.Traffic())
