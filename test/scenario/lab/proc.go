@@ -63,22 +63,25 @@ func (h *Host) start(name string, c *exec.Cmd) *Proc {
 // PID is the program's process id.
 func (p *Proc) PID() int { return p.cmd.Process.Pid }
 
-// ProcessorTime is what the program has used so far, in steps of 10 ms.
-func (p *Proc) ProcessorTime() time.Duration {
+// ProcessorTime is what the program's threads have used of the processor, to the nanosecond: one that slept did not use any.
+func (p *Proc) ProcessorTime() (used time.Duration) {
 	p.Host.l.t.Helper()
-	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p.PID()))
-	if err != nil {
-		p.Host.l.t.Fatal(err)
+	threads, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/schedstat", p.PID()))
+	if err != nil || len(threads) == 0 {
+		p.Host.l.t.Fatalf("%s: no threads: %v", p.Name, err)
 	}
-	_, fields, _ := strings.Cut(string(stat), ") ") // the name before it may hold anything
-	var user, system int64
-	if f := strings.Fields(fields); len(f) > 12 {
-		_, err = fmt.Sscan(f[11]+" "+f[12], &user, &system)
+	for _, name := range threads {
+		stat, err := os.ReadFile(name)
+		if errors.Is(err, os.ErrNotExist) {
+			continue // it has ended
+		}
+		var running int64
+		if _, scan := fmt.Sscan(string(stat), &running); err != nil || scan != nil {
+			p.Host.l.t.Fatal(errors.Join(err, scan))
+		}
+		used += time.Duration(running)
 	}
-	if err != nil {
-		p.Host.l.t.Fatal(err)
-	}
-	return time.Duration(user+system) * 10 * time.Millisecond // USER_HZ is 100 wherever Go runs
+	return used
 }
 
 // Signal sends a signal to the program alone.
