@@ -218,19 +218,24 @@ func usesPppd(p *policy.Policy) bool {
 	return false
 }
 
-// housekeeping reloads on SIGHUP, and finishes what the log limiter holds back.
+// housekeeping reloads on SIGHUP, finishes what the log limiter holds back, and gives memory back.
 func (d *daemon) housekeeping(ctx context.Context) {
 	hup := make(chan os.Signal, 1)
 	signal.Notify(hup, unix.SIGHUP)
 	defer signal.Stop(hup)
 	tick := time.NewTicker(time.Minute)
 	defer tick.Stop()
+	calm := time.NewTicker(calmAfter)
+	defer calm.Stop()
+	var mem memory
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-hup:
 			d.hangup()
+		case <-calm.C:
+			mem.tend()
 		case now := <-tick.C:
 			d.limiter.Flush(ctx, now, d.log)
 		}

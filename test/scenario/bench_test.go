@@ -36,7 +36,10 @@ func BenchmarkLNS(b *testing.B) {
 			d := c.core.L2TPD(crowdLNS(sessions, "idle_timeout: never", "lcp_echo: {interval: never}"))
 			c.dial(tunnels, control.TunnelConfig{})
 			repeats := func() uint64 { return d.Status().Counters.Control.Retransmits }
-			heap := func() uint64 { return heapInUse(d) }
+			heap := func() uint64 {
+				c.settle(b, d.Proc)
+				return d.Status().Process.HeapOctets
+			}
 			c.rush(b, d.Proc, pending, pending+nftSockets, heap) // brings the program into memory
 			for _, again := range []bool{false, true} {
 				name, kept := "new", min(sessions, idleInterfaces)-pending
@@ -189,6 +192,7 @@ func (c *crowd) rush(b *testing.B, lns *lab.Proc, sessions, kept int, heap func(
 		b.Fatalf("%d sessions and %d interfaces in the kernel, want %d", n, m, sessions-failed)
 	}
 	used = heap() - used
+	full.memory = processes(b, lns.PID()).memory
 	began = time.Now()
 	c.lac.Drop()
 	c.Eventually("the end of sessions", func() error {
@@ -231,16 +235,20 @@ func (c *crowd) rush(b *testing.B, lns *lab.Proc, sessions, kept int, heap func(
 	b.ReportMetric(float64((full.time-empty.time).Microseconds())/n/1000, "cpu-ms/session")
 }
 
-// heapInUse asks l2tpd for its heap until garbage has been collected twice: what was allocated before is then counted if it is in use.
-func heapInUse(d *lab.Daemon) uint64 {
-	last := d.Status().Process.HeapOctets
-	for collections := 0; collections < 2; {
-		if now := d.Status().Process.HeapOctets; now != last {
-			last = now
-			collections++
+// settle waits until the LNS has given back what it does not need, which it does after five seconds without much to do.
+func (c *crowd) settle(b *testing.B, lns *lab.Proc) {
+	b.Helper()
+	const unchanged = 16 * time.Second // three looks
+	memory, since := 0, time.Now()
+	c.Eventually("memory that stays", func() error {
+		if now := resident(strconv.Itoa(lns.PID())); now != memory {
+			memory, since = now, time.Now()
 		}
-	}
-	return last
+		if time.Since(since) < unchanged {
+			return fmt.Errorf("%d KiB for %v", memory, time.Since(since))
+		}
+		return nil
+	})
 }
 
 // footing is what processes take.
@@ -264,13 +272,18 @@ func processes(b *testing.B, pid int) (f footing) {
 				f.time += time.Duration(n) * 10 * time.Millisecond
 			}
 		}
-		status, _ := os.ReadFile("/proc/" + p + "/status")
-		if _, after, ok := strings.Cut(string(status), "RssAnon:"); ok {
-			n, _ := strconv.Atoi(strings.Fields(after)[0])
-			f.memory += n
-		}
+		f.memory += resident(p)
 	}
 	return f
+}
+
+// resident is a process's anonymous memory, in KiB.
+func resident(pid string) (size int) {
+	status, _ := os.ReadFile("/proc/" + pid + "/status")
+	if _, after, ok := strings.Cut(string(status), "RssAnon:"); ok {
+		size, _ = strconv.Atoi(strings.Fields(after)[0])
+	}
+	return size
 }
 
 func children(pid int) []string {

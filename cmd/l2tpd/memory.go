@@ -1,0 +1,35 @@
+package main
+
+import (
+	"runtime/debug"
+	"runtime/metrics"
+	"time"
+)
+
+// calmAfter is how long little must happen before memory is given back.
+const calmAfter = 5 * time.Second
+
+// memory gives back what was garbage when a rush of callers is over: Go itself keeps as much as is in use, until it is needed.
+type memory struct {
+	seen  uint64 // octets that had been allocated at the last look
+	freed uint64 // the same, when memory was last given back
+}
+
+// tend is called every calmAfter. Looking through all that is in use, which takes some milliseconds for thousands of sessions, is worth
+// it once as much may be garbage.
+func (m *memory) tend() {
+	allocated, live := heap()
+	calm := allocated-m.seen < live/8
+	m.seen = allocated
+	if calm && allocated-m.freed > live {
+		debug.FreeOSMemory()
+		m.freed = allocated
+	}
+}
+
+// heap tells how many octets were ever allocated, and how many were in use when that was last looked at.
+func heap() (allocated, live uint64) {
+	m := []metrics.Sample{{Name: "/gc/heap/allocs:bytes"}, {Name: "/gc/heap/live:bytes"}}
+	metrics.Read(m)
+	return m[0].Value.Uint64(), m[1].Value.Uint64()
+}
