@@ -103,14 +103,16 @@ func (n *nft) concerns(messages []netlink.Message) bool {
 		if m.Header.PID == n.port || m.Header.Type>>8 != unix.NFNL_SUBSYS_NFTABLES {
 			continue
 		}
-		switch m.Header.Type & 0xff {
-		case unix.NFT_MSG_DELTABLE, unix.NFT_MSG_DELCHAIN, unix.NFT_MSG_DELRULE, unix.NFT_MSG_DELSET, unix.NFT_MSG_DELSETELEM:
-			if isOurTable(m.Data) {
-				return true
-			}
+		if slices.Contains(removals(), int(m.Header.Type&0xff)) && isOurTable(m.Data) {
+			return true
 		}
 	}
 	return false
+}
+
+// removals lists the messages that say that something was taken away.
+func removals() []int {
+	return []int{unix.NFT_MSG_DELTABLE, unix.NFT_MSG_DELCHAIN, unix.NFT_MSG_DELRULE, unix.NFT_MSG_DELSET, unix.NFT_MSG_DELSETELEM}
 }
 
 // isOurTable reads the name of the table that a message is about, whatever of it is.

@@ -85,19 +85,38 @@ func steps(ops []operation) []string {
 	return out
 }
 
+// planTest is a branch with changes, what is there, and the steps from there.
+type planTest struct {
+	name   string
+	change func(*Interface)
+	have   observed
+	want   []string
+}
+
+func (test *planTest) run(t *testing.T) {
+	t.Parallel()
+	want := branch()
+	if test.change != nil {
+		test.change(&want)
+	}
+	ops := plan(targetOf(want), test.have)
+	if diff := cmp.Diff(test.want, steps(ops)); diff != "" {
+		t.Errorf("plan (-want +got):\n%s", diff)
+	}
+	if again := plan(targetOf(want), become(test.have, ops)); len(again) > 0 {
+		t.Errorf("after it, a second plan: %v", steps(again))
+	}
+}
+
+const routerless = 1714 // the group of interfaces with IPv6
+
 func TestPlan(t *testing.T) {
 	t.Parallel()
 	v4 := address{local: ip("10.0.0.1"), peer: ip("10.0.0.2"), bits: 32, ours: true}
 	v6 := address{local: ip("fe80::1"), peer: ip("fe80::2"), bits: 128, ours: true}
 	lan := route{netip.MustParsePrefix("192.168.20.0/24"), 50}
 	lan6 := route{netip.MustParsePrefix("2001:db8:20::/48"), 50}
-	const routerless = 1714 // the group of interfaces with IPv6
-	tests := []struct {
-		name   string
-		change func(*Interface)
-		have   observed
-		want   []string
-	}{
+	tests := []planTest{
 		{"a new interface gets everything", nil, observed{mtu: 1500}, []string{
 			"set mtu 1400", "switch automatic addresses off", "set up in group 1714",
 			"add address 10.0.0.1 peer 10.0.0.2/32", "add address fe80::1 peer fe80::2/128",
@@ -140,36 +159,40 @@ func TestPlan(t *testing.T) {
 			observed{1400, 0, true, nil, nil},
 			[]string{"add route 10.0.0.2/32", "add route 192.168.20.0/24 metric 50"},
 		},
+		{"mtu 0 leaves it", func(i *Interface) { i.MTU = 0 }, observed{1234, routerless, true, []address{v4, v6}, []route{lan, lan6}}, nil},
+	}
+	for _, test := range tests {
+		t.Run(test.name, test.run)
+	}
+}
+
+// Whether the rules of the nftables table apply to an interface is a matter of its group.
+func TestPlanOfGroups(t *testing.T) {
+	t.Parallel()
+	v4 := address{local: ip("10.0.0.1"), peer: ip("10.0.0.2"), bits: 32, ours: true}
+	v6 := address{local: ip("fe80::1"), peer: ip("fe80::2"), bits: 128, ours: true}
+	lan := route{netip.MustParsePrefix("192.168.20.0/24"), 50}
+	lan6 := route{netip.MustParsePrefix("2001:db8:20::/48"), 50}
+	tests := []planTest{
 		{
 			"translation and clamping are of the group, too", func(i *Interface) { i.Masquerade, i.MSSClamp = true, true },
-			observed{1400, routerless, true, []address{v4, v6}, []route{lan6, lan}}, []string{"set group 1717"},
+			observed{1400, routerless, true, []address{v4, v6}, []route{lan6, lan}},
+			[]string{"set group 1717"},
 		},
 		{
 			"translation of a closed protocol is none", func(i *Interface) { i.Masquerade, i.IPv4, i.Routes = true, false, nil },
-			observed{1400, 1711, true, []address{v6}, nil}, []string{"set group 1714"},
+			observed{1400, 1711, true, []address{v6}, nil},
+			[]string{"set group 1714"},
 		},
 		{
 			"the group that somebody chose stays, if none of ours is needed",
 			func(i *Interface) { i.IPv6, i.Routes = false, nil },
-			observed{1400, 99, false, []address{v4}, nil}, []string{"switch automatic addresses off", "set up in group 99"},
+			observed{1400, 99, false, []address{v4}, nil},
+			[]string{"switch automatic addresses off", "set up in group 99"},
 		},
-		{"mtu 0 leaves it", func(i *Interface) { i.MTU = 0 }, observed{1234, routerless, true, []address{v4, v6}, []route{lan, lan6}}, nil},
 	}
 	for _, test := range tests {
-		t.Run(test.name, func(t *testing.T) {
-			t.Parallel()
-			want := branch()
-			if test.change != nil {
-				test.change(&want)
-			}
-			ops := plan(targetOf(want), test.have)
-			if diff := cmp.Diff(test.want, steps(ops)); diff != "" {
-				t.Errorf("plan (-want +got):\n%s", diff)
-			}
-			if again := plan(targetOf(want), become(test.have, ops)); len(again) > 0 {
-				t.Errorf("after it, a second plan: %v", steps(again))
-			}
-		})
+		t.Run(test.name, test.run)
 	}
 }
 
