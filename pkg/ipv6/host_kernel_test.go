@@ -96,19 +96,18 @@ func (h *host) until(command string, words ...string) {
 	})
 }
 
-// eventually polls for what has no event to wait for.
+// eventually polls for what has no event to wait for. It looks for a quarter of the time, or twice a second: others need the processor.
 func eventually(t *testing.T, check func() error) {
 	t.Helper()
-	tick := time.NewTicker(20 * time.Millisecond)
-	defer tick.Stop()
 	deadline := time.After(patience)
 	for {
+		began := time.Now()
 		err := check()
 		if err == nil {
 			return
 		}
 		select {
-		case <-tick.C:
+		case <-time.After(min(max(20*time.Millisecond, 3*time.Since(began)), 500*time.Millisecond)):
 		case <-deadline:
 			t.Fatalf("in vain: %v", err)
 		}

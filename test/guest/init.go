@@ -221,6 +221,10 @@ func reapUntil(pid int) unix.WaitStatus {
 	}
 }
 
+// pipeSize is what a pipe of the command holds. What one process writes at once stays in one piece unless the pipe is full: several may
+// write whole lines beside each other.
+const pipeSize = 1 << 20
+
 // onPipes sets the command's output up; the group is done when all is relayed.
 func (a *agent) onPipes(attr *os.ProcAttr) (*sync.WaitGroup, error) {
 	null, err := os.Open("/dev/null")
@@ -233,6 +237,9 @@ func (a *agent) onPipes(attr *os.ProcAttr) (*sync.WaitGroup, error) {
 		r, w, err := os.Pipe()
 		if err != nil {
 			return nil, err
+		}
+		if _, err := unix.FcntlInt(w.Fd(), unix.F_SETPIPE_SZ, pipeSize); err != nil {
+			return nil, fmt.Errorf("size of a pipe: %w", err)
 		}
 		attr.Files = append(attr.Files, w)
 		wg.Go(func() { _, _ = io.Copy(a.out.stream(kind), r) })

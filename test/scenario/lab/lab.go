@@ -27,8 +27,12 @@ import (
 // Patience is how long anything may take. It is far longer than needed: it catches hangs only.
 const Patience = 2 * time.Minute
 
-// poll is how often Eventually looks.
-const poll = 50 * time.Millisecond
+// Eventually waits between looks for three times as long as the look took, within bounds. Under emulation a look at the kernel by a
+// program, or at a daemon, would otherwise take the processor from what it waits for.
+const (
+	minPause = 50 * time.Millisecond
+	maxPause = 500 * time.Millisecond
+)
 
 // Lab is a network of hosts. It belongs to one test.
 type Lab struct {
@@ -105,15 +109,14 @@ func (l *Lab) Eventually(what string, cond func() error) {
 // within looks at cond until it returns nil or the time is over.
 func (l *Lab) within(limit time.Duration, cond func() error) error {
 	deadline := time.After(limit)
-	tick := time.NewTicker(poll)
-	defer tick.Stop()
 	for {
+		began := time.Now()
 		err := cond()
 		if err == nil {
 			return nil
 		}
 		select {
-		case <-tick.C:
+		case <-time.After(min(max(minPause, 3*time.Since(began)), maxPause)):
 		case <-deadline:
 			return fmt.Errorf("not within %v: %w", limit, err)
 		}
