@@ -263,6 +263,7 @@ type Call struct {
 	accms       accms  // that the LAC uses
 	renumbering bool   // the numbering that ICCN or OCCN asked for is being set
 	finding     bool   // OpAddress is not answered: until then the call is not up, it may have to end
+	prefixing   bool   // OpPrefixes is not answered: the same
 	armed       uint32 // the attempt of the last OpArm
 	noAddress   string // why there was none for the peer
 	refusal     string // why the peer's login was refused, for the log

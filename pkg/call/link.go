@@ -68,9 +68,7 @@ func (c *Call) linkEvent(now Time, ev ppp.Event, out *Output) {
 		out.Ops = append(out.Ops, OpAuthorize{Request: ev, User: c.user})
 	case ppp.EvAuthenticated:
 		c.reached = StageAddress
-		if c.p.Prefixes && !c.prefix.IsValid() && !c.behind.IsValid() { // before the unit: the interface waits for it
-			out.Ops = append(out.Ops, OpPrefixes{User: c.user})
-		}
+		c.wantPrefixes(out) // before the unit: the interface waits for it
 		c.wantUnit(out)
 	case ppp.EvEncryptionWanted:
 		c.armed = ev.Attempt
@@ -112,6 +110,14 @@ func (c *Call) tellACCM(x accms, out *Output) {
 	}
 	c.accms = x
 	out.Commands = append(out.Commands, control.CmdSendSLI{Session: c.p.Session, Send: x.send, Receive: x.receive})
+}
+
+// wantPrefixes asks for the peer's IPv6 prefixes, once it is known who that is.
+func (c *Call) wantPrefixes(out *Output) {
+	if c.p.Prefixes && !c.prefixing && !c.prefix.IsValid() && !c.behind.IsValid() {
+		c.prefixing = true
+		out.Ops = append(out.Ops, OpPrefixes{User: c.user})
+	}
 }
 
 // wantUnit asks for channel and unit, once: they come after authentication, so that failing logins cost neither.
@@ -176,7 +182,7 @@ func (c *Call) networkDown(ev ppp.EvNetworkDown, out *Output) {
 
 // apply asks for the desired network state once the unit exists.
 func (c *Call) apply(out *Output) {
-	if c.attach != stepDone || (!c.ipv4 && !c.ipv6) || c.state != stateLink || c.finding && !c.wasUp {
+	if c.attach != stepDone || (!c.ipv4 && !c.ipv6) || c.state != stateLink || (c.finding || c.prefixing) && !c.wasUp {
 		return
 	}
 	c.applied = true
@@ -314,7 +320,7 @@ func (c *Call) decrypts(now Time, op OpDecryption, r Result, out *Output) {
 // prefixed takes the peer's IPv6 prefixes. Without those that it should have, IPv6 is closed: hosts would have addresses that lead
 // nowhere.
 func (c *Call) prefixed(now Time, r Result, out *Output) {
-	c.prefix, c.behind = r.Link, r.Delegated
+	c.prefixing, c.prefix, c.behind = false, r.Link, r.Delegated
 	why := r.Message
 	if r.Err != nil {
 		why = r.Err.Error()
@@ -323,6 +329,9 @@ func (c *Call) prefixed(now Time, r Result, out *Output) {
 		out.Events = append(out.Events, EvAnomaly{Text: "the call goes on without IPv6: " + why})
 		c.link.Do(now, ppp.CmdCloseNetwork{Proto: ppp.ProtoIPv6}, &c.linkOut)
 		c.collect(now, out)
+	}
+	if !c.applied {
+		c.apply(out)
 	}
 }
 

@@ -22,6 +22,7 @@ type outside struct {
 	mode ppp.IPv4Mode
 	ops  []Op // asked for since the call last looked
 	view ppp.View
+	no6  bool // what the program has of IPv6 does not count
 	dead bool
 }
 
@@ -51,7 +52,24 @@ func (x *outside) Do(_ Time, c ppp.Command, out *ppp.Output) {
 	case ppp.CmdClose:
 		x.view.Phase = ppp.PhaseTerminate
 		x.ops = append(x.ops, OpHangUp{})
-	case ppp.CmdAuthResult, ppp.CmdIdle, ppp.CmdCloseNetwork, ppp.CmdEncryption, ppp.CmdDecryption:
+	case ppp.CmdCloseNetwork:
+		if c.Proto == ppp.ProtoIPv6 {
+			x.closeIPv6(out)
+		}
+	case ppp.CmdAuthResult, ppp.CmdIdle, ppp.CmdEncryption, ppp.CmdDecryption:
+	}
+}
+
+// closeIPv6 goes on as if the program had none, for it cannot be told to close one protocol. Without another it ends.
+func (x *outside) closeIPv6(out *ppp.Output) {
+	x.no6 = true
+	if x.mode == ppp.IPv4Off {
+		x.end(ppp.EvLinkDown{Stage: ppp.StageAddress, Reason: ppp.ReasonNoNetwork}, out)
+		return
+	}
+	if x.view.IPV6CP == "Opened" {
+		x.view.IPV6CP = "Closed"
+		out.Events = append(out.Events, ppp.EvNetworkDown{Proto: ppp.ProtoIPv6})
 	}
 }
 
@@ -92,8 +110,15 @@ func (c *Call) Up(now Time, r Ran, out *Output) {
 	if !ok || x.dead || c.state != stateLink {
 		return
 	}
-	c.attach, c.iface, c.user, c.reached = stepDone, r.Interface, r.User, StageAddress
+	c.iface, c.user, c.reached = r.Interface, r.User, StageAddress
+	if c.attach != stepDone { // the first time
+		c.attach = stepDone
+		c.wantPrefixes(out)
+	}
 	c.addRoutes(r.Routes)
+	if r.Proto == ppp.ProtoIPv6 && x.no6 {
+		return
+	}
 	x.view.Phase, x.view.LCP = ppp.PhaseNetwork, "Opened"
 	if r.Proto == ppp.ProtoIPv6 {
 		x.view.IPV6CP = "Opened"

@@ -297,11 +297,6 @@ func (w *walker) checkEngine(t *policy.Template, path string) {
 		}
 		return
 	}
-	for key, has := range map[string]bool{"ipv6_pool": t.IPv6Pool != "", "ipv6_delegated_pool": t.DelegatedPool != ""} {
-		if has {
-			w.faultAt(path+"."+key, key+" has no meaning with engine: pppd: prefixes are told by the daemon's own PPP only", "remove the key, or write engine: l2tpd")
-		}
-	}
 	if t.IPv4 && !t.IPv4Local.IsValid() && !w.bad[path+".ipv4_local"] {
 		w.faultAt(path, "engine: pppd needs ipv4_local: a pppd must know our address", "add ipv4_local: 192.168.20.1")
 	}

@@ -71,7 +71,7 @@ func (s *session) params() call.Params {
 		Interface: t.Interface, MTU: mtu, Masquerade: t.Masquerade, MSSClamp: t.MSSClamp, Endpoint: s.t.remote.Addr(),
 	}
 	if s.conf == nil {
-		p.Prefixes, p.IPv6DNS = t.IPv6 && !s.outside(), t.IPv6DNS
+		p.Prefixes, p.IPv6DNS = t.IPv6, t.IPv6DNS
 	}
 	if c := s.conf; c != nil {
 		p.Name, p.Interface = c.Name, c.InterfaceName()

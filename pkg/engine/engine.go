@@ -86,6 +86,7 @@ type Meter interface {
 // Network keeps interfaces, routes and address translation as desired state. Its methods may sleep.
 type Network interface {
 	Apply(ctx context.Context, owner string, want network.Interface) error
+	Index(owner string) int // of the interface that was applied last
 	Remove(ctx context.Context, owner string) error
 	Demand(name string, routes []netip.Prefix, wake func()) (Demand, error)
 }

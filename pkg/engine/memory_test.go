@@ -202,6 +202,7 @@ func (x *callers) OpenPort(netip.Addr, netip.AddrPort) (Port, error) { return ni
 func (x *callers) Counters() transport.Counters                           { return transport.Counters{} }
 func (x *callers) Apply(context.Context, string, network.Interface) error { return nil }
 func (x *callers) Remove(context.Context, string) error                   { return nil }
+func (x *callers) Index(string) int                                       { return 0 }
 func (x *callers) Demand(string, []netip.Prefix, func()) (Demand, error)  { return nil, os.ErrInvalid }
 func (x *callers) CreateTunnel(kernel.TunnelSpec) error                   { return nil }
 func (x *callers) Features() kernel.Features                              { return kernel.Features{NewCore: true} }

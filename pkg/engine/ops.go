@@ -219,6 +219,9 @@ func (s *session) advertise(n call.Network, open bool) error {
 	case open && has && service == nil:
 		return errors.New("no service for IPv6 prefixes")
 	case open && has:
+		if s.process != nil {
+			s.index = s.t.s.e.cfg.Network.Index(s.owner())
+		}
 		s.serving = true
 		lease := ipv6.Lease{LinkLocal: n.LocalIPv6, Link: n.Link, Delegated: n.Delegated, DNS: n.IPv6DNS, MTU: n.MTU}
 		return service.Serve(s.index, lease, func(ev ipv6.Event) { s.t.s.post(func() { s.delegated(ev) }) })

@@ -258,7 +258,7 @@ func (b *box) Apply(_ context.Context, owner string, want network.Interface) err
 	return nil
 }
 
-// programs are pppds that tell that they have opened IPv4, and end when they are told to.
+// programs are pppds that tell that they have opened IPv4, and IPv6 if they may, and end when they are told to.
 type programs struct{ *box }
 
 func (p programs) Start(spec pppd.Spec, events func(pppd.Event)) (PppdProcess, error) {
@@ -272,6 +272,12 @@ func (p programs) Start(spec pppd.Spec, events func(pppd.Event)) (PppdProcess, e
 		Interface: "ppp0", User: "RouterA",
 		EvNetworkUp: ppp.EvNetworkUp{Proto: ppp.ProtoIPv4, Local: spec.Local, Peer: spec.Peer},
 	})
+	if spec.IPv6 {
+		events(pppd.EvNetworkUp{
+			Interface: "ppp0", User: "RouterA",
+			EvNetworkUp: ppp.EvNetworkUp{Proto: ppp.ProtoIPv6, Local: netip.MustParseAddr("fe80::1"), Peer: netip.MustParseAddr("fe80::2")},
+		})
+	}
 	return program{events}, nil
 }
 
@@ -297,6 +303,18 @@ func (a advertiser) Stop(index int) {
 	defer a.mu.Unlock()
 	delete(a.leases, index)
 }
+
+// Index is that of the one interface that a pppd has.
+func (b *box) Index(owner string) int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.applied[owner].Name != "ppp0" {
+		return 0
+	}
+	return pppdIndex
+}
+
+const pppdIndex = 4711
 
 func (b *box) Remove(_ context.Context, owner string) error {
 	b.mu.Lock()

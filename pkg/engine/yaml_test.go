@@ -109,6 +109,22 @@ func TestYAMLKeysReachWhatTheyAreFor(t *testing.T) {
 	}
 }
 
+// The interface of a pppd is not the kernel session's: its number is that of the network state.
+func TestPrefixesOnTheInterfaceOfAPppd(t *testing.T) {
+	simulated(t, func(t *testing.T) {
+		w := newWorld(t, []edit{{"b", "ppp.templates.dialin.engine", "pppd"}, {"b", "ppp.templates.dialin.ipv6_pool", "links"}}, nil)
+		time.Sleep(30 * time.Second)
+		w.b.mu.Lock()
+		lease, told := w.b.leases[pppdIndex]
+		w.b.mu.Unlock()
+		if want := netip.MustParsePrefix("2001:db8:1::/64"); !told || lease.Link != want {
+			t.Errorf("told %v: %+v, want %v", told, lease, want)
+		}
+		w.a.stop()
+		w.b.stop() // which looks whether anything is told still
+	})
+}
+
 // newWorld starts both boxes.
 func newWorld(t *testing.T, edits []edit, before func(*world)) *world {
 	t.Helper()

@@ -371,6 +371,18 @@ func (m *Manager) addRoute(owner string, l link, r route) error {
 	return m.nl.replaceRoute(l, r)
 }
 
+// Index gives the kernel's number of the interface that the owner's latest Apply found; 0: the owner has none.
+func (m *Manager) Index(owner string) int {
+	if m.lock(context.Background()) != nil {
+		return 0
+	}
+	defer m.unlock()
+	if o := m.owners[owner]; o != nil {
+		return o.index
+	}
+	return 0
+}
+
 // Remove takes back what Apply did for this owner: routes, addresses, the group, the host route once nobody needs it;
 // the interface is left down, since a pooled one must be that before it is connected anew. An owner that has nothing is no
 // error, nor is an interface that is gone.

@@ -73,16 +73,7 @@ log: {level: debug}
 		}
 		seen[s.IPv6Prefix] = true
 		reachEachOther(core, s, them[m], "ppp0")
-		l.Eventually(m+": no address of the prefix", func() error {
-			out := them[m].Run("ip", "-6", "-o", "addr", "show", "dev", "ppp0", "scope", "global")
-			for _, word := range strings.Fields(out) {
-				if a, err := netip.ParsePrefix(word); err == nil && s.IPv6Prefix.Contains(a.Addr()) {
-					return nil
-				}
-			}
-			return errors.New(out)
-		})
-		them[m].Reaches("2001:db8::1")
+		usesPrefix(l, them[m], s)
 		if m == router {
 			usesDelegatedPrefix(t, l, d, them[m], s)
 		} else if s.IPv6Delegated.IsValid() {
@@ -208,6 +199,8 @@ func TestPppdServesCallers(t *testing.T) {
 		l.Link(core.At(fmt.Sprintf("10.3.%d.1/24", i)), them[name].At(fmt.Sprintf("10.3.%d.2/24", i)))
 	}
 	them["plain"].IP("addr add 192.168.77.1/24 dev lo")
+	them["plain"].Sysctl("net/ipv6/conf/default/accept_ra=2")
+	core.IP("addr add 2001:db8::1/128 dev lo")
 	d := core.L2TPD(`
 server: {mode: lns, hostname: core}
 secrets: [{from: any, secret: none}]
@@ -217,9 +210,13 @@ lns:
     - {from: any, template: plain}
 ppp:
   templates:
-    plain: {engine: pppd, auth: [chap, pap], ipv4_local: 10.8.0.1, ipv4_pool: ips, duplicate_login: refuse, pppd_options: [lcp-max-configure 20]}
+    plain: {engine: pppd, auth: [chap, pap], ipv4_local: 10.8.0.1, ipv4_pool: ips, ipv6_pool: links, ipv6_delegated_pool: sites,
+      duplicate_login: refuse, pppd_options: [lcp-max-configure 20]}
     secure: {engine: pppd, auth: [mschapv2], mppe: require, ipv4_local: 10.8.0.1, ipv4_pool: ips}
-pools: {ips: {ranges: [10.8.0.10-10.8.0.20]}}
+pools:
+  ips: {ranges: [10.8.0.10-10.8.0.20]}
+  links: {prefixes: ["2001:db8:1::/48"], prefix_length: 64}
+  sites: {prefixes: ["2001:db8:2::/48"], prefix_length: 56}
 users:
   user-plain: {password: ` + theirPass + `, ipv4: 10.8.2.1, routes: [192.168.77.0/24]}
   user-secure: {password: ` + theirPass + `}
@@ -245,6 +242,8 @@ log: {level: debug}
 	call("twice", "user-plain", theirPass)
 	d.WaitLog("WARN .*call not established: stage user authentication.*10.3.3.2.*is logged in as often as he may be: 1")
 	d.WaitSessions(2)
+	usesPrefix(l, them["plain"], plain)
+	usesDelegatedPrefix(t, l, d, them["plain"], plain)
 	d.Ctl("session", "close", "user-secure")
 	d.WaitLog("call down.*user=user-secure.*closed by the operator|call down.*closed by the operator.*user=user-secure")
 	discreet(t, d)

@@ -17,6 +17,20 @@ import (
 	"github.com/l2tpd/l2tpd/test/scenario/lab"
 )
 
+// usesPrefix waits until a caller has made an address of the prefix that he is told, and has him reach what is behind the LNS with it.
+func usesPrefix(l *lab.Lab, caller *lab.Host, s *api.Session) {
+	l.Eventually(s.User+": no address of the prefix", func() error {
+		out := caller.Run("ip", "-6", "-o", "addr", "show", "dev", "ppp0", "scope", "global")
+		for _, word := range strings.Fields(out) {
+			if a, err := netip.ParsePrefix(word); err == nil && s.IPv6Prefix.Contains(a.Addr()) {
+				return nil
+			}
+		}
+		return errors.New(out)
+	})
+	caller.Reaches("2001:db8::1")
+}
+
 // usesDelegatedPrefix has the router of a caller ask for its prefix by DHCPv6, as routers do: by a program of its own, that knows nothing
 // of L2TP. A machine behind it, pc2, and one behind the LNS reach each other until the session ends.
 //
