@@ -3,27 +3,29 @@ package engine
 import (
 	"context"
 	"sync"
+	"time"
 )
 
-// maxWaiting is how many workers wait for more to do, with the stack that their work made them grow; others end.
-const maxWaiting = 16
+// A worker that has nothing to do waits for more, with the stack that its work made it grow: but not many do, and not for long.
+const (
+	maxWaiting = 16
+	patience   = time.Second
+)
 
 // executor runs what may sleep on a bounded number of goroutines, first come first served. Submitting never blocks.
 type executor struct {
 	mu      sync.Mutex
 	queue   []func()
-	more    *sync.Cond // there is something in the queue, or it is closed
+	more    chan struct{} // one worker that waits is to look again; a full one has woken as many as there may be
 	closed  bool
 	live    int // workers
-	waiting int // of them, for more
+	waiting int // of them, for patience to end or for more
 	limit   int
 	ended   chan struct{} // closed with the last worker of a closed executor
 }
 
 func newExecutor(limit int) *executor {
-	x := &executor{limit: limit, ended: make(chan struct{})}
-	x.more = sync.NewCond(&x.mu)
-	return x
+	return &executor{limit: limit, more: make(chan struct{}, maxWaiting), ended: make(chan struct{})}
 }
 
 // submit queues f.
@@ -36,7 +38,7 @@ func (x *executor) submit(f func()) {
 	x.queue = append(x.queue, f)
 	switch {
 	case x.waiting >= len(x.queue):
-		x.more.Signal()
+		x.wake()
 	case x.live < x.limit:
 		x.live++
 		go x.work() // close waits for it
@@ -47,10 +49,8 @@ func (x *executor) work() {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	for {
-		for len(x.queue) == 0 && !x.closed && x.waiting < maxWaiting {
-			x.waiting++
-			x.more.Wait()
-			x.waiting--
+		if len(x.queue) == 0 && !x.closed && x.waiting < maxWaiting {
+			x.await()
 		}
 		if len(x.queue) == 0 {
 			break
@@ -68,12 +68,36 @@ func (x *executor) work() {
 	}
 }
 
+// await waits for more to do. The lock is free meanwhile.
+func (x *executor) await() {
+	over := time.NewTimer(patience)
+	defer over.Stop()
+	x.waiting++
+	x.mu.Unlock()
+	select {
+	case <-x.more:
+	case <-over.C:
+	}
+	x.mu.Lock()
+	x.waiting--
+}
+
+// wake has a worker that waits look again.
+func (x *executor) wake() {
+	select {
+	case x.more <- struct{}{}:
+	default:
+	}
+}
+
 // close lets the queue run empty and waits for the workers. When ctx ends, what has not begun is dropped, and its error is
 // returned while workers are still at work; each of them ends with the call that it is in.
 func (x *executor) close(ctx context.Context) error {
 	x.mu.Lock()
 	x.closed = true
-	x.more.Broadcast()
+	for range x.waiting {
+		x.wake()
+	}
 	if x.live == 0 {
 		x.mu.Unlock()
 		return nil
