@@ -55,17 +55,29 @@ func commonOptions(fd int, v6 bool, o Options) error {
 	if err := routingOptions(fd, v6, o); err != nil {
 		return err
 	}
-	// Beyond the system's limit only with CAP_NET_ADMIN; without it the limit is what there is.
-	if unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, o.ReceiveBuffer) != nil {
-		if err := set(fd, option{"SO_RCVBUF", unix.SOL_SOCKET, unix.SO_RCVBUF, o.ReceiveBuffer}); err != nil {
-			return err
-		}
+	if err := setBuffer(fd, unix.SO_RCVBUFFORCE, option{"SO_RCVBUF", unix.SOL_SOCKET, unix.SO_RCVBUF, o.ReceiveBuffer}); err != nil {
+		return err
 	}
 	return attachFilter(fd)
 }
 
+// setBuffer sets the size of a buffer: beyond the system's limit only with CAP_NET_ADMIN; without it the limit is what there is.
+func setBuffer(fd, force int, o option) error {
+	if unix.SetsockoptInt(fd, o.level, force, o.number) == nil {
+		return nil
+	}
+	return set(fd, o)
+}
+
+// sendBuffer is a listener's, in octets: the goodbyes of hundreds of sessions may go at once, and for a small message the kernel counts
+// several times its octets.
+const sendBuffer = 4 << 20
+
 // listenerOptions make the kernel tell where a datagram was sent to, and which destinations are unreachable.
 func listenerOptions(fd int, v6 bool) error {
+	if err := setBuffer(fd, unix.SO_SNDBUFFORCE, option{"SO_SNDBUF", unix.SOL_SOCKET, unix.SO_SNDBUF, sendBuffer}); err != nil {
+		return err
+	}
 	if v6 {
 		return set(fd, option{"IPV6_RECVPKTINFO", unix.IPPROTO_IPV6, unix.IPV6_RECVPKTINFO, 1},
 			option{"IPV6_RECVERR", unix.IPPROTO_IPV6, unix.IPV6_RECVERR, 1})
