@@ -85,6 +85,15 @@ func steps(ops []operation) []string {
 	return out
 }
 
+// ofBranch are the addresses and routes of a branch.
+func ofBranch() (v4, v6 address, lan, lan6 route) {
+	v4 = address{local: ip("10.0.0.1"), peer: ip("10.0.0.2"), bits: 32, ours: true}
+	v6 = address{local: ip("fe80::1"), peer: ip("fe80::2"), bits: 128, ours: true}
+	lan = route{netip.MustParsePrefix("192.168.20.0/24"), 50}
+	lan6 = route{netip.MustParsePrefix("2001:db8:20::/48"), 50}
+	return v4, v6, lan, lan6
+}
+
 // planTest is a branch with changes, what is there, and the steps from there.
 type planTest struct {
 	name   string
@@ -112,10 +121,7 @@ const routerless = 1714 // the group of interfaces with IPv6
 
 func TestPlan(t *testing.T) {
 	t.Parallel()
-	v4 := address{local: ip("10.0.0.1"), peer: ip("10.0.0.2"), bits: 32, ours: true}
-	v6 := address{local: ip("fe80::1"), peer: ip("fe80::2"), bits: 128, ours: true}
-	lan := route{netip.MustParsePrefix("192.168.20.0/24"), 50}
-	lan6 := route{netip.MustParsePrefix("2001:db8:20::/48"), 50}
+	v4, v6, lan, lan6 := ofBranch()
 	tests := []planTest{
 		{"a new interface gets everything", nil, observed{mtu: 1500}, []string{
 			"set mtu 1400", "switch automatic addresses off", "set up in group 1714",
@@ -169,10 +175,7 @@ func TestPlan(t *testing.T) {
 // Whether the rules of the nftables table apply to an interface is a matter of its group.
 func TestPlanOfGroups(t *testing.T) {
 	t.Parallel()
-	v4 := address{local: ip("10.0.0.1"), peer: ip("10.0.0.2"), bits: 32, ours: true}
-	v6 := address{local: ip("fe80::1"), peer: ip("fe80::2"), bits: 128, ours: true}
-	lan := route{netip.MustParsePrefix("192.168.20.0/24"), 50}
-	lan6 := route{netip.MustParsePrefix("2001:db8:20::/48"), 50}
+	v4, v6, lan, lan6 := ofBranch()
 	tests := []planTest{
 		{
 			"translation and clamping are of the group, too", func(i *Interface) { i.Masquerade, i.MSSClamp = true, true },
