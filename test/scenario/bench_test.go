@@ -163,6 +163,7 @@ func (p *pair) speed(b *testing.B, to, from string) float64 {
 const (
 	idleInterfaces = 1024 // that l2tpd keeps for the sessions to come
 	nftSockets     = 2    // that it opens with the first one
+	nftGoroutines  = 2    // that read from one of them what others do, one of them in the library
 )
 
 // rush has sessions come and go, and reports how many a second; how long each took from ICRQ to the end of IPCP; and what one costs
