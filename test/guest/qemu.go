@@ -29,8 +29,8 @@ const bootArgs = "console=ttyS0 quiet loglevel=5 panic=-1 oops=panic log_buf_len
 	"printk.devkmsg=on net.ifnames=0 norandmaps"
 
 // emulatedCPU leaves out what takes emulation longer than doing without: a fifth level of page tables, and instructions that move one
-// octet at a time, which the kernel prefers where they are called fast. And one that QEMU 7.2 gets wrong now and then: after
-// CMPXCHG16B, by which the kernel's allocator takes memory, the flags were sometimes none that a processor has, and the kernel fell.
+// octet at a time, which the kernel prefers where they are called fast. And one, CMPXCHG16B,
+// after which the kernel's allocator was twice seen to fall, with flags that no processor has; without it that was not seen again.
 const emulatedCPU = "max,la57=off,-erms,-fsrm,-cx16"
 
 // steadyClock has the guest's clock follow its instructions, of which it makes one in a nanosecond, and the host's when it has nothing
