@@ -30,6 +30,7 @@ type Params struct {
 	Sequencing   policy.Sequencing
 	PPP          *ppp.Config
 	Outside      bool   // PPP is run by a program: OpRun
+	UserIPv4     bool   // Outside: there is no address but those of users, which the program knows
 	Interface    string // wanted interface name; empty: the kernel's
 	Prefixes     bool   // the peer may get IPv6 prefixes: ask OpPrefixes
 	IPv6DNS      []netip.Addr
@@ -386,7 +387,7 @@ func (c *Call) startLink(now Time, out *Output) {
 	}
 	c.state, c.reached, c.numberingAtFirst = stateLink, StageLCP, c.numbering
 	if c.p.Outside {
-		c.link = newOutside(c.p.PPP.IPv4, &c.linkOut)
+		c.link = newOutside(c.p.PPP.IPv4, c.p.UserIPv4, &c.linkOut)
 	} else {
 		c.link = ppp.Open(c.p.PPP, now, &c.linkOut)
 	}

@@ -26,10 +26,10 @@ type outside struct {
 	dead bool
 }
 
-// newOutside asks first for the address that the peer is to have: the program takes it with it.
-func newOutside(mode ppp.IPv4Mode, out *ppp.Output) *outside {
+// newOutside asks first for the address that the peer is to have: the program takes it with it, unless it has those of the users.
+func newOutside(mode ppp.IPv4Mode, userIPv4 bool, out *ppp.Output) *outside {
 	x := &outside{mode: mode, view: ppp.View{Phase: ppp.PhaseEstablish, LCP: "Initial", IPCP: "Initial", IPV6CP: "Initial", CCP: "Initial"}}
-	if x.mode == ppp.IPv4Own {
+	if x.mode == ppp.IPv4Own && !userIPv4 {
 		out.Events = append(out.Events, ppp.EvAddressWanted{})
 	} else {
 		x.ops = append(x.ops, OpRun{})

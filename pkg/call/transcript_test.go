@@ -169,7 +169,8 @@ func (s *script) set(whose, setting string) {
 	case "owner fixed":
 		s.w.fixed = addr(value)
 	case "call outside":
-		s.p.Outside = value == "on"
+		s.p.Outside = value != "off"
+		s.p.UserIPv4 = value == "user-addresses"
 	case "call prefixes":
 		s.p.Prefixes = value == "on"
 	case "owner prefix":

@@ -70,6 +70,7 @@ func (s *session) params() call.Params {
 		Outside:   s.outside(),
 		Interface: t.Interface, MTU: mtu, Masquerade: t.Masquerade, MSSClamp: t.MSSClamp, Endpoint: s.t.remote.Addr(),
 	}
+	p.UserIPv4 = p.Outside && t.IPv4Pool == "" && len(t.Auth) > 0
 	if s.conf == nil {
 		p.Prefixes, p.IPv6DNS = t.IPv6, t.IPv6DNS
 	}

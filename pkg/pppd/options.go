@@ -202,10 +202,13 @@ func (s *Spec) secrets() (pap, chap []byte) {
 			continue
 		}
 		address := "*"
-		if u.IPv4.IsValid() {
+		switch {
+		case u.IPv4.IsValid():
 			address = u.IPv4.String()
-		} else if s.Peer.IsValid() {
+		case s.Peer.IsValid():
 			address = s.Peer.String()
+		case s.IPv4 == ppp.IPv4Own:
+			address = "-" // none
 		}
 		password := string(u.Password.Reveal())
 		p.add(quote(visible(u.Name)), "*", visible(password), address)

@@ -61,7 +61,7 @@ type Spec struct {
 
 	IPv4    ppp.IPv4Mode // IPv4Unnumbered needs Local
 	Local   netip.Addr
-	Peer    netip.Addr   // what the peer gets; invalid: what it asks for
+	Peer    netip.Addr   // what the peer gets; invalid: with IPv4Own and Users nothing but a user's own, else what it asks for
 	DNS     []netip.Addr // offered to the peer, at most two
 	NBNS    []netip.Addr
 	WantDNS bool // ask the peer for DNS servers

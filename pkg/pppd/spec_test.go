@@ -43,7 +43,7 @@ func specs(t *testing.T) map[string]Spec {
 		Options: []string{"lcp-echo-adaptive", " lcp-echo-interval  7 ", `active-filter "icmp or tcp port 80"`, "ms-wins '#1'", "debug"},
 	}
 	return map[string]Spec{
-		"lns": lns, "pap-any-address": wide, "client": client, "ipv6-only": v6, "unnumbered": unnumbered, "borrowed": borrowed,
+		"lns": lns, "pap-no-address": wide, "client": client, "ipv6-only": v6, "unnumbered": unnumbered, "borrowed": borrowed,
 		"mppe": mppe, "further": further,
 	}
 }

@@ -340,6 +340,70 @@ func TestTwoUsersBehindOneTunnel(t *testing.T) {
 	calm(t, d)
 }
 
+// Two users come through one tunnel to an LNS, whoever runs PPP there; the end of one leaves the other alone (P110, S183). They are calls
+// of ours: an xl2tpd makes a second call in a tunnel, but starts no pppd for it.
+func TestTwoUsersOfAnLNSBehindOneTunnel(t *testing.T) {
+	t.Parallel() // it waits more than it works
+	l := lab.New(t)
+	core := l.Host("core")
+	engines := []string{"internal", "pppd"}
+	var accept, users string
+	for i, engine := range engines {
+		accept += fmt.Sprintf("  - {from: 10.2.%d.0/24, template: %s}\n", i, engine)
+		for j, name := range []string{"alice", "bob"} {
+			users += fmt.Sprintf("  %s-%s: {password: %s, ipv4: 10.8.%d.1%d}\n", name, engine, theirPass, i, j)
+		}
+		users += fmt.Sprintf("  carol-%s: {password: %s}\n", engine, theirPass)
+	}
+	d := core.NewL2TPD(fmt.Sprintf(`
+server: {mode: lns, hostname: core}
+secret: %s
+lns:
+  accept:
+%s
+ppp:
+  templates:
+    internal: {auth: [chap], ipv4_local: 10.8.0.1}
+    pppd: {engine: pppd, auth: [chap], ipv4_local: 10.8.1.1}
+users:
+%s
+log: {level: debug}
+`, tunnelSecret, accept, users))
+	edges := map[string]*lab.Daemon{}
+	for i, engine := range engines {
+		edge := l.Host(engine)
+		l.Link(core.At(fmt.Sprintf("10.2.%d.1/24", i)), edge.At(fmt.Sprintf("10.2.%d.2/24", i)))
+		call := func(name, autostart string) string {
+			return fmt.Sprintf("  %s: {peer: 10.2.%d.1, autostart: %s, secret: %s, ppp: {ipv4: request, ipv6: off, user: %s-%s, password: %s}}\n",
+				name, i, autostart, tunnelSecret, name, engine, theirPass)
+		}
+		edges[engine] = edge.NewL2TPD("server: {hostname: edge}\ncalls:\n" + call("alice", "on") + call("bob", "on") + call("carol", "off"))
+	}
+	d.Start()
+	for _, edge := range edges {
+		edge.Start()
+	}
+	d.WaitSessions(4)
+	d.WaitTunnels(2)
+	for i, engine := range engines {
+		a, b := d.Session("alice-"+engine), d.Session("bob-"+engine)
+		if a.TunnelID != b.TunnelID || a.ID == b.ID || a.Template != engine || b.Template != engine {
+			t.Errorf("%s: alice has session %d/%d by %s, bob %d/%d by %s", engine, a.TunnelID, a.ID, a.Template, b.TunnelID, b.ID, b.Template)
+		}
+		core.Reaches(a.PeerIPv4.String())
+		core.Reaches(b.PeerIPv4.String())
+		edges[engine].Ctl("call", "down", "alice")
+		d.WaitSessions(3 - i)
+		if after := d.Session("bob-" + engine); after.ID != b.ID {
+			t.Errorf("%s: bob's session is %d, was %d", engine, after.ID, b.ID)
+		}
+		edges[engine].Ctl("call", "up", "carol") // who has no address, and there is no pool
+		d.WaitLog(fmt.Sprintf("WARN .*call not established: stage address.*peer=10.2.%d.2", i))
+		core.Reaches(b.PeerIPv4.String())
+	}
+	discreet(t, d, edges["internal"], edges["pppd"])
+}
+
 // An xl2tpd with two lac sections makes a tunnel for each user, both from its one port. A kernel that keeps their data apart serves
 // both; on an older one the second is refused with the reason, and the first lives on.
 func TestXl2tpdWithTwoSections(t *testing.T) {
