@@ -16,12 +16,12 @@ type memory struct {
 }
 
 // tend is called every calmAfter. Looking through all that is in use, which takes some milliseconds for thousands of sessions, is worth
-// it once as much may be garbage.
+// it once a quarter as much may be garbage.
 func (m *memory) tend() {
 	allocated, live := heap()
 	calm := allocated-m.seen < live/8
 	m.seen = allocated
-	if calm && allocated-m.freed > live {
+	if calm && allocated-m.freed > live/4 {
 		debug.FreeOSMemory()
 		m.freed = allocated
 	}
