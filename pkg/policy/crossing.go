@@ -49,6 +49,10 @@ type ShareKey struct {
 	IgnoreWindow13 bool
 	Ephemeral      bool
 	Own            string // name of the call that shares its tunnel with nobody
+	Assignment     string // of subscribers' calls (RFC 2868, 3.7)
+	HostName       string // that the peer is told, where it is not the server's
+	Expect         string // that the peer must have
+	HideAVPs       bool
 }
 
 // ShareKey is the key of c when its peer has the address peer. A PeerPort of 0 counts as 1701.

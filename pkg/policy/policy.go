@@ -185,6 +185,7 @@ const (
 type Template struct {
 	Name           string
 	Auth           []ppp.AuthMethod // demanded of the peer; empty: none
+	Sources        []Source         // who knows users, in the order in which they are asked (S155); empty: the local ones
 	Duplicate      Duplicate
 	Engine         Engine
 	PppdOptions    []string // further options of pppd, a line each
@@ -258,6 +259,8 @@ type Policy struct {
 	Templates map[string]*Template
 	Users     map[string]*User
 	Pools     map[string]*Pool
+	LAC       LAC
+	RADIUS    RADIUS
 }
 
 // Responder is how an SCCRQ is to be answered.
