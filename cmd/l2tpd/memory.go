@@ -1,6 +1,7 @@
 package main
 
 import (
+	"runtime"
 	"runtime/debug"
 	"runtime/metrics"
 	"time"
@@ -22,6 +23,7 @@ func (m *memory) tend() {
 	calm := allocated-m.seen < live/8
 	m.seen = allocated
 	if calm && allocated-m.freed > live/4 {
+		runtime.GC() // what pools have kept goes with the second collection
 		debug.FreeOSMemory()
 		m.freed = allocated
 	}
