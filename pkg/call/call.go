@@ -31,6 +31,9 @@ type Params struct {
 	PPP          *ppp.Config
 	Outside      bool   // PPP is run by a program: OpRun
 	UserIPv4     bool   // Outside: there is no address but those of users, which the program knows
+	Access       bool   // a subscriber's line, and no session of a tunnel: PPP begins as soon as the kernel has it
+	Routed       bool   // where the call goes is asked once it is known whose it is: OpRoute
+	Forward      bool   // LACIncoming: the far side of another call, whose channel it is joined with: OpBridge
 	Interface    string // wanted interface name; empty: the kernel's
 	Prefixes     bool   // the peer may get IPv6 prefixes: ask OpPrefixes
 	IPv6DNS      []netip.Addr
@@ -115,6 +118,15 @@ type (
 	OpRun struct{ Peer netip.Addr }
 	// OpHangUp asks that program to end PPP in good order.
 	OpHangUp struct{}
+	// OpRoute finds out where a subscriber's call goes, and takes it there. LoggedIn says that Login is what he has shown, and not
+	// judged; Proxy is what an LNS is told of him.
+	OpRoute struct {
+		Login    ppp.EvAuthRequest
+		LoggedIn bool
+		Proxy    *ppp.Proxy
+	}
+	// OpBridge joins the session's channel with that of the call that it is the far side of.
+	OpBridge struct{}
 	// OpRelease takes everything back: network state, unit, kernel session, address. It is the last operation of a call.
 	OpRelease struct{}
 )
@@ -133,6 +145,8 @@ func (OpDecryption) op() {}
 func (OpIdle) op()       {}
 func (OpRun) op()        {}
 func (OpHangUp) op()     {}
+func (OpRoute) op()      {}
+func (OpBridge) op()     {}
 func (OpRelease) op()    {}
 
 // Result is the outcome of an operation; only the fields that its kind names are looked at.
@@ -141,7 +155,8 @@ type Result struct {
 	Interface string         // OpAttach: the name the unit got
 	OK        bool           // OpAuthorize
 	Message   string         // OpAuthorize: for the peer; OpAddress, OpPrefixes: why there is none
-	Why       string         // OpAuthorize: for the log when not OK, one sentence that names the user
+	Why       string         // OpAuthorize: for the log when not OK, one sentence that names the user; OpRoute: the same
+	Cause     string         // OpRoute, RouteNowhere: of the EvDown; empty: "no-lns"
 	Full      bool           // OpAuthorize: not OK because of a limit, the credentials are right; OpAddress: the pool is exhausted
 	Success   string         // OpAuthorize: MS-CHAPv2's authenticator response
 	Keys      ppp.Keys       // OpAuthorize: what MPPE starts from, with the MS-CHAPs
@@ -155,7 +170,20 @@ type Result struct {
 	Idle      time.Duration  // OpIdle
 	NoIPv6    error          // OpNetwork: IPv6 alone could not be set, and why
 	NoPrefix  error          // OpNetwork: the peer cannot be told its prefixes, and why
+	Route     Route          // OpRoute
+	Here      *Params        // OpRoute, RouteHere: what holds for PPP and the interface from now on; nil: what did
 }
+
+// Route is where a subscriber's call goes.
+type Route uint8
+
+// Routes.
+const (
+	RouteNowhere  Route = iota // no LNS has taken it: Result.Why says so
+	RouteHere                  // PPP ends here
+	RouteBridged               // to an LNS: the kernel joins the two channels
+	RouteRejected              // a login that is not wanted
+)
 
 // Stage names the part of a set-up in which a call ended.
 type Stage uint8
@@ -169,6 +197,7 @@ const (
 	StageKernel  // the kernel refused an object
 	StageLCP
 	StageUserAuth
+	StageForward // no LNS has taken the subscriber's call
 	StageAddress
 	StageUp // the call had been up
 )
@@ -190,6 +219,8 @@ func (s Stage) String() string {
 		return "LCP"
 	case StageUserAuth:
 		return "user authentication"
+	case StageForward:
+		return "forwarding"
 	case StageAddress:
 		return "address"
 	case StageUp:
@@ -225,14 +256,17 @@ type (
 	}
 	// EvGone: everything is released. Sent once, last.
 	EvGone struct{}
+	// EvRouteStale: the subscriber has begun anew while OpRoute is at work. It is to come to an end, and will be asked again.
+	EvRouteStale struct{}
 	// EvAnomaly: odd but harmless.
 	EvAnomaly struct{ Text string }
 )
 
-func (EvUp) event()      {}
-func (EvDown) event()    {}
-func (EvGone) event()    {}
-func (EvAnomaly) event() {}
+func (EvUp) event()         {}
+func (EvDown) event()       {}
+func (EvGone) event()       {}
+func (EvRouteStale) event() {}
+func (EvAnomaly) event()    {}
 
 // Output is what a step asks its owner to do, in this order: give Commands to the tunnel, send Frames on the session, begin
 // Ops, hand Events up.
@@ -281,8 +315,11 @@ type Call struct {
 	held    [][]byte
 	holding bool
 
-	link     link  // nil until PPP begins
-	reached  Stage // of PPP: LCP, user authentication, address
+	routing  bool     // OpRoute is not answered
+	routed   bool     // it goes on here
+	stale    *OpRoute // what has to be asked instead of what is, for the subscriber has begun anew; nil: nothing
+	link     link     // nil until PPP begins
+	reached  Stage    // of PPP: LCP, user authentication, address
 	linkOut  ppp.Output
 	early    [][]byte
 	user     string
@@ -308,6 +345,7 @@ type state uint8
 const (
 	stateSetup     state = iota // session and kernel objects are being made
 	stateLink                   // PPP runs
+	stateBridged                // the kernel joins its channel with another call's
 	stateClosing                // Terminate-Request is out
 	stateReleasing              // OpRelease is out
 	stateGone
@@ -325,7 +363,7 @@ const (
 // New makes the machine of a session whose peer id is known: after EvSessionOffered or EvSessionReplied. It asks for the
 // kernel session at once: the kernel object exists before the message that lets the peer use it.
 func New(p Params, peer control.SessionID, required bool, out *Output) *Call {
-	c := &Call{p: p, peer: peer, control: true, accms: accms{ppp.DefaultACCM, ppp.DefaultACCM}}
+	c := &Call{p: p, peer: peer, control: !p.Access, accms: accms{ppp.DefaultACCM, ppp.DefaultACCM}}
 	if c.p.CloseTimeout == 0 {
 		c.p.CloseTimeout = 3 * time.Second
 	}
@@ -382,7 +420,7 @@ func (c *Call) Established(now Time, x Connected, out *Output) {
 
 // startLink opens PPP once both the session and its kernel object are there.
 func (c *Call) startLink(now Time, out *Output) {
-	if c.link != nil || !c.sessionUp || !c.createdOK || c.renumbering {
+	if c.link != nil || c.p.Forward || !c.sessionUp && !c.p.Access || !c.createdOK || c.renumbering {
 		return
 	}
 	c.state, c.reached, c.numberingAtFirst = stateLink, StageLCP, c.numbering
@@ -409,7 +447,7 @@ func (c *Call) Receive(now Time, frame []byte, out *Output) {
 	case stateLink, stateClosing:
 		c.link.Receive(now, frame, &c.linkOut)
 		c.collect(now, out)
-	case stateReleasing, stateGone:
+	case stateBridged, stateReleasing, stateGone:
 	}
 }
 
@@ -452,6 +490,8 @@ func (c *Call) Close(now Time, cause, text string, out *Output) {
 		}
 		c.link.Do(now, ppp.CmdClose{Text: text}, &c.linkOut)
 		c.collect(now, out)
+	case stateBridged:
+		c.Severed(down, out)
 	case stateClosing, stateReleasing, stateGone:
 	}
 }
@@ -462,7 +502,7 @@ func (c *Call) Lost(down EvDown, out *Output) {
 	if c.wasUp || c.link != nil {
 		down.Stage = c.stage() // how far PPP had got says more than that the session went
 	}
-	if c.link != nil {
+	if c.link != nil && c.state != stateBridged {
 		if end := c.link.View().End; end.Reason != ppp.ReasonNone {
 			down = c.explain(end) // PPP had begun to end, and that is why
 		}
@@ -481,6 +521,10 @@ func (c *Call) stage() Stage {
 	switch {
 	case c.wasUp:
 		return StageUp
+	case c.p.Forward:
+		return StageSession
+	case c.routing && c.state == stateLink:
+		return StageForward
 	case c.link == nil:
 		return StageSession
 	}
@@ -515,6 +559,7 @@ type View struct {
 	User       string
 	Interface  string
 	Up         bool
+	Bridged    bool // with another call's channel: PPP here stands still
 	Closing    bool
 	Local      netip.Addr
 	Peer       netip.Addr
@@ -530,8 +575,8 @@ type View struct {
 // View looks at the call.
 func (c *Call) View() View {
 	v := View{
-		Name: c.p.Name, User: c.user, Interface: c.iface, Up: c.wasUp && c.state == stateLink,
-		Closing: c.state > stateLink, Local: c.local, Peer: c.remote, LocalIPv6: c.local6, PeerIPv6: c.remote6,
+		Name: c.p.Name, User: c.user, Interface: c.iface, Up: c.wasUp && (c.state == stateLink || c.state == stateBridged),
+		Bridged: c.state == stateBridged, Closing: c.state > stateBridged, Local: c.local, Peer: c.remote, LocalIPv6: c.local6, PeerIPv6: c.remote6,
 		Link: c.prefix, Delegated: c.behind, MTU: c.mtu(), Sequencing: c.numbering,
 	}
 	if c.link != nil {

@@ -65,7 +65,13 @@ func (c *Call) linkEvent(now Time, ev ppp.Event, out *Output) {
 			c.reached = StageAddress
 		}
 	case ppp.EvAuthRequest:
+		if c.p.Routed && !c.routed {
+			c.route(OpRoute{Login: ev, LoggedIn: true}, out)
+			return
+		}
 		out.Ops = append(out.Ops, OpAuthorize{Request: ev, User: c.user})
+	case ppp.EvHeld:
+		c.route(OpRoute{}, out)
 	case ppp.EvAuthenticated:
 		c.reached = StageAddress
 		c.wantPrefixes(out) // before the unit: the interface waits for it
@@ -264,6 +270,10 @@ func (c *Call) Done(now Time, op Op, r Result, out *Output) {
 		}
 	case OpRun:
 		c.failed(r, out)
+	case OpRoute:
+		c.routeFound(now, op, r, out)
+	case OpBridge:
+		c.bridged(r, out)
 	case OpHangUp, OpRelease:
 	}
 }
@@ -341,6 +351,14 @@ func (c *Call) created(now Time, r Result, out *Output) {
 		return
 	}
 	c.createdOK = true
+	switch {
+	case c.p.Forward:
+		out.Ops = append(out.Ops, OpBridge{})
+		return
+	case c.p.Access:
+		c.startLink(now, out)
+		return
+	}
 	reply := *c.p.Reply
 	c.p.Reply = nil // it is said once
 	switch c.p.Role {

@@ -116,7 +116,7 @@ func (s *session) linkConfig(t *policy.Template, mtu int) *ppp.Config {
 	if s.conf != nil || s.tmpl == nil {
 		return s.pppConfig(t, mtu).Complete()
 	}
-	sh := s.t.s
+	sh := s.sh
 	if sh.linksOf != s.pol {
 		sh.linksOf, sh.links = s.pol, map[linkKey]*ppp.Config{}
 	}
@@ -133,7 +133,7 @@ func (s *session) pppConfig(t *policy.Template, mtu int) ppp.Config {
 		MRU: cmp.Or(t.MRU, 1500), Auth: t.Auth, Name: s.pol.Server.HostName, DNS: t.DNS, NBNS: t.NBNS,
 		MaxConfigure: t.MaxConfigure, MaxTerminate: t.MaxTerminate, MaxFailure: t.MaxFailure,
 		Restart: t.Restart, EchoInterval: t.Echo, EchoFailures: t.EchoFailures, IdleTimeout: t.IdleTimeout,
-		SessionTimeout: t.SessionTimeout, Rechallenge: t.Rechallenge, MPPE: t.MPPE, IPv6: t.IPv6, Random: s.t.s.e.cfg.Random,
+		SessionTimeout: t.SessionTimeout, Rechallenge: t.Rechallenge, MPPE: t.MPPE, IPv6: t.IPv6, Random: s.sh.e.cfg.Random,
 	}
 	c.MRU = min(c.MRU, uint16(mtu))
 	if t.IPv4 {

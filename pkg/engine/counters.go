@@ -16,7 +16,7 @@ type counters struct {
 	refused, evicted, authFailures, userAuthFailures                     atomic.Uint64
 	framesIn, framesOut, framesLost                                      atomic.Uint64
 	tunnels                                                              atomic.Int64 // up, and half-open ones that peers have begun
-	tunnelsUp, halfOpen                                                  atomic.Int64
+	tunnelsUp, halfOpen, lines                                           atomic.Int64
 
 	ends causes
 

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"cmp"
+	"errors"
 	"log/slog"
 	"net/netip"
 	"reflect"
@@ -284,57 +285,21 @@ func (x *dialer) dialTo(a netip.Addr) {
 			return
 		}
 	}
-	s := x.d.s
-	if s.e.cfg.Kernel == nil {
-		x.failed(call.StageKernel, s.e.noDataPath())
-		return
-	}
-	remote := key.Peer
-	id := s.newTunnelID()
-	if id == 0 {
-		x.failed(call.StageTunnel, "no tunnel id is free")
-		return
-	}
-	local, port, err := x.source(remote)
-	if err != nil {
+	c := x.conf
+	t, err := x.d.s.openTunnel(&wish{
+		key: key, secret: c.Secret, local: c.LocalAddr, tunnel: c.Tunnel, pre13: c.PRE13, ignoreWindow13: c.IgnoreWindow13,
+		ephemeral: c.EphemeralPort, tie: !c.OwnTunnel, why: slog.String("call", c.Name),
+	})
+	switch {
+	case errors.Is(err, errNoKernel):
+		x.failed(call.StageKernel, err.Error())
+	case errors.Is(err, errNoTunnelID):
+		x.failed(call.StageTunnel, err.Error())
+	case err != nil:
 		x.failed(call.StageTransport, err.Error())
-		return
+	default:
+		x.open(t)
 	}
-	t := s.newTunnel(id, local, remote)
-	t.port, t.hello, t.pre13 = port, x.conf.Tunnel.Hello, x.conf.PRE13
-	t.initiator, t.key, t.secret = true, key, !x.conf.Secret.Empty()
-	t.admit(!s.e.policy.Load().Server.PinPort)
-	cfg := s.e.tunnelConfig(s.e.policy.Load(), x.conf.Tunnel, x.conf.Secret, x.conf.PRE13)
-	cfg.IgnoreWindow13 = x.conf.IgnoreWindow13
-	cfg.TieBreaker = !x.conf.OwnTunnel // P119: where one tunnel is wanted
-	t.ctl = control.Open(cfg, id, s.now(), &t.out)
-	s.e.log.Info("dialling", t.attrs(slog.String("event", "dialling"), slog.String("call", x.conf.Name))...)
-	x.open(t)
-}
-
-// source finds the address that a new tunnel to remote leaves from: the listener's, or a port of its own where the call asks for
-// one (S14), or where the kernel could not tell it from another tunnel between the same addresses and ports.
-func (x *dialer) source(remote netip.AddrPort) (netip.AddrPort, Port, error) {
-	s := x.d.s
-	tr := s.e.cfg.Transport
-	if !x.conf.EphemeralPort {
-		local, err := tr.LocalFor(remote)
-		if err != nil {
-			return local, nil, err
-		}
-		if x.conf.LocalAddr.IsValid() {
-			local = netip.AddrPortFrom(x.conf.LocalAddr, local.Port())
-		}
-		taken := func(t *tunnel) bool { return t.local == local && t.path != pathClosed }
-		if s.e.newCore() || !slices.ContainsFunc(s.byRemote[remote], taken) {
-			return local, nil, nil
-		}
-	}
-	port, err := tr.OpenPort(x.conf.LocalAddr, remote)
-	if err != nil {
-		return netip.AddrPort{}, nil, err
-	}
-	return port.Local(), port, nil
 }
 
 // mayShare says whether the call may use a tunnel that is there. One that the peer made serves too if it has been

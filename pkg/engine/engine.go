@@ -116,6 +116,7 @@ type Config struct {
 	Network   Network
 	Pppd      Pppd     // nil: there is none
 	Prefixes  Prefixes // nil: nobody gets IPv6 prefixes
+	Access    Access   // nil: no subscribers arrive here
 	Resolver  Resolver
 	Random    io.Reader // entropy; must not fail
 	Now       func() Time
@@ -151,6 +152,7 @@ type Engine struct {
 	loaded   atomic.Pointer[time.Time]
 	stopping atomic.Bool
 	running  sync.WaitGroup
+	serving  sync.Mutex // of access lines: held while what is served is changed
 
 	life      context.Context // of what the executor does: ends when Stop has waited long enough
 	endLife   context.CancelFunc
@@ -216,6 +218,7 @@ func (e *Engine) Start() {
 	}
 	p := e.policy.Load()
 	e.shards[0].post(func() { e.shards[0].dialers.reconcile(p) })
+	e.serveAccess(p)
 }
 
 // Stop says StopCCN 6 to every peer, waits for the acknowledgements and the release of every kernel object (P153), at most
@@ -236,6 +239,7 @@ func (e *Engine) Stop(ctx context.Context) error {
 			err = ctx.Err()
 		}
 	}
+	e.leaveAccess()
 	if err != nil {
 		e.endLife() // the executor may wait for what this ends
 	}
@@ -257,6 +261,7 @@ func (e *Engine) Reload(p *policy.Policy) {
 	now := e.cfg.WallClock()
 	e.loaded.Store(&now)
 	e.shards[0].post(func() { e.shards[0].dialers.reconcile(p) })
+	e.serveAccess(p)
 }
 
 // Alive returns when every shard has answered, or with ctx's error.

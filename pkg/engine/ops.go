@@ -34,7 +34,7 @@ func (s *session) pump() {
 // finished hands the result of op to the call and goes on.
 func (s *session) finished(op call.Op, r call.Result) {
 	s.busy = false
-	s.call.Done(s.t.s.now(), op, r, &s.out)
+	s.call.Done(s.sh.now(), op, r, &s.out)
 	s.flush()
 }
 
@@ -83,6 +83,10 @@ func (s *session) start(op call.Op) {
 			idle, err := s.data.Idle()
 			return call.Result{Idle: idle, Err: err}
 		})
+	case call.OpRoute:
+		s.route(op)
+	case call.OpBridge:
+		s.bridge(op)
 	case call.OpRun:
 		s.runPppd(op)
 	case call.OpHangUp:
@@ -94,7 +98,7 @@ func (s *session) start(op call.Op) {
 
 // async runs work in the executor. The session has no other operation under way meanwhile.
 func (s *session) async(op call.Op, work func() call.Result) {
-	s.t.s.ask(func() func() {
+	s.sh.ask(func() func() {
 		r := work()
 		return func() { s.finished(op, r) }
 	})
@@ -106,6 +110,10 @@ func (s *session) kernelSequencing(q call.Sequencing) kernel.Sequencing {
 
 // create makes the kernel session. Its frames come back through the inbox.
 func (s *session) create(op call.OpCreate) {
+	if s.line != nil {
+		s.openLine(op)
+		return
+	}
 	if s.t.path != pathReady {
 		err := s.t.pathErr
 		if err == nil {
@@ -114,18 +122,14 @@ func (s *session) create(op call.OpCreate) {
 		s.finished(op, call.Result{Err: err})
 		return
 	}
-	sh := s.t.s
+	sh := s.sh
 	spec := kernel.SessionSpec{
 		TunnelID: uint16(s.t.id), PeerTunnelID: uint16(s.t.ctl.PeerID()),
 		SessionID: uint16(s.id), PeerID: uint16(op.Peer),
 		Sequencing: s.kernelSequencing(op.Sequencing),
 		OnDead:     func(err error) { sh.post(func() { s.vanished(err) }) },
 	}
-	sink := func(b []byte) {
-		if !put(sh.inbox, &sh.inbox.frames, maxFrames, frame{session: s, data: append([]byte(nil), b...)}) {
-			sh.e.counts.framesLost.Add(1)
-		}
-	}
+	sink := s.sink()
 	if s.outside() {
 		sink = nil // what comes before a pppd reads the socket waits there
 	}
@@ -138,6 +142,16 @@ func (s *session) create(op call.OpCreate) {
 			s.finished(op, call.Result{Err: err})
 		}
 	})
+}
+
+// sink takes the session's frames to its shard.
+func (s *session) sink() func(frame []byte) {
+	sh := s.sh
+	return func(b []byte) {
+		if !put(sh.inbox, &sh.inbox.frames, maxFrames, frame{session: s, data: append([]byte(nil), b...)}) {
+			sh.e.counts.framesLost.Add(1)
+		}
+	}
 }
 
 // vanished: a kernel object of the session has been deleted by somebody else.
@@ -168,6 +182,9 @@ func compression(op call.OpArm) kernel.Compression {
 
 // owner names the session's share of the network state.
 func (s *session) owner() string {
+	if s.line != nil {
+		return "line " + strconv.Itoa(int(s.line.id))
+	}
 	return "session " + strconv.Itoa(int(s.t.id)) + "/" + strconv.Itoa(int(s.id))
 }
 
@@ -195,7 +212,7 @@ func (s *session) applyNetwork(n call.Network) (r call.Result) {
 		Endpoint: n.Endpoint, Fresh: s.fresh,
 	}
 	s.fresh = nil
-	r.Err = s.t.s.e.cfg.Network.Apply(s.t.s.e.life, s.owner(), want)
+	r.Err = s.sh.e.cfg.Network.Apply(s.sh.e.life, s.owner(), want)
 	if bad, ok := errors.AsType[*network.IPv6Error](r.Err); ok { // all else is in place
 		r.Err, r.NoIPv6 = nil, bad.Err
 	}
@@ -213,18 +230,18 @@ func (s *session) applyNetwork(n call.Network) (r call.Result) {
 
 // advertise begins or ends to tell the peer its IPv6 prefixes. It may sleep.
 func (s *session) advertise(n call.Network, open bool) error {
-	service := s.t.s.e.cfg.Prefixes
+	service := s.sh.e.cfg.Prefixes
 	has := n.Link.IsValid() || n.Delegated.IsValid()
 	switch {
 	case open && has && service == nil:
 		return errors.New("no service for IPv6 prefixes")
 	case open && has:
 		if s.process != nil {
-			s.index = s.t.s.e.cfg.Network.Index(s.owner())
+			s.index = s.sh.e.cfg.Network.Index(s.owner())
 		}
 		s.serving = true
 		lease := ipv6.Lease{LinkLocal: n.LocalIPv6, Link: n.Link, Delegated: n.Delegated, DNS: n.IPv6DNS, MTU: n.MTU}
-		return service.Serve(s.index, lease, func(ev ipv6.Event) { s.t.s.post(func() { s.delegated(ev) }) })
+		return service.Serve(s.index, lease, func(ev ipv6.Event) { s.sh.post(func() { s.delegated(ev) }) })
 	case s.serving:
 		s.serving = false
 		service.Stop(s.index)
@@ -240,7 +257,7 @@ func (s *session) delegated(ev ipv6.Event) {
 	say(s.log(), slog.LevelInfo, "delegated prefix "+ev.Change.String(), slog.String("event", "prefix"),
 		slog.String("prefix", ev.Prefix.String()), slog.String("router", address(ev.Router)))
 	if ev.Ready != nil {
-		s.t.s.e.exec.submit(ev.Ready)
+		s.sh.e.exec.submit(ev.Ready)
 	}
 }
 
@@ -257,7 +274,7 @@ func (s *session) waitingPackets() func(ipv4, ipv6 bool) {
 func (s *session) authorize(op call.OpAuthorize) {
 	r := op.Request
 	users := s.pol.Users
-	s.t.s.ask(func() func() {
+	s.sh.ask(func() func() {
 		login := auth.Local(users).Check(auth.Request{
 			Method: r.Method, ID: r.ID, Name: r.Name, Password: r.Password, Challenge: r.Challenge, Response: r.Response,
 		})
@@ -283,7 +300,7 @@ func (s *session) checked(op call.OpAuthorize, r call.Result) {
 		s.forgetLogin(r) // of an attempt that nothing came of
 	}
 	if !r.OK {
-		s.t.s.e.counts.userAuthFailures.Add(1)
+		s.sh.e.counts.userAuthFailures.Add(1)
 		s.finished(op, r)
 		return
 	}
@@ -303,14 +320,14 @@ func (s *session) checked(op call.OpAuthorize, r call.Result) {
 // enterLogin counts the session as one of u's and claims his own address. then is told, back here, why that cannot be; nothing when
 // it is done.
 func (s *session) enterLogin(u *policy.User, then func(refusal string)) {
-	zero := s.t.s.e.shards[0]
+	zero := s.sh.e.shards[0]
 	limit, duplicate := u.MaxSessions(s.tmpl), policy.DuplicateAllow
 	if s.tmpl != nil {
 		duplicate = s.tmpl.Duplicate
 	}
 	zero.post(func() {
 		answer := func(refusal string) {
-			s.t.s.post(func() {
+			s.sh.post(func() {
 				if refusal != "" {
 					s.owned = netip.Addr{}
 				}
@@ -328,7 +345,7 @@ func (s *session) enterLogin(u *policy.User, then func(refusal string)) {
 
 // forgetLogin gives back what an earlier login of the session has, unless the new verdict is for the same user.
 func (s *session) forgetLogin(r call.Result) {
-	zero := s.t.s.e.shards[0]
+	zero := s.sh.e.shards[0]
 	if a := s.owned; a.IsValid() && a != r.UserIPv4 {
 		s.owned = netip.Addr{}
 		zero.post(func() { zero.pools.disown(a, s) })
@@ -358,10 +375,10 @@ func (s *session) address(op call.OpAddress) {
 		s.finished(op, r)
 		return
 	}
-	zero := s.t.s.e.shards[0]
+	zero := s.sh.e.shards[0]
 	zero.post(func() {
 		a, ok := zero.pools.allocate(zero.e.policy.Load(), p, op.User)
-		s.t.s.post(func() {
+		s.sh.post(func() {
 			r := call.Result{Address: a}
 			if ok {
 				s.pooled = a
@@ -380,7 +397,7 @@ func (s *session) prefixes(op call.OpPrefixes) {
 		r.Link, r.Delegated = u.IPv6, u.Behind
 	}
 	link, delegated := s.pol.Pools[s.tmpl.IPv6Pool], s.pol.Pools[s.tmpl.DelegatedPool]
-	zero := s.t.s.e.shards[0]
+	zero := s.sh.e.shards[0]
 	zero.post(func() {
 		var taken []lent
 		take := func(p *policy.Pool, into *netip.Prefix) {
@@ -400,7 +417,7 @@ func (s *session) prefixes(op call.OpPrefixes) {
 		if r.Message != "" {
 			r.Link, r.Delegated = netip.Prefix{}, netip.Prefix{}
 		}
-		s.t.s.post(func() {
+		s.sh.post(func() {
 			s.lent = append(s.lent, taken...)
 			s.finished(op, r)
 		})
@@ -417,9 +434,9 @@ type lent struct {
 // given to nobody while a route to it may exist.
 func (s *session) release(op call.Op) {
 	s.releasing = true
-	e := s.t.s.e
+	e := s.sh.e
 	data, applied, owner, open := s.data, s.netApplied, s.owner(), s.waitingPackets()
-	s.t.s.ask(func() func() {
+	s.sh.ask(func() func() {
 		var errs []error
 		if s.serving {
 			e.cfg.Prefixes.Stop(s.index)

@@ -36,7 +36,7 @@ func (s *session) outside() bool {
 // runPppd hands the session over.
 func (s *session) runPppd(op call.OpRun) {
 	spec := s.pppdSpec(op.Peer)
-	sh := s.t.s
+	sh := s.sh
 	events := func(ev pppd.Event) { sh.post(func() { s.pppdSays(ev) }) }
 	s.async(op, func() call.Result {
 		service := sh.e.cfg.Pppd
@@ -96,7 +96,7 @@ func (s *session) pppdSays(ev pppd.Event) {
 	if s.call == nil {
 		return
 	}
-	now := s.t.s.now()
+	now := s.sh.now()
 	switch ev := ev.(type) {
 	case pppd.EvLine:
 		s.log().Debug("pppd", slog.String("line", ev.Text))
@@ -114,7 +114,7 @@ func (s *session) pppdSays(ev pppd.Event) {
 		s.call.Ending(ev.EvLinkDown)
 	case pppd.EvDown:
 		if ev.Reason == ppp.ReasonAuthFailed && !ev.Peer {
-			s.t.s.e.counts.userAuthFailures.Add(1)
+			s.sh.e.counts.userAuthFailures.Add(1)
 		}
 		s.call.Exited(now, ev.EvLinkDown, ev.Err, &s.out)
 	}
@@ -129,7 +129,7 @@ func (s *session) letIn(u *policy.User, then func(now call.Time)) {
 		s.judged = append(s.judged, then)
 		return
 	case u == nil || s.login != "" || s.releasing:
-		then(s.t.s.now())
+		then(s.sh.now())
 		return
 	}
 	s.judging, s.judged = true, append(s.judged, then)
@@ -140,10 +140,10 @@ func (s *session) letIn(u *policy.User, then func(now call.Time)) {
 		switch {
 		case s.call == nil:
 		case refusal != "":
-			s.call.Refuse(s.t.s.now(), refusal, &s.out)
+			s.call.Refuse(s.sh.now(), refusal, &s.out)
 		default:
 			for _, f := range waiting {
-				f(s.t.s.now())
+				f(s.sh.now())
 			}
 		}
 		s.flush()
@@ -155,5 +155,5 @@ func (s *session) stopPppd() error {
 	if s.process == nil {
 		return nil
 	}
-	return s.process.Stop(s.t.s.e.life)
+	return s.process.Stop(s.sh.e.life)
 }

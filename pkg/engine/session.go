@@ -19,7 +19,9 @@ var background = context.Background()
 
 // session is one session of a tunnel, from the moment that it has an id until its last kernel object is gone.
 type session struct {
-	t         *tunnel
+	sh        *shard
+	t         *tunnel // nil: it is a subscriber's line
+	line      *line   // nil: it is one of a tunnel
 	id        control.SessionID
 	peer      control.SessionID
 	role      control.Role
@@ -32,10 +34,16 @@ type session struct {
 	conf   *policy.Call // the configuration that dialer's call had at the beginning, or nil
 	pol    *policy.Policy
 
+	rule *policy.Rule // of a subscriber: that has been found for him
+	job  *routing     // of a subscriber: where his call goes is being found out
+	far  *forward     // of a subscriber: his call goes on at an LNS
+	near *forward     // it is the far side of a subscriber's call
+
 	call *call.Call // nil until the peer's id is known
 	out  call.Output
 
 	data       Session // kernel session; nil until OpCreate is done
+	farData    Session // that of far
 	ops        []call.Op
 	waiting    bool // for the tunnel's data path
 	connected  bool // ICCN or OCCN has passed
@@ -69,7 +77,7 @@ type session struct {
 
 // newSession enters a session into its tunnel.
 func (t *tunnel) newSession(id control.SessionID, role control.Role) *session {
-	s := &session{t: t, id: id, role: role, pol: t.s.e.policy.Load(), started: t.s.e.cfg.WallClock()}
+	s := &session{sh: t.s, t: t, id: id, role: role, pol: t.s.e.policy.Load(), started: t.s.e.cfg.WallClock()}
 	s.timer = deadline{index: -1, fire: s.expire}
 	t.sessions[id] = s
 	return s
@@ -77,8 +85,11 @@ func (t *tunnel) newSession(id control.SessionID, role control.Role) *session {
 
 // log has the session's names on every line. It is kept only while the session is set up, which says much.
 func (s *session) log() *slog.Logger {
+	if s.logger == nil && s.line != nil {
+		s.logger = s.sh.e.log.With(slog.Int("line", int(s.line.id)), slog.String("access", s.line.caller.Name()))
+	}
 	if s.logger == nil {
-		l := s.t.s.e.log.With(slog.Int("tunnel", int(s.t.id)), slog.Int("session", int(s.id)), slog.Any("peer", s.t.remote))
+		l := s.sh.e.log.With(slog.Int("tunnel", int(s.t.id)), slog.Int("session", int(s.id)), slog.Any("peer", s.t.remote))
 		if s.t.ctl.PeerID() != 0 {
 			l = l.With(slog.Int("peer_tunnel", int(s.t.ctl.PeerID())))
 		}
@@ -125,7 +136,7 @@ func (t *tunnel) offered(ev control.EvSessionOffered) {
 
 // acceptTemporary makes a temporary call by an accept entry (S63, S79).
 func (s *session) acceptTemporary(a *policy.Accept) {
-	if !s.t.s.e.sessions.take(a, a.MaxSessions) {
+	if !s.sh.e.sessions.take(a, a.MaxSessions) {
 		s.refuse(tryAnother, "max_sessions of the accept entry is reached") // the code is 2 in both messages (P59)
 		return
 	}
@@ -136,7 +147,7 @@ func (s *session) acceptTemporary(a *policy.Accept) {
 
 // refuse answers an offered call with CDN and forgets it. The peer may offer many.
 func (s *session) refuse(r wire.Result, why string) {
-	s.t.s.strange(slog.LevelWarn, "call-refused", s.t.remote.Addr(), "call refused", s.t.names(slog.Int("session", int(s.id)),
+	s.sh.strange(slog.LevelWarn, "call-refused", s.t.remote.Addr(), "call refused", s.t.names(slog.Int("session", int(s.id)),
 		slog.Int("peer_session", int(s.peer)), slog.String("why", why), slog.String("called", s.remote.CalledNumber),
 		slog.String("answer", r.CDNString()))...)
 	s.dismiss(r)
@@ -186,7 +197,7 @@ func (s *session) established(ev control.EvSessionUp) {
 // connect tells the call that its session is established.
 func (s *session) connect() {
 	s.log().Info("session established", slog.String("event", "session-up"), slog.String("role", s.role.String()))
-	s.call.Established(s.t.s.now(), call.Connected{
+	s.call.Established(s.sh.now(), call.Connected{
 		Required: numbered(s.remote), Async: s.remote.FramingType == wire.FramingAsync, Proxy: s.proxy(),
 	}, &s.out)
 	s.remote.Proxy = nil // PPP has it
@@ -216,19 +227,30 @@ func (s *session) lost(ev control.EvSessionDown) {
 
 // ended tells of the end, before anything is given back.
 func (s *session) ended(ev call.EvDown) {
-	s.t.s.e.counts.ends.add(ev.Cause)
+	s.sh.e.counts.ends.add(ev.Cause)
 	s.logDown(ev)
-	if s.dialer != nil {
+	switch {
+	case s.dialer != nil:
 		s.dialer.ended(s, ev)
+	case s.near != nil:
+		s.near.ended(s, ev)
 	}
+	s.unroute(ev)
 }
 
 // leave takes the session, of which nothing is left, out of every table.
 func (s *session) leave() {
-	s.t.s.due.arm(&s.timer, 0)
+	s.sh.due.arm(&s.timer, 0)
+	if s.line != nil {
+		s.leaveLine()
+		return
+	}
 	delete(s.t.sessions, s.id)
+	if s.near != nil {
+		s.near.gone(s)
+	}
 	if s.accept != nil {
-		s.t.s.e.sessions.give(s.accept)
+		s.sh.e.sessions.give(s.accept)
 		s.accept = nil
 	}
 	if s.dialer != nil {
@@ -274,11 +296,11 @@ func triesAnother(r wire.Result) bool {
 // frame takes a PPP frame that reached user space.
 func (s *session) frame(data []byte) {
 	s.framesIn++
-	s.t.s.e.counts.framesIn.Add(1)
+	s.sh.e.counts.framesIn.Add(1)
 	if s.call == nil {
 		return
 	}
-	s.call.Receive(s.t.s.now(), data, &s.out)
+	s.call.Receive(s.sh.now(), data, &s.out)
 	s.flush()
 }
 
@@ -295,7 +317,7 @@ func (s *session) hangUp(cause, text string) {
 		s.t.do(control.CmdCloseSession{Session: s.id, Result: wire.Result{Code: wire.CDNAdmin, Text: text}})
 		return
 	}
-	s.call.Close(s.t.s.now(), cause, text, &s.out)
+	s.call.Close(s.sh.now(), cause, text, &s.out)
 	s.flush()
 }
 
@@ -305,7 +327,7 @@ func (s *session) flush() {
 		out := s.out
 		s.out = call.Output{}
 		for _, c := range out.Commands {
-			s.t.ctl.Do(s.t.s.now(), c, &s.t.out)
+			s.t.ctl.Do(s.sh.now(), c, &s.t.out)
 		}
 		if s.data != nil {
 			for _, f := range out.Frames {
@@ -319,17 +341,18 @@ func (s *session) flush() {
 	}
 	s.pump()
 	if s.call != nil {
-		s.t.s.due.arm(&s.timer, s.call.Deadline())
+		s.sh.due.arm(&s.timer, s.call.Deadline())
 	}
-	s.t.flush()
+	if s.t != nil {
+		s.t.flush()
+	}
 }
 
 func (s *session) send(frame []byte) {
 	s.framesOut++
-	s.t.s.e.counts.framesOut.Add(1)
+	s.sh.e.counts.framesOut.Add(1)
 	if err := s.data.Send(frame); err != nil {
-		s.t.s.strange(slog.LevelInfo, "frame-lost", s.t.remote.Addr(), "PPP frame not sent",
-			slog.Int("tunnel", int(s.t.id)), slog.Int("session", int(s.id)), slog.String("why", err.Error()))
+		s.strange(slog.LevelInfo, "frame-lost", "PPP frame not sent", slog.String("why", err.Error()))
 	}
 }
 
@@ -337,7 +360,11 @@ func (s *session) send(frame []byte) {
 func (s *session) event(ev call.Event) {
 	switch ev := ev.(type) {
 	case call.EvUp:
-		s.upSince = s.t.s.e.cfg.WallClock()
+		if s.far != nil || s.near != nil {
+			s.joined(ev)
+			return
+		}
+		s.upSince = s.sh.e.cfg.WallClock()
 		s.log().Info("call up", slog.String("event", "call-up"), slog.String("interface", ev.Interface),
 			slog.String("user", ev.User), slog.String("local", address(ev.Local)), slog.String("remote", address(ev.Peer)),
 			slog.String("prefix", prefixText(ev.Link)), slog.String("delegated", prefixText(ev.Delegated)))
@@ -349,9 +376,10 @@ func (s *session) event(ev call.Event) {
 		s.ended(ev)
 	case call.EvGone:
 		s.gone()
+	case call.EvRouteStale:
+		s.reroute()
 	case call.EvAnomaly:
-		s.t.s.strange(slog.LevelInfo, "ppp", s.t.remote.Addr(), ev.Text,
-			slog.Int("tunnel", int(s.t.id)), slog.Int("session", int(s.id)))
+		s.strange(slog.LevelInfo, "ppp", ev.Text)
 	}
 }
 
@@ -375,8 +403,10 @@ func prefixText(p netip.Prefix) string {
 func (s *session) logDown(ev call.EvDown) {
 	level, event, msg := slog.LevelInfo, "call-down", "call down"
 	switch {
+	case s.near != nil:
+		level, msg = slog.LevelDebug, "far side of a subscriber's call ends" // which has its own line
 	case !s.upSince.IsZero():
-	case s.t.tieLost || s.dialer != nil && s.dialer.crossedBy(s, ev):
+	case s.t != nil && s.t.tieLost || s.dialer != nil && s.dialer.crossedBy(s, ev):
 		level, msg = slog.LevelDebug, "call gives way" // to another, that has its own line
 	case ev.Asked:
 		msg = "call ended before it was up"
@@ -404,7 +434,7 @@ func (s *session) last() (attrs []slog.Attr) {
 		}
 	}
 	if !s.upSince.IsZero() {
-		attrs = append(attrs, slog.Duration("up", s.t.s.e.cfg.WallClock().Sub(s.upSince).Round(time.Second)))
+		attrs = append(attrs, slog.Duration("up", s.sh.e.cfg.WallClock().Sub(s.upSince).Round(time.Second)))
 	}
 	return attrs
 }
@@ -413,7 +443,7 @@ func (s *session) last() (attrs []slog.Attr) {
 func (s *session) gone() {
 	if s.data != nil {
 		if st, err := s.data.Stats(); err == nil {
-			s.t.s.e.counts.addData(st)
+			s.sh.e.counts.addData(st)
 		}
 	}
 	s.leave()

@@ -32,6 +32,8 @@ type shard struct {
 	dialers   *dialers // shard 0 only; nil elsewhere
 	pools     *pools   // shard 0 only; nil elsewhere
 	logins    logins   // shard 0 only; nil elsewhere
+	lines     lines    // shard 0 only
+	lac       *lac     // shard 0 only; nil elsewhere
 
 	links   map[linkKey]*ppp.Config // of temporary calls under linksOf
 	linksOf *policy.Policy
@@ -58,7 +60,8 @@ func newShard(e *Engine, index int) *shard {
 	}
 	if index == 0 {
 		s.dialers = newDialers(s)
-		s.pools, s.logins = newPools(), logins{}
+		s.pools, s.logins, s.lac = newPools(), logins{}, newLAC(s)
+		s.lines.byID = map[uint16]*session{}
 	}
 	return s
 }
@@ -128,8 +131,12 @@ func (s *shard) strange(level slog.Level, event string, source netip.Addr, msg s
 }
 
 func (e *Engine) strange(level slog.Level, event string, source netip.Addr, msg string, attrs ...slog.Attr) {
+	e.strangeBy(level, event, source.String(), msg, attrs...)
+}
+
+func (e *Engine) strangeBy(level slog.Level, event, source, msg string, attrs ...slog.Attr) {
 	e.cfg.Limiter.Log(context.Background(), e.cfg.WallClock(), e.log, observe.Line{
-		Level: level, Message: msg, Event: event, Source: source.String(), Attrs: attrs,
+		Level: level, Message: msg, Event: event, Source: source, Attrs: attrs,
 	})
 }
 
@@ -139,6 +146,9 @@ func (s *shard) drain(done func()) {
 	if s.dialers != nil {
 		s.dialers.stop()
 	}
+	for _, x := range s.lines.byID {
+		x.hangUp("stop", "the daemon is stopping")
+	}
 	for _, t := range s.tunnels {
 		t.shutdown()
 	}
@@ -146,7 +156,7 @@ func (s *shard) drain(done func()) {
 }
 
 func (s *shard) checkDrained() {
-	if s.drained != nil && len(s.tunnels) == 0 && (s.dialers == nil || s.dialers.quiet()) {
+	if s.drained != nil && len(s.tunnels) == 0 && len(s.lines.byID) == 0 && (s.dialers == nil || s.dialers.quiet()) {
 		done := s.drained
 		s.drained = nil
 		done()

@@ -1,0 +1,113 @@
+package call
+
+import (
+	"cmp"
+
+	"github.com/l2tpd/l2tpd/pkg/control"
+	"github.com/l2tpd/l2tpd/pkg/ppp"
+	"github.com/l2tpd/l2tpd/pkg/wire"
+)
+
+// A subscriber's call goes on here or, by way of another call, at an LNS. Its own machine runs LCP, takes the login and asks where it
+// goes; the other, Params.Forward, has no PPP: its session is joined with the subscriber's channel before ICCN says that it may be used.
+
+// route asks where the call goes. A subscriber who begins anew meanwhile is asked about again, once the owner has given up the first.
+func (c *Call) route(op OpRoute, out *Output) {
+	if x, ok := c.link.(*ppp.Link); ok {
+		op.Proxy = x.Proxy()
+	}
+	if c.routing {
+		c.stale = &op
+		out.Events = append(out.Events, EvRouteStale{})
+		return
+	}
+	c.routing, c.reached = true, StageForward
+	out.Ops = append(out.Ops, op)
+}
+
+// routeFound goes on with what has been found.
+func (c *Call) routeFound(now Time, op OpRoute, r Result, out *Output) {
+	c.routing = false
+	again := c.stale
+	c.stale = nil
+	if c.state != stateLink {
+		return // about to end
+	}
+	switch {
+	case r.Route == RouteBridged: // too late to ask anew: what the subscriber repeats goes to the LNS
+		c.state, c.user, c.wasUp = stateBridged, r.User, true
+		out.Events = append(out.Events, EvUp{User: c.user})
+	case again != nil:
+		c.route(*again, out)
+	case r.Route == RouteHere:
+		c.here(now, op, r, out)
+	case r.Route == RouteRejected && op.LoggedIn:
+		c.refusal, c.full, c.reached = r.Why, r.Full, StageUserAuth
+		c.link.Do(now, ppp.CmdAuthResult{Attempt: op.Login.Attempt, Message: r.Message}, &c.linkOut)
+		c.collect(now, out)
+	default:
+		c.nowhere(now, r, out)
+	}
+}
+
+// here goes on with PPP.
+func (c *Call) here(now Time, op OpRoute, r Result, out *Output) {
+	c.routed = true
+	if h := r.Here; h != nil {
+		p := *h
+		p.Name, p.Role, p.Tunnel, p.PeerTunnel, p.Session, p.Reply = c.p.Name, c.p.Role, c.p.Tunnel, c.p.PeerTunnel, c.p.Session, c.p.Reply
+		p.CloseTimeout = c.p.CloseTimeout
+		c.p = p
+		c.link.Do(now, ppp.CmdConfigure{Config: p.PPP}, &c.linkOut)
+	}
+	if op.LoggedIn {
+		c.reached = StageUserAuth
+
+		out.Ops = append(out.Ops, OpAuthorize{Request: op.Login, User: c.user})
+		return
+	}
+	c.reached = StageAddress
+	c.link.Do(now, ppp.CmdProceed{}, &c.linkOut)
+	c.collect(now, out)
+}
+
+// nowhere ends PPP in good order: there is nobody to take the call.
+func (c *Call) nowhere(now Time, r Result, out *Output) {
+	c.state = stateClosing
+	c.closing = &EvDown{Stage: StageForward, Cause: cmp.Or(r.Cause, "no-lns"), Text: r.Why}
+	c.closeAt = now + c.p.CloseTimeout
+	c.link.Do(now, ppp.CmdClose{Text: r.Message}, &c.linkOut)
+	c.collect(now, out)
+}
+
+// bridged lets the LNS know that it may use the session, now that what it sends finds its way.
+func (c *Call) bridged(r Result, out *Output) {
+	if c.failed(r, out) {
+		return
+	}
+	c.state, c.wasUp = stateBridged, true
+	out.Commands = append(out.Commands, control.CmdConnectSession{Session: c.p.Session, Call: *c.p.Reply})
+	c.p.Reply = nil // it is said once
+	out.Events = append(out.Events, EvUp{})
+}
+
+// Severed tells a subscriber's call that the call that it was joined with is ending. The subscriber's PPP is told, without an answer being
+// waited for: it would not come here.
+func (c *Call) Severed(down EvDown, out *Output) {
+	if c.state != stateBridged {
+		return
+	}
+	down.Stage = StageUp
+	if c.p.Forward {
+		c.end(down, wire.Result{Code: wire.CDNAdmin, Text: down.Text}, disconnect{}, out)
+		return
+	}
+	out.Frames = append(out.Frames, ppp.TerminateRequest(1, down.Text))
+	c.end(down, wire.Result{Code: wire.CDNAdmin, Text: down.Text}, disconnectAdmin, out)
+}
+
+// End ends the call at once, with what its peer is to be told.
+func (c *Call) End(down EvDown, r wire.Result, out *Output) {
+	down.Stage = c.stage()
+	c.end(down, r, disconnect{}, out)
+}
