@@ -3,7 +3,6 @@ package kernel
 import (
 	"bytes"
 	"errors"
-	"os"
 
 	"golang.org/x/sys/unix"
 )
@@ -15,11 +14,8 @@ func attach(s *Session, spec UnitSpec) (Unit, error) {
 	}
 	s.op.Lock()
 	defer s.op.Unlock()
-	if s.pppox < 0 {
-		return Unit{}, os.ErrClosed
-	}
-	if s.unit >= 0 {
-		return Unit{}, errAttached
+	if err := s.free(); err != nil {
+		return Unit{}, err
 	}
 	defer s.k.sleep()()
 	if err := openChannel(s); err != nil {
@@ -43,6 +39,7 @@ func openChannel(s *Session) error {
 		err = attachChannel(fd, index)
 	}
 	if err == nil {
+		s.index = index
 		s.set(func() { s.channel = fd })
 		if err = s.k.loop.watch(s.serial, sourceChannel, fd); err != nil {
 			s.set(func() { s.channel = -1 })
@@ -64,14 +61,20 @@ func bind(s *Session) (int32, error) {
 		_, _ = s.readStats() // for Stats, which does not wait
 		s.bound, s.binding = true, true
 	})
-	loop.forget(s.pppox)
+	loop.forget(s.link)
 	s.reading.Unlock()
 	buf := s.k.buffers.Get().(*[maxFrame]byte)
 	defer s.k.buffers.Put(buf)
 	var queued [][]byte
-	_ = read(sourcePPPoX, s.pppox, buf[:], drainBurst, func(f []byte) { queued = append(queued, bytes.Clone(f)) })
-	index, err := channelOf(s.pppox)
-	s.set(func() { s.bound, s.binding = err == nil, false })
+	_ = read(sourceLink, s.link, buf[:], drainBurst, func(f []byte) { queued = append(queued, bytes.Clone(f)) })
+	index, err := channelOf(s.link)
+	s.set(func() {
+		s.bound, s.binding = err == nil, false
+		for _, f := range s.held {
+			_ = writeFrame(s.link, f)
+		}
+		s.held = nil
+	})
 	if len(queued) > 0 {
 		loop.call(func() {
 			for _, f := range queued {
@@ -80,7 +83,7 @@ func bind(s *Session) (int32, error) {
 		})
 	}
 	if err != nil {
-		return 0, errors.Join(err, loop.watch(s.serial, sourcePPPoX, s.pppox))
+		return 0, errors.Join(err, loop.watch(s.serial, sourceLink, s.link))
 	}
 	return index, nil
 }

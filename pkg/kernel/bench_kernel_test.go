@@ -150,7 +150,7 @@ func (f *field) run(b *testing.B, workers, sessions int, begin func(int, Session
 
 // bare makes each session and its interface with nothing but the system calls.
 func (f *field) bare(worker int, spec SessionSpec) (func() error, error) {
-	pppox, err := connectPPPoX(spec)
+	pppox, err := connectL2TP(spec)
 	if err != nil {
 		return nil, err
 	}

@@ -154,33 +154,52 @@ func (c *l2tpClient) session(tunnel, session uint16) (SessionInfo, error) {
 
 // linkClient makes PPP interfaces by rtnetlink. Safe for concurrent use.
 type linkClient struct {
-	conn  *netlink.Conn
-	busy  chan struct{} // full while conn is used: with a mutex all that wait for the kernel would spin at first
-	query int           // a socket for interface ioctls in the same namespace
+	linkConn
+	meter linkConn // for counters alone, which do not wait behind interfaces that are being made
+	query int      // a socket for interface ioctls in the same namespace
+}
+
+// linkConn is a socket of rtnetlink.
+type linkConn struct {
+	conn *netlink.Conn
+	busy chan struct{} // full while conn is used: with a mutex all that wait for the kernel would spin at first
 }
 
 func openLinks() (*linkClient, error) {
+	conn, err := dialLinks()
+	if err != nil {
+		return nil, err
+	}
+	meter, err := dialLinks()
+	if err != nil {
+		return nil, errors.Join(err, conn.conn.Close())
+	}
+	query, err := unix.Socket(unix.AF_UNIX, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("open interface query socket: %w", err), conn.conn.Close(), meter.conn.Close())
+	}
+	return &linkClient{linkConn: conn, meter: meter, query: query}, nil
+}
+
+func dialLinks() (linkConn, error) {
 	conn, err := netlink.Dial(unix.NETLINK_ROUTE, nil)
 	if err != nil {
-		return nil, fmt.Errorf("open rtnetlink: %w", edge(err))
+		return linkConn{}, fmt.Errorf("open rtnetlink: %w", edge(err))
 	}
 	// Without strict checks a dump is one of everything.
 	err = errors.Join(conn.SetOption(netlink.ExtendedAcknowledge, true), conn.SetOption(netlink.GetStrictCheck, true))
 	if err != nil {
 		_ = conn.Close()
-		return nil, fmt.Errorf("open rtnetlink: %w", edge(err))
+		return linkConn{}, fmt.Errorf("open rtnetlink: %w", edge(err))
 	}
-	query, err := unix.Socket(unix.AF_UNIX, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
-		_ = conn.Close()
-		return nil, fmt.Errorf("open interface query socket: %w", err)
-	}
-	return &linkClient{conn: conn, busy: make(chan struct{}, 1), query: query}, nil
+	return linkConn{conn: conn, busy: make(chan struct{}, 1)}, nil
 }
 
-func (c *linkClient) close() error { return errors.Join(c.conn.Close(), unix.Close(c.query)) }
+func (c *linkClient) close() error {
+	return errors.Join(c.conn.Close(), c.meter.conn.Close(), unix.Close(c.query))
+}
 
-func (c *linkClient) execute(m netlink.Message) ([]netlink.Message, error) {
+func (c *linkConn) execute(m netlink.Message) ([]netlink.Message, error) {
 	c.busy <- struct{}{}
 	defer func() { <-c.busy }()
 	return c.conn.Execute(m)
@@ -249,6 +268,20 @@ func (c *linkClient) changed(u Unit) (string, error) {
 		return "its addresses", nil
 	}
 	return "", nil
+}
+
+// stats reads the counters of an interface.
+func (c *linkClient) stats(index int) (Stats, error) {
+	answers, err := c.meter.execute(netlink.Message{
+		Header: netlink.Header{Type: unix.RTM_GETLINK, Flags: netlink.Request}, Data: ifInfo(index),
+	})
+	if err != nil {
+		return Stats{}, edge(err)
+	}
+	if len(answers) == 0 {
+		return Stats{}, errNoCounters
+	}
+	return parseLinkStats(answers[0].Data)
 }
 
 // index asks for an interface by name. It does not dump: that is quadratic with thousands of interfaces.

@@ -75,7 +75,7 @@ func (s *Session) ArmCompression(c Compression) error {
 		})
 	}
 	if err != nil {
-		return fmt.Errorf("arm compression of session %d/%d: %w", s.tunnel, s.id, err)
+		return fmt.Errorf("arm compression of %s: %w", s.name(), err)
 	}
 	return nil
 }
@@ -88,7 +88,7 @@ func (s *Session) ArmCompression(c Compression) error {
 func (s *Session) OpenCompression(require bool) error {
 	err := s.withUnit(func(fd int) error { return openCompression(fd, require) })
 	if err != nil {
-		return fmt.Errorf("open compression of session %d/%d: %w", s.tunnel, s.id, err)
+		return fmt.Errorf("open compression of %s: %w", s.name(), err)
 	}
 	return nil
 }
@@ -98,7 +98,7 @@ func (s *Session) OpenCompression(require bool) error {
 func (s *Session) CloseCompression() error {
 	err := s.withUnit(func(fd int) error { return setFlags(fd, flagCCPOpen|flagCCPUp|flagMustComp, 0) })
 	if err != nil {
-		return fmt.Errorf("close compression of session %d/%d: %w", s.tunnel, s.id, err)
+		return fmt.Errorf("close compression of %s: %w", s.name(), err)
 	}
 	return nil
 }
@@ -116,7 +116,7 @@ func (s *Session) CompressionBroken() (bool, error) {
 		return err
 	})
 	if err != nil {
-		return false, fmt.Errorf("compression of session %d/%d: %w", s.tunnel, s.id, err)
+		return false, fmt.Errorf("compression of %s: %w", s.name(), err)
 	}
 	return flags&flagDecompFatal != 0, nil
 }

@@ -30,10 +30,10 @@ func TestKernelAttachDeliversBetweenItsSteps(t *testing.T) {
 		// The loop must not see the frames in the socket, as it does not when it has other things to do.
 		a.reading.Lock()
 		a.set(func() { a.bound = true })
-		h.k.loop.forget(a.pppox)
+		h.k.loop.forget(a.link)
 		a.reading.Unlock()
 		send() // into the socket, where PPPIOCGCHAN finds it: later than the last look at the socket
-		index, err := channelOf(a.pppox)
+		index, err := channelOf(a.link)
 		if err != nil {
 			t.Fatal(err)
 		}

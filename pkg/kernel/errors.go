@@ -23,8 +23,8 @@ func (e *UnavailableError) Error() string { return e.What + ": " + e.Advice }
 // Unwrap gives what the kernel said.
 func (e *UnavailableError) Unwrap() error { return e.Err }
 
-// errnoError is an errno whose meaning for the caller differs from the one package syscall gives it: L2TP says ENODEV and
-// PPP says ENXIO for an object that is not there.
+// errnoError is an errno whose meaning for the caller differs from the one package syscall gives it: L2TP says ENODEV,
+// PPP ENXIO and PPPoE ENOTCONN for an object that is not there.
 type errnoError struct {
 	errno syscall.Errno
 	kind  error
@@ -47,6 +47,7 @@ func edge(err error) error {
 	var said error = errno
 	if kind, ok := map[syscall.Errno]error{
 		unix.ENODEV: os.ErrNotExist, unix.ENXIO: os.ErrNotExist, unix.EALREADY: os.ErrExist, unix.EBADF: os.ErrClosed,
+		unix.ENOTCONN: os.ErrNotExist,
 	}[errno]; ok {
 		said = &errnoError{errno, kind}
 	}

@@ -18,7 +18,7 @@ import (
 func (s *Session) HandOver() (*os.File, error) {
 	f, err := s.handOver()
 	if err != nil {
-		return nil, fmt.Errorf("hand over session %d/%d: %w", s.tunnel, s.id, err)
+		return nil, fmt.Errorf("hand over %s: %w", s.name(), err)
 	}
 	return f, nil
 }
@@ -27,16 +27,20 @@ func (s *Session) handOver() (*os.File, error) {
 	s.op.Lock()
 	defer s.op.Unlock()
 	switch {
-	case s.pppox < 0:
+	case s.link < 0:
 		return nil, os.ErrClosed
+	case s.isLine():
+		return nil, errLine
+	case s.peer.Load() != nil:
+		return nil, errBridged
 	case s.channel >= 0:
 		return nil, errAttached
 	}
 	s.reading.Lock()
 	s.set(func() { s.bound = true })
-	s.k.loop.forget(s.pppox)
+	s.k.loop.forget(s.link)
 	s.reading.Unlock()
-	fd, err := unix.FcntlInt(uintptr(s.pppox), unix.F_DUPFD_CLOEXEC, 0)
+	fd, err := unix.FcntlInt(uintptr(s.link), unix.F_DUPFD_CLOEXEC, 0)
 	if err != nil {
 		return nil, fmt.Errorf("copy the descriptor: %w", edge(err))
 	}

@@ -2,6 +2,7 @@ package kernel
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -13,17 +14,19 @@ import (
 // hostOrder is the byte order of every structure here except where network order is said.
 var hostOrder = binary.NativeEndian
 
-// PPPoX over L2TP (include/uapi/linux/if_pppox.h, if_pppol2tp.h).
+// PPPoX over L2TP and Ethernet (include/uapi/linux/if_pppox.h, if_pppol2tp.h).
 const (
 	protoOL2TP = 1 // PX_PROTO_OL2TP
+	protoOE    = 0 // PX_PROTO_OE
 
 	optRecvSeq   = 2 // PPPOL2TP_SO_RECVSEQ
 	optSendSeq   = 3 // PPPOL2TP_SO_SENDSEQ
 	optLNSMode   = 4 // PPPOL2TP_SO_LNSMODE
 	optReorderTO = 5 // PPPOL2TP_SO_REORDERTO, ms
 
-	sockaddrLen = 38 // packed sockaddr_pppol2tp
-	statsLen    = 72 // pppol2tp_ioc_stats
+	sockaddrLen      = 38 // packed sockaddr_pppol2tp
+	sockaddrPPPoELen = 30 // packed sockaddr_pppox
+	statsLen         = 72 // pppol2tp_ioc_stats
 )
 
 // sockaddr is a packed sockaddr_pppol2tp in host order. The kernel tells the forms apart by length; this one, with an empty
@@ -37,6 +40,23 @@ func sockaddr(s SessionSpec) [sockaddrLen]byte {
 	hostOrder.PutUint16(b[32:], s.SessionID)
 	hostOrder.PutUint16(b[34:], s.PeerTunnelID)
 	hostOrder.PutUint16(b[36:], s.PeerID)
+	return b
+}
+
+// Line disciplines (include/uapi/linux/tty.h).
+const (
+	disciplineTTY = 0 // N_TTY
+	disciplinePPP = 3 // N_PPP
+)
+
+// sockaddrPPPoE is a packed sockaddr_pppox in host order, but for the session id, which is as on the wire.
+func sockaddrPPPoE(s PPPoESpec) [sockaddrPPPoELen]byte {
+	var b [sockaddrPPPoELen]byte
+	hostOrder.PutUint16(b[0:], unix.AF_PPPOX)
+	hostOrder.PutUint32(b[2:], protoOE)
+	binary.BigEndian.PutUint16(b[6:], s.SessionID)
+	copy(b[8:14], s.Peer[:])
+	copy(b[14:29], s.Interface) // a NUL stays behind it
 	return b
 }
 
@@ -118,6 +138,8 @@ func setLinkRequest(index, group, mtu int) ([]byte, error) {
 	return append(head, attrs...), nil
 }
 
+var errNoCounters = errors.New("link message without counters")
+
 // skipStats is RTEXT_FILTER_SKIP_STATS.
 const skipStats = 1 << 3
 
@@ -172,6 +194,24 @@ func parseLink(b []byte, name string) (changed string, err error) {
 		}
 	}
 	return changed, ad.Err()
+}
+
+// parseLinkStats reads the counters in an RTM_NEWLINK.
+func parseLinkStats(b []byte) (Stats, error) {
+	if len(b) < unix.SizeofIfInfomsg {
+		return Stats{}, fmt.Errorf("link message of %d octets", len(b))
+	}
+	ad, err := netlink.NewAttributeDecoder(b[unix.SizeofIfInfomsg:])
+	if err != nil {
+		return Stats{}, fmt.Errorf("decode link: %w", err)
+	}
+	for ad.Next() {
+		if c := ad.Bytes(); ad.Type() == unix.IFLA_STATS64 && len(c) >= 6*8 {
+			u := func(i int) uint64 { return hostOrder.Uint64(c[8*i:]) }
+			return Stats{RxPackets: u(0), TxPackets: u(1), RxBytes: u(2), TxBytes: u(3), RxErrors: u(4), TxErrors: u(5)}, nil
+		}
+	}
+	return Stats{}, errors.Join(ad.Err(), errNoCounters)
 }
 
 // parseIdle reads a ppp_idle64: the time since the last packet in either direction. A unit without traffic counts from boot,

@@ -15,7 +15,7 @@ type source int32
 
 const (
 	sourceWake source = iota // not a session's: the loop's own eventfd
-	sourcePPPoX
+	sourceLink
 	sourceChannel
 	sourceUnit
 )
@@ -25,7 +25,7 @@ func (s source) String() string {
 	switch s {
 	case sourceWake:
 		return "wake"
-	case sourcePPPoX:
+	case sourceLink:
 		return "socket"
 	case sourceChannel:
 		return "channel"
@@ -93,7 +93,7 @@ func (l *loop) close() error {
 	return errors.Join(unix.Close(l.wake), unix.Close(l.epoll))
 }
 
-// add gives a session its serial number and begins to read its PPPoX socket, if there is a sink for it.
+// add gives a session its serial number and begins to read its socket, or the channel of a line, if there is a sink for it.
 func (l *loop) add(s *Session) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -108,7 +108,11 @@ func (l *loop) add(s *Session) error {
 	}
 	s.serial = l.last
 	if s.sink != nil {
-		if err := l.watch(s.serial, sourcePPPoX, s.pppox); err != nil {
+		from, fd := sourceLink, s.link
+		if s.channel >= 0 {
+			from, fd = sourceChannel, s.channel
+		}
+		if err := l.watch(s.serial, from, fd); err != nil {
 			return err
 		}
 	}
@@ -123,7 +127,7 @@ func (l *loop) remove(s *Session) {
 	l.mu.Unlock()
 	s.reading.Lock()
 	defer s.reading.Unlock()
-	for _, fd := range []int{s.pppox, s.channel, s.unit} {
+	for _, fd := range []int{s.link, s.channel, s.unit} {
 		l.forget(fd)
 	}
 }
@@ -161,13 +165,10 @@ func (l *loop) forget(fd int) {
 // once: there is nobody left to exclude.
 func (l *loop) call(f func()) {
 	ran := make(chan struct{})
-	l.mu.Lock()
-	l.tasks = append(l.tasks, func() {
+	l.post(func() {
 		f()
 		close(ran)
 	})
-	l.mu.Unlock()
-	l.kick()
 	select {
 	case <-ran:
 	case <-l.done:
@@ -177,6 +178,14 @@ func (l *loop) call(f func()) {
 			f()
 		}
 	}
+}
+
+// post runs f on the loop's goroutine, unless the loop has ended, and does not wait.
+func (l *loop) post(f func()) {
+	l.mu.Lock()
+	l.tasks = append(l.tasks, f)
+	l.mu.Unlock()
+	l.kick()
 }
 
 // kick wakes the goroutine.

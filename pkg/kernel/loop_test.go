@@ -45,7 +45,7 @@ func pipe(t *testing.T) (near, far int) {
 func session(t *testing.T, k *Kernel, sink func([]byte), onDead func(error)) (*Session, int) {
 	t.Helper()
 	near, far := pipe(t)
-	s := &Session{k: k, sink: sink, onDead: onDead, tunnel: 1, id: 2, pppox: near, channel: -1, unit: -1}
+	s := &Session{k: k, sink: sink, onDead: onDead, tunnel: 1, id: 2, link: near, channel: -1, unit: -1}
 	if err := k.loop.add(s); err != nil {
 		t.Fatal(err)
 	}
@@ -359,7 +359,7 @@ func TestShutKernelClosesWhatIsLeft(t *testing.T) {
 			t.Errorf("send on a session that was left: %v", err)
 		}
 	}
-	if err := k.loop.add(&Session{k: k, pppox: 0}); !errors.Is(err, os.ErrClosed) {
+	if err := k.loop.add(&Session{k: k, link: 0}); !errors.Is(err, os.ErrClosed) {
 		t.Errorf("new session on a closed kernel: %v", err)
 	}
 }

@@ -45,10 +45,11 @@ func ioctl(fd int, request uint, arg unsafe.Pointer) error {
 	}
 }
 
-// channelOf binds a PPPoX socket to the PPP driver and gives its channel's index. It sleeps an RCU grace period.
-func channelOf(pppox int) (int32, error) {
+// channelOf binds a PPPoX socket to the PPP driver and gives its channel's index. It sleeps an RCU grace period. A line has been bound
+// since it was opened, and only gives the index.
+func channelOf(link int) (int32, error) {
 	var index int32
-	if err := ioctl(pppox, unix.PPPIOCGCHAN, unsafe.Pointer(&index)); err != nil {
+	if err := ioctl(link, unix.PPPIOCGCHAN, unsafe.Pointer(&index)); err != nil {
 		return 0, fmt.Errorf("bind channel: %w", err)
 	}
 	return index, nil
@@ -140,23 +141,30 @@ func statsOf(pppox int) (Stats, error) {
 	return parseStats(&b), nil
 }
 
-// connectPPPoX makes a session and a socket for it.
-func connectPPPoX(s SessionSpec) (int, error) {
-	fd, err := unix.Socket(unix.AF_PPPOX, unix.SOCK_DGRAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, protoOL2TP)
+// connectL2TP makes a session and a socket for it.
+func connectL2TP(s SessionSpec) (int, error) {
+	sa := sockaddr(s)
+	fd, err := connectPPPoX(unix.SOCK_DGRAM, protoOL2TP, sa[:])
+	if err != nil {
+		return -1, err
+	}
+	if err := setOptions(fd, s.Sequencing.firstOptions()); err != nil {
+		_ = unix.Close(fd)
+		return -1, err
+	}
+	return fd, nil
+}
+
+// connectPPPoX opens a socket and connects it by a raw call, because x/sys has no sockaddr_pppol2tp.
+func connectPPPoX(kind, protocol int, sa []byte) (int, error) {
+	fd, err := unix.Socket(unix.AF_PPPOX, kind|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, protocol)
 	if err != nil {
 		return -1, fmt.Errorf("open pppox: %w", edge(err))
 	}
-	// x/sys has no sockaddr_pppol2tp, hence the raw call.
-	sa := sockaddr(s)
-	_, _, errno := unix.Syscall(unix.SYS_CONNECT, uintptr(fd), uintptr(unsafe.Pointer(&sa)), sockaddrLen)
-	if errno == 0 {
-		err = setOptions(fd, s.Sequencing.firstOptions())
-	} else {
-		err = fmt.Errorf("connect pppox: %w", edge(errno))
-	}
-	if err != nil {
+	_, _, errno := unix.Syscall(unix.SYS_CONNECT, uintptr(fd), uintptr(unsafe.Pointer(&sa[0])), uintptr(len(sa)))
+	if errno != 0 {
 		_ = unix.Close(fd)
-		return -1, err
+		return -1, fmt.Errorf("connect pppox: %w", edge(errno))
 	}
 	return fd, nil
 }

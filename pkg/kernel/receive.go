@@ -40,11 +40,11 @@ func (s *Session) descriptor(from source) int {
 	}
 	switch from {
 	case sourceWake:
-	case sourcePPPoX:
+	case sourceLink:
 		if s.bound {
 			return -1
 		}
-		return s.pppox
+		return s.link
 	case sourceChannel:
 		return s.channel
 	case sourceUnit:
@@ -61,7 +61,7 @@ func read(from source, fd int, buf []byte, burst int, take func([]byte)) error {
 		switch {
 		case err == nil && n >= 2:
 			take(buf[:n])
-		case err == nil && n == 0 && from != sourcePPPoX:
+		case err == nil && n == 0 && from != sourceLink:
 			return os.ErrNotExist // end of file
 		case err == nil, errors.Is(err, unix.EINTR), errors.Is(err, unix.EOVERFLOW):
 			// Nothing, less than a protocol, or more than an IP packet holds.
@@ -74,11 +74,23 @@ func read(from source, fd int, buf []byte, burst int, take func([]byte)) error {
 	return nil
 }
 
+// gone tells that the link has vanished, on the loop's goroutine.
+func (s *Session) gone(err error) {
+	s.reading.Lock()
+	defer s.reading.Unlock()
+	s.mu.Lock()
+	closed := s.closed
+	s.mu.Unlock()
+	if !closed {
+		s.dead(sourceLink, err)
+	}
+}
+
 // dead tells once that the session is of no more use.
 func (s *Session) dead(from source, err error) {
 	if s.toldDead || s.onDead == nil {
 		return
 	}
 	s.toldDead = true
-	s.onDead(fmt.Errorf("the %v of session %d/%d is gone: %w", from, s.tunnel, s.id, err))
+	s.onDead(fmt.Errorf("the %v of %s is gone: %w", from, s.name(), err))
 }

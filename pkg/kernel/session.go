@@ -1,11 +1,13 @@
 package kernel
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -23,29 +25,35 @@ var errAttached = fmt.Errorf("an interface is attached: %w", os.ErrExist)
 // errDetached says that a session has no interface.
 var errDetached = fmt.Errorf("no interface is attached: %w", os.ErrNotExist)
 
-// Session is one L2TP session with its PPPoX socket and, once attached, its PPP channel and interface. Safe for concurrent
-// use. All methods but Send and Stats may sleep, and only those two may be called from the sink.
+// Session is one session of L2TP or PPPoE with its PPPoX socket, or a tty line, and, once attached, its PPP channel and interface.
+// Safe for concurrent use. All methods but Send and Stats may sleep, and only those two may be called from the sink.
 type Session struct {
 	k                *Kernel
 	sink             func([]byte)
 	onDead           func(error)
 	serial           uint32
-	tunnel, id       uint16
-	toldDead, closed bool // toldDead: the loop's; closed: mu
+	tunnel, id       uint16  // of L2TP
+	access           *access // of all others; nil: L2TP
+	toldDead, closed bool    // toldDead: the loop's; closed: mu
+
+	peer atomic.Pointer[Session] // the other side of the bridge; set while op of both is held, cleared by either
 
 	op                 sync.Mutex // held by all that may sleep: the descriptors stay as they are while it is held
 	face               *unit      // the interface; op
+	index              int32      // of the channel, once there is one; op
 	passed, compressed bool       // what the interface had once; op
 
 	reading sync.Mutex // held by the loop over the reading of this session and its sink; taken after op, before mu
 
-	// mu is held only over calls that do not sleep. The descriptors are -1 when absent; their writers hold op as well.
-	mu                   sync.Mutex
-	pppox, channel, unit int
-	bound                bool // the socket gives no more frames
-	binding              bool // it is being bound: calls on it wait for that
-	last                 Stats
-	attached             time.Time
+	// mu is held only over calls that do not sleep. The descriptors are -1 when absent; their writers hold op as well. The link is the
+	// PPPoX socket or the tty: the session itself.
+	mu                  sync.Mutex
+	link, channel, unit int
+	bound               bool     // the link gives no more frames
+	binding             bool     // it is being bound: calls on it wait for that
+	held                [][]byte // frames to send when it is bound
+	last                Stats
+	attached            time.Time
 }
 
 // CreateSession makes a session in an existing tunnel (os.ErrNotExist otherwise) and begins to read. A taken id is
@@ -66,13 +74,13 @@ func (k *Kernel) createSession(spec SessionSpec, sink func(frame []byte)) (*Sess
 	if err := spec.Validate(); err != nil {
 		return nil, err
 	}
-	fd, err := connectPPPoX(spec)
+	fd, err := connectL2TP(spec)
 	if err != nil {
 		return nil, err
 	}
 	s := &Session{
 		k: k, sink: sink, onDead: spec.OnDead, tunnel: spec.TunnelID, id: spec.SessionID,
-		pppox: fd, channel: -1, unit: -1,
+		link: fd, channel: -1, unit: -1,
 	}
 	if err := k.loop.add(s); err != nil {
 		_ = unix.Close(fd)
@@ -81,12 +89,12 @@ func (k *Kernel) createSession(spec SessionSpec, sink func(frame []byte)) (*Sess
 	return s, nil
 }
 
-// Send sends one PPP frame that begins with the two octets of its protocol. Until Attach it goes out by the PPPoX socket;
-// afterwards LCP and authentication go by the channel and all else by the unit. It does not wait, and like any PPP link it
+// Send sends one PPP frame that begins with the two octets of its protocol. Until Attach, and after Bridge, it goes out by the PPPoX
+// socket or the line; after Attach LCP and authentication go by the channel and all else by the unit. It does not wait, and like any PPP link it
 // may lose what it took. After Close: os.ErrClosed.
 func (s *Session) Send(frame []byte) error {
 	if err := s.send(frame); err != nil {
-		return fmt.Errorf("send on session %d/%d: %w", s.tunnel, s.id, err)
+		return fmt.Errorf("send on %s: %w", s.name(), err)
 	}
 	return nil
 }
@@ -104,13 +112,26 @@ func (s *Session) send(frame []byte) error {
 	if s.closed {
 		return os.ErrClosed
 	}
-	fd := s.pppox
-	if s.unit >= 0 {
+	fd := s.link
+	switch {
+	case s.unit >= 0 && protocol < firstLinkCtrl:
 		fd = s.unit
-		if protocol >= firstLinkCtrl {
-			fd = s.channel
+	case s.unit >= 0, s.isLine():
+		fd = s.channel
+	case s.binding && s.access != nil: // a socket of PPPoE is locked meanwhile, for writing too
+		if len(s.held) < readBurst {
+			s.held = append(s.held, bytes.Clone(frame))
 		}
+		return nil
 	}
+	err := writeFrame(fd, frame)
+	if fd == s.link && errors.Is(err, unix.ENOTCONN) {
+		s.k.loop.post(func() { s.gone(err) }) // a socket of PPPoE, which nothing else tells of
+	}
+	return err
+}
+
+func writeFrame(fd int, frame []byte) error {
 	for {
 		_, err := unix.Write(fd, frame)
 		if !errors.Is(err, unix.EINTR) {
@@ -130,7 +151,7 @@ func (s *Session) send(frame []byte) error {
 func (s *Session) Attach(spec UnitSpec) (Unit, error) {
 	u, err := attach(s, spec)
 	if err != nil {
-		return Unit{}, fmt.Errorf("attach session %d/%d: %w", s.tunnel, s.id, err)
+		return Unit{}, fmt.Errorf("attach %s: %w", s.name(), err)
 	}
 	return u, nil
 }
@@ -152,7 +173,7 @@ func (s *Session) Pass(p NetworkProtocol, pass bool) error {
 		return setNPMode(fd, p, pass)
 	})
 	if err != nil {
-		return fmt.Errorf("pass %v on session %d/%d: %w", p, s.tunnel, s.id, err)
+		return fmt.Errorf("pass %v on %s: %w", p, s.name(), err)
 	}
 	return nil
 }
@@ -162,7 +183,7 @@ func (s *Session) withUnit(do func(fd int) error) error {
 	s.op.Lock()
 	defer s.op.Unlock()
 	switch {
-	case s.pppox < 0:
+	case s.link < 0:
 		return os.ErrClosed
 	case s.unit < 0:
 		return errDetached
@@ -170,31 +191,41 @@ func (s *Session) withUnit(do func(fd int) error) error {
 	return do(s.unit)
 }
 
-// SetSequencing changes the switches of a live session. Before 7.3.4 turning Send on or off under traffic may garble a
+// SetSequencing changes the switches of a live session, which must be one of L2TP. Before 7.3.4 turning Send on or off under traffic may garble a
 // frame.
 func (s *Session) SetSequencing(q Sequencing) error {
 	err := q.Validate()
 	if err == nil {
 		s.op.Lock()
 		defer s.op.Unlock()
-		if s.pppox < 0 {
+		switch {
+		case s.access != nil:
+			err = errNotL2TP
+		case s.link < 0:
 			err = os.ErrClosed
-		} else {
-			err = setSequencing(s.pppox, q)
+		default:
+			err = setSequencing(s.link, q)
 		}
 	}
 	if err != nil {
-		return fmt.Errorf("set sequencing of session %d/%d: %w", s.tunnel, s.id, err)
+		return fmt.Errorf("set sequencing of %s: %w", s.name(), err)
 	}
 	return nil
 }
 
 // Stats reads the counters: one system call, no lock shared with netlink. While Attach is at work it may give those read
 // last, since the socket is locked for some 15 ms, and so it does after Close, without an error.
+//
+// The kernel has none of PPPoE and of lines. Their sessions give what their interface has counted since Attach, without the octets of
+// the protocol and without LCP and authentication: zeros before Attach, and with Bridge, where the L2TP session counts. To read them takes
+// the kernel's mutex for the network, which is held for some milliseconds while an interface is created.
 func (s *Session) Stats() (Stats, error) {
+	if s.access != nil {
+		return s.interfaceStats()
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.pppox < 0 || s.binding {
+	if s.link < 0 || s.binding {
 		return s.last, nil
 	}
 	return s.readStats()
@@ -202,9 +233,9 @@ func (s *Session) Stats() (Stats, error) {
 
 // readStats needs mu. What could be read last is given with an error too.
 func (s *Session) readStats() (Stats, error) {
-	now, err := statsOf(s.pppox)
+	now, err := statsOf(s.link)
 	if err != nil {
-		return s.last, fmt.Errorf("session %d/%d: %w", s.tunnel, s.id, err)
+		return s.last, fmt.Errorf("%s: %w", s.name(), err)
 	}
 	s.last = now
 	return now, nil
@@ -217,7 +248,7 @@ func (s *Session) readStats() (Stats, error) {
 func (s *Session) Idle() (time.Duration, error) {
 	idle, err := s.idle()
 	if err != nil {
-		return 0, fmt.Errorf("idle time of session %d/%d: %w", s.tunnel, s.id, err)
+		return 0, fmt.Errorf("idle time of %s: %w", s.name(), err)
 	}
 	return idle, nil
 }
@@ -241,13 +272,13 @@ func (s *Session) idle() (time.Duration, error) {
 	return idleOf(unit, age)
 }
 
-// Close ends the session: the counters are read, then the PPPoX socket, which is the session, and the channel are closed. The
-// interface waits for another session, or is closed as well: see Config.Units. It sleeps 15-60 ms. After it has returned the sink
+// Close ends the session: the counters are read, then the PPPoX socket or the tty, which is the session, and the channel are closed;
+// a bridge ends. The interface waits for another session, or is closed as well: see Config.Units. It sleeps 15-60 ms. After it has returned the sink
 // is not called again, and no frame of this session is in the interface. Further calls do nothing.
 func (s *Session) Close() error {
 	s.op.Lock()
 	defer s.op.Unlock()
-	if s.pppox < 0 {
+	if s.link < 0 {
 		return nil
 	}
 	s.mu.Lock()
@@ -255,15 +286,25 @@ func (s *Session) Close() error {
 	s.mu.Unlock()
 	defer s.k.sleep()()
 	s.k.loop.remove(s)
+	if s.access != nil {
+		_, _ = s.interfaceStats()
+	}
 	s.mu.Lock()
-	// As late as possible. A session that was deleted under us has none: what was read last stands.
-	_, _ = s.readStats()
-	pppox, channel, unit := s.pppox, s.channel, s.unit
-	s.pppox, s.channel, s.unit = -1, -1, -1
+	if s.access == nil {
+		// As late as possible. A session that was deleted under us has none: what was read last stands.
+		_, _ = s.readStats()
+	} else {
+		s.access.face = 0
+	}
+	link, channel, unit := s.link, s.channel, s.unit
+	s.link, s.channel, s.unit = -1, -1, -1
 	s.mu.Unlock()
-	// The socket comes first: its end takes the channel off the interface, and waits until no frame is on its way between them.
+	if s.isLine() {
+		_ = setDiscipline(link, disciplineTTY) // an error is that of a line that was hung up
+	}
+	// The link comes first: its end takes the channel off the interface, and waits until no frame is on its way between them.
 	// PPPIOCDISCONN would do the same, with the mutex of all PPP interfaces held.
-	fds := []int{pppox, channel}
+	fds := []int{link, channel}
 	if s.face == nil {
 		fds = append(fds, unit)
 	}
@@ -273,12 +314,13 @@ func (s *Session) Close() error {
 			errs = append(errs, unix.Close(fd))
 		}
 	}
+	s.part() // the kernel has parted them when the link was closed
 	if s.face != nil {
 		errs = append(errs, s.k.giveBack(s.face, s.passed, s.compressed))
 		s.face = nil
 	}
 	if err := errors.Join(errs...); err != nil {
-		return fmt.Errorf("close session %d/%d: %w", s.tunnel, s.id, err)
+		return fmt.Errorf("close %s: %w", s.name(), err)
 	}
 	return nil
 }

@@ -23,10 +23,19 @@ func openUnit(s *Session, spec UnitSpec) (Unit, error) {
 	if err != nil {
 		return Unit{}, err
 	}
+	before := Stats{}
+	if s.access != nil {
+		if before, err = s.k.links.stats(u.Index); err != nil {
+			return Unit{}, errors.Join(err, disconnectUnit(s.channel), s.k.discard(u))
+		}
+	}
 	s.face, s.passed, s.compressed = u, false, false
 	s.set(func() { s.unit, s.attached = u.fd, time.Now() })
 	// Not earlier: a unit without a channel is at its end of file.
-	if err := s.k.loop.watch(s.serial, sourceUnit, u.fd); err != nil {
+	if err = s.k.loop.watch(s.serial, sourceUnit, u.fd); err == nil && s.access != nil {
+		s.set(func() { s.access.face, s.access.before = u.Index, before })
+	}
+	if err != nil {
 		s.face = nil
 		s.set(func() { s.unit = -1 })
 		return Unit{}, errors.Join(err, disconnectUnit(s.channel), s.k.discard(u))

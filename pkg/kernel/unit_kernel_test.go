@@ -309,7 +309,7 @@ func TestKernelUnitOfALivingSessionIsNotUsedAgain(t *testing.T) {
 	h := loopback(t, 1)
 	links := h.links()
 	a, _ := h.lent(1, UnitSpec{})
-	keeper, err := unix.Dup(a.pppox)
+	keeper, err := unix.Dup(a.link)
 	if err != nil {
 		t.Fatal(err)
 	}

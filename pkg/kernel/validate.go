@@ -43,6 +43,27 @@ func (s SessionSpec) Validate() error {
 	return s.Sequencing.Validate()
 }
 
+// Validate reports an interface's name, an id or an address that cannot be.
+func (s PPPoESpec) Validate() error {
+	switch {
+	case s.Interface == "" || len(s.Interface) > maxName:
+		return fmt.Errorf("interface name %q is not of 1..%d octets", s.Interface, maxName)
+	case s.SessionID == 0 || s.SessionID == 0xffff:
+		return fmt.Errorf("session id %d is reserved", s.SessionID)
+	case s.Peer == [6]byte{} || s.Peer[0]&1 != 0:
+		return errors.New("the peer's address is not an individual one")
+	}
+	return nil
+}
+
+// Validate reports a missing tty.
+func (s LineSpec) Validate() error {
+	if s.TTY == nil {
+		return errors.New("no tty")
+	}
+	return nil
+}
+
 // Validate reports a reorder time-out outside its range: 20..50 ms, or 0 while neither Send nor Require is set.
 func (q Sequencing) Validate() error {
 	if q.Reorder == 0 && !q.Send && !q.Require {

@@ -26,4 +26,4 @@ func (s *Session) HandOver() (*os.File, error) {
 func nobody([]byte) {}
 
 // ours says that an operation is for the daemon to do, not for the process that a session was handed over to.
-func (o Op) ours() bool { return o == OpSend || o == OpAttach || o == OpPass }
+func (o Op) ours() bool { return o == OpSend || o == OpAttach || o == OpPass || o == OpBridge }

@@ -32,6 +32,11 @@ const (
 	OpOpenCompression
 	OpCloseCompression
 	OpCompressionBroken
+	OpOpenPPPoE
+	OpOpenLine
+	OpBridge
+	OpUnbridge
+	OpSetACCM
 )
 
 // String names the operation.
@@ -65,6 +70,16 @@ func (o Op) String() string {
 		return "close compression"
 	case OpCompressionBroken:
 		return "compression broken"
+	case OpOpenPPPoE:
+		return "open pppoe"
+	case OpOpenLine:
+		return "open line"
+	case OpBridge:
+		return "bridge"
+	case OpUnbridge:
+		return "unbridge"
+	case OpSetACCM:
+		return "set accm"
 	}
 	return fmt.Sprintf("op %d", int(o))
 }
@@ -76,15 +91,19 @@ type Config struct {
 	// Units bounds the interfaces that wait for another session, as in kernel.Config; 0: 1024.
 	Units int
 
-	// Sleep is how long Attach and Close take; meant for synctest bubbles.
+	// Sleep is how long Attach, Bridge, Unbridge and Close take; meant for synctest bubbles.
 	Sleep time.Duration
 
 	// TrackSockets makes the sockets' life part of the rules: one tunnel for a descriptor at a time, and Check reports
 	// tunnels whose SocketClosed was not called.
 	TrackSockets bool
 
-	// OnSend, if set, sees every frame that a session sends, before a connected kernel does. The frame is the hook's.
+	// OnSend, if set, sees every frame that a session of L2TP sends, before a connected kernel does. The frame is the hook's.
 	OnSend func(from kernel.SessionSpec, frame []byte)
+
+	// OnAccess, if set, sees every frame that leaves to the peer of a PPPoE session or of a line, be it sent or carried by a bridge.
+	// The frame is the hook's, and the peer answers with Session.Inject.
+	OnAccess func(at *Session, frame []byte)
 
 	// OnStray, if set, sees frames that arrive for a session this kernel does not have: the real one hands such data
 	// messages to the tunnel's socket. Without it they count as lost.
@@ -92,9 +111,17 @@ type Config struct {
 }
 
 // key names a session of one kernel.
-type key struct{ tunnel, session uint16 }
+type key struct {
+	tunnel, session uint16
+	access          string // of PPPoE or of a line; the ids are 0 then
+}
 
-func (k key) String() string { return fmt.Sprintf("%d/%d", k.tunnel, k.session) }
+func (k key) String() string {
+	if k.access != "" {
+		return k.access
+	}
+	return fmt.Sprintf("%d/%d", k.tunnel, k.session)
+}
 
 // arrival is a frame on its way to a sink, or the news that an interface vanished.
 type arrival struct {
@@ -102,11 +129,12 @@ type arrival struct {
 	frame    []byte
 	numbered bool   // the frame has a sequence number
 	key      string // the frame is encrypted with it
-	dead     bool
+	dead     string // what is gone
 }
 
 // Kernel is the fake. Safe for concurrent use.
 type Kernel struct {
+	Stage
 	cfg Config
 
 	mu         sync.Mutex
@@ -117,6 +145,7 @@ type Kernel struct {
 	peers      []*Kernel
 	fail       map[Op][]error
 	hold       map[Op]chan struct{}
+	down       map[string]bool // interfaces, of PPPoE
 	queue      []arrival
 	running    bool     // a goroutine works on the queue
 	delivering *Session // the session whose sink or OnDead runs now
@@ -134,8 +163,9 @@ func New(cfg Config) *Kernel {
 	}
 	k := &Kernel{
 		cfg: cfg, tunnels: make(map[uint16]kernel.TunnelSpec), sessions: make(map[key]*Session),
-		fail: make(map[Op][]error), hold: make(map[Op]chan struct{}), nextIndex: 2,
+		fail: make(map[Op][]error), hold: make(map[Op]chan struct{}), down: make(map[string]bool), nextIndex: 2,
 	}
+	k.Stage.k = k
 	if k.cfg.Units == 0 {
 		k.cfg.Units = 1024
 	}
@@ -157,37 +187,6 @@ func connect(k, peer *Kernel) {
 	k.peers = append(k.peers, peer)
 }
 
-// Fail makes the next call of op fail with err; further calls of Fail queue up.
-func (k *Kernel) Fail(op Op, err error) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	k.fail[op] = append(k.fail[op], err)
-}
-
-// Hold makes calls of op wait, as if they slept in the kernel, until release is called.
-func (k *Kernel) Hold(op Op) (release func()) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	gate := make(chan struct{})
-	k.hold[op] = gate
-	return sync.OnceFunc(func() {
-		k.mu.Lock()
-		if k.hold[op] == gate {
-			delete(k.hold, op)
-		}
-		k.mu.Unlock()
-		close(gate)
-	})
-}
-
-// Calls gives what was called so far, in order, as "create session 1/2": for tests of what happens before what. Send, Stats and Idle are left
-// out.
-func (k *Kernel) Calls() []string {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	return slices.Clone(k.calls)
-}
-
 // Lost counts the frames that arrived for no session.
 func (k *Kernel) Lost() uint64 {
 	k.mu.Lock()
@@ -199,13 +198,13 @@ func (k *Kernel) Lost() uint64 {
 func (k *Kernel) Session(tunnel, session uint16) *Session {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	return k.sessions[key{tunnel, session}]
+	return k.sessions[key{tunnel: tunnel, session: session}]
 }
 
 // Inject lets a frame arrive for a session, as if a peer had sent it: with a sequence number if the session numbers its own
 // frames or requires numbers.
 func (k *Kernel) Inject(tunnel, session uint16, frame []byte) {
-	a := arrival{to: key{tunnel, session}, frame: slices.Clone(frame)}
+	a := arrival{to: key{tunnel: tunnel, session: session}, frame: slices.Clone(frame)}
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if s := k.sessions[a.to]; s != nil {
@@ -267,7 +266,7 @@ func begin(k *Kernel, op Op, what string) error {
 	if gate != nil {
 		<-gate
 	}
-	if k.cfg.Sleep > 0 && (op == OpAttach || op == OpClose) {
+	if k.cfg.Sleep > 0 && (op == OpAttach || op == OpBridge || op == OpUnbridge || op == OpClose) {
 		time.Sleep(k.cfg.Sleep)
 	}
 	k.mu.Lock()
@@ -354,7 +353,7 @@ func (k *Kernel) TunnelInfo(id uint16) (kernel.TunnelInfo, error) {
 func (k *Kernel) SessionInfo(tunnel, session uint16) (kernel.SessionInfo, error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	s, ok := k.sessions[key{tunnel, session}]
+	s, ok := k.sessions[key{tunnel: tunnel, session: session}]
 	if !ok {
 		return kernel.SessionInfo{}, fmt.Errorf("get session %d/%d: %w", tunnel, session, os.ErrNotExist)
 	}

@@ -27,14 +27,24 @@ var (
 
 // Session is one fake session. Safe for concurrent use; Close and Attach must not be called from the sink.
 type Session struct {
-	k    *Kernel
-	sink func([]byte)
+	World
+	k      *Kernel
+	sink   func([]byte)
+	onDead func(error)
+	key    key
+	line   bool
+	pppoe  kernel.PPPoESpec // of a session of PPPoE
 
 	// All below is guarded by the kernel's mu.
-	spec     kernel.SessionSpec
-	numbers  bool // its frames have sequence numbers now
+	spec     kernel.SessionSpec // of a session of L2TP
+	numbers  bool               // its frames have sequence numbers now
 	closed   bool
-	dead     bool
+	dead     bool // the interface is gone
+	lost     bool // the session itself is gone, of PPPoE or a line
+	told     bool // OnDead was
+	peer     *Session
+	muted    bool // it was bridged without a channel descriptor: its sink gets nothing
+	accm     [2]uint32
 	attached bool
 	handed   bool // HandOver has been called
 	unit     face
@@ -47,7 +57,7 @@ type Session struct {
 
 // CreateSession makes a session in an existing tunnel. A nil sink is for a session that is handed over: nobody sees its frames.
 func (k *Kernel) CreateSession(spec kernel.SessionSpec, sink func(frame []byte)) (*Session, error) {
-	at := key{spec.TunnelID, spec.SessionID}
+	at := key{tunnel: spec.TunnelID, session: spec.SessionID}
 	if sink == nil {
 		sink = nobody
 	}
@@ -80,13 +90,21 @@ func createSession(k *Kernel, at key, spec kernel.SessionSpec, sink func([]byte)
 		k.violate("session %v created twice", at)
 		return nil, unix.EEXIST
 	}
-	s := &Session{k: k, spec: spec, numbers: spec.Sequencing.Send, sink: sink, pass: make(map[kernel.NetworkProtocol]bool)}
-	k.sessions[at] = s
+	s := newSession(k, at, sink, spec.OnDead)
+	s.spec, s.numbers = spec, spec.Sequencing.Send
 	return s, nil
 }
 
+// newSession needs mu.
+func newSession(k *Kernel, at key, sink func([]byte), onDead func(error)) *Session {
+	s := &Session{k: k, key: at, sink: sink, onDead: onDead, pass: make(map[kernel.NetworkProtocol]bool)}
+	s.World.s = s
+	k.sessions[at] = s
+	return s
+}
+
 // at is the session's key.
-func (s *Session) at() key { return key{s.spec.TunnelID, s.spec.SessionID} }
+func (s *Session) at() key { return s.key }
 
 // do runs one call of a session that must be open, and attached for some.
 func (s *Session) do(op Op, needsUnit bool, f func() error) error {
@@ -122,6 +140,9 @@ func (s *Session) Send(frame []byte) error {
 			s.k.violate("short frame on session %v", s.at())
 			return errFrame
 		}
+		if s.lost {
+			return s.sendDead()
+		}
 		s.peek(frame, false)
 		countSent(s, frame)
 		return nil
@@ -130,44 +151,6 @@ func (s *Session) Send(frame []byte) error {
 		transmit(s, slices.Clone(frame), "")
 	}
 	return err
-}
-
-// Network sends a packet as the interface would: it leaves if the session passes the protocol, encrypted if CCP is open. It
-// reports whether it left.
-func (s *Session) Network(p kernel.NetworkProtocol, packet []byte) bool {
-	frame, key := append(binary.BigEndian.AppendUint16(nil, uint16(p)), packet...), ""
-	s.k.mu.Lock()
-	leaves := !s.closed && s.attached && !s.dead && s.pass[p]
-	if leaves {
-		s.since = time.Now()
-		frame, key = s.encrypt(frame)
-		countSent(s, frame)
-	}
-	s.k.mu.Unlock()
-	if leaves {
-		transmit(s, frame, key)
-	}
-	return leaves
-}
-
-// State is what a test may want to know of a session beyond what a caller can.
-type State struct {
-	Attached   bool
-	Unit       kernel.Unit // the interface, if attached
-	Carried    uint64      // network packets that came out of it
-	Numbers    bool        // its frames have sequence numbers: as asked for, or, without LNS mode, as the peer's last
-	Encrypting bool        // the network packets that it sends are encrypted
-	IPv4, IPv6 bool        // it passes the protocol
-}
-
-// State gives the present state.
-func (s *Session) State() State {
-	s.k.mu.Lock()
-	defer s.k.mu.Unlock()
-	return State{
-		Attached: s.attached, Unit: s.unit.Unit, Carried: s.carried, Numbers: s.numbers,
-		Encrypting: s.crypt.up && s.crypt.sending, IPv4: s.pass[kernel.IPv4], IPv6: s.pass[kernel.IPv6],
-	}
 }
 
 // Attach gives the session an interface: one that waits, if its name fits, else a new one. A name in use is os.ErrExist.
@@ -182,11 +165,18 @@ func (s *Session) Attach(spec kernel.UnitSpec) (kernel.Unit, error) {
 			s.k.violate("session %v attached twice", s.at())
 			return errAttached
 		}
+		if s.peer != nil {
+			s.k.violate("session %v attached while it is bridged", s.at())
+			return errBridged
+		}
+		if s.lost {
+			return errGone
+		}
 		var err error
 		if u, err = lend(s.k, spec.Name); err != nil {
 			return err
 		}
-		s.unit, s.attached, s.since = u, true, time.Now()
+		s.unit, s.attached, s.muted, s.since = u, true, false, time.Now()
 		return nil
 	})
 	if err != nil {
@@ -210,6 +200,10 @@ func (s *Session) Pass(p kernel.NetworkProtocol, pass bool) error {
 // SetSequencing changes the switches.
 func (s *Session) SetSequencing(q kernel.Sequencing) error {
 	return s.do(OpSetSequencing, false, func() error {
+		if s.key.access != "" {
+			s.k.violate("sequencing of %v", s.at())
+			return errNotL2TP
+		}
 		if err := q.Validate(); err != nil {
 			s.k.violate("sequencing of session %v: %v", s.at(), err)
 			return err
@@ -255,6 +249,7 @@ func (s *Session) Close() error {
 	if !s.closed {
 		s.closed = true
 		delete(k.sessions, s.at())
+		s.part()
 		if s.attached && !s.dead && !s.crypt.armed {
 			giveBack(k, s.unit)
 		}
@@ -268,22 +263,23 @@ func (s *Session) Close() error {
 	return nil
 }
 
-// Vanish lets the interface disappear, as "ip link del" does, and tells OnDead.
-func (s *Session) Vanish() {
-	k := s.k
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	if s.closed || s.dead {
-		return
-	}
-	s.dead = true
-	push(k, arrival{to: s.at(), dead: true})
-}
-
 // countSent needs the kernel's mu.
 func countSent(s *Session, frame []byte) {
-	s.stats.TxPackets++
-	s.stats.TxBytes += wireSize(frame, s.numbers)
+	if size := s.size(frame, s.numbers); size > 0 {
+		s.stats.TxPackets++
+		s.stats.TxBytes += size
+	}
+}
+
+// size is what the counters say of a frame; 0: nothing. It needs the kernel's mu.
+func (s *Session) size(frame []byte, numbered bool) uint64 {
+	switch {
+	case s.key.access == "":
+		return wireSize(frame, numbered)
+	case !s.attached || len(frame) <= 2 || binary.BigEndian.Uint16(frame) >= 0xc000:
+		return 0
+	}
+	return uint64(len(frame) - 2)
 }
 
 func wireSize(frame []byte, numbered bool) uint64 {

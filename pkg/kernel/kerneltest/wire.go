@@ -14,12 +14,18 @@ import (
 func transmit(s *Session, frame []byte, encryptedWith string) {
 	k := s.k
 	k.mu.Lock()
-	spec, numbered, peers := s.spec, s.numbers, slices.Clone(k.peers)
+	spec, numbered, peers, lost := s.spec, s.numbers, slices.Clone(k.peers), s.lost
 	k.mu.Unlock()
+	if s.key.access != "" {
+		if k.cfg.OnAccess != nil && !lost {
+			k.cfg.OnAccess(s, slices.Clone(frame))
+		}
+		return
+	}
 	if k.cfg.OnSend != nil {
 		k.cfg.OnSend(spec, slices.Clone(frame))
 	}
-	to := arrival{to: key{spec.PeerTunnelID, spec.PeerID}, frame: frame, numbered: numbered, key: encryptedWith}
+	to := arrival{to: key{tunnel: spec.PeerTunnelID, session: spec.PeerID}, frame: frame, numbered: numbered, key: encryptedWith}
 	var fallback *Kernel
 	for _, peer := range peers {
 		switch knows(peer, spec) {
@@ -55,7 +61,7 @@ const (
 func knows(k *Kernel, peer kernel.SessionSpec) knowledge {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if s := k.sessions[key{peer.PeerTunnelID, peer.PeerID}]; s != nil &&
+	if s := k.sessions[key{tunnel: peer.PeerTunnelID, session: peer.PeerID}]; s != nil &&
 		s.spec.PeerTunnelID == peer.TunnelID && s.spec.PeerID == peer.SessionID {
 		return theSession
 	}
@@ -105,29 +111,42 @@ func deliver(k *Kernel) {
 // consume decides what an arrival causes; mu is held, and what it returns runs without.
 func consume(k *Kernel, a arrival, s *Session) func() {
 	switch {
-	case s == nil && a.dead:
+	case s == nil && (a.dead != "" || a.to.access != ""):
 		return nil
 	case s == nil && k.cfg.OnStray != nil:
 		return func() { k.cfg.OnStray(a.to.tunnel, a.to.session, a.frame) }
 	case s == nil:
 		k.lost++
 		return nil
-	case a.dead:
-		if s.spec.OnDead == nil {
+	case a.dead != "":
+		if s.onDead == nil || s.told {
 			return nil
 		}
-		return func() {
-			s.spec.OnDead(fmt.Errorf("the interface of session %v is gone: %w", a.to, os.ErrNotExist))
-		}
+		s.told = true
+		return func() { s.onDead(fmt.Errorf("the %s of session %v is gone: %w", a.dead, a.to, os.ErrNotExist)) }
+	case s.lost:
+		return nil
 	}
 	if !admit(s, a.numbered) {
 		s.stats.RxSeqDiscards++
 		s.stats.RxErrors++
 		return nil
 	}
-	s.stats.RxPackets++
-	s.stats.RxBytes += wireSize(a.frame, a.numbered)
-	if len(a.frame) < 2 {
+	if size := s.size(a.frame, a.numbered); size > 0 {
+		s.stats.RxPackets++
+		s.stats.RxBytes += size
+	}
+	switch to := s.peer; {
+	case len(a.frame) < 2:
+		return nil
+	case to != nil && to.lost:
+		k.lost++
+		return nil
+	case to != nil:
+		countSent(to, a.frame)
+		return func() { transmit(to, a.frame, a.key) }
+	case s.muted:
+		k.lost++
 		return nil
 	}
 	frame := s.receive(a)
