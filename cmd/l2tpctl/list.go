@@ -35,10 +35,24 @@ func sessionTable(s *api.Snapshot) *table {
 		if name == "" {
 			name = c.User
 		}
-		t.add(ids(c.TunnelID, c.ID), ids(c.PeerTunnelID, c.PeerID), c.State, shorten(name), c.Interface,
-			addr(firstValid(c.PeerIPv4, c.PeerIPv6)), age(s.TakenAt, c.StartedAt))
+		device, peer := c.Interface, addr(firstValid(c.PeerIPv4, c.PeerIPv6))
+		switch {
+		case c.Forwarded != nil:
+			device, peer = "to "+ids(c.Forwarded.TunnelID, c.Forwarded.SessionID), port(c.Forwarded.Address)
+		case c.Subscriber != "":
+			name = c.Subscriber
+		}
+		t.add(sessionName(c), ids(c.PeerTunnelID, c.PeerID), c.State, shorten(name), device, peer, age(s.TakenAt, c.StartedAt))
 	}
 	return t
+}
+
+// sessionName is how a session is called on the command line.
+func sessionName(c *api.Session) string {
+	if c.TunnelID == 0 {
+		return "line/" + id(c.ID)
+	}
+	return ids(c.TunnelID, c.ID)
 }
 
 func listCalls(s *api.Snapshot) string {

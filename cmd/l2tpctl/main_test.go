@@ -43,7 +43,10 @@ func daemon() api.Snapshot {
 			},
 			Kernel:   api.Kernel{Release: "6.1.0-30-amd64", Advice: "older than 6.1.190: queued frames may be late after a restart"},
 			Problems: []string{"call backup: no tunnel secret is set"},
-			Tunnels:  2, Sessions: 2, HalfOpen: 1, Calls: api.CallsUp{Up: 1, Down: 3},
+			LNS: []api.LNS{
+				{Address: netip.MustParseAddrPort("192.0.2.1:1701"), LockedUntil: now.Add(42 * time.Second)}, {Address: peer, Sessions: 1},
+			},
+			Tunnels: 2, Sessions: 2, HalfOpen: 1, Calls: api.CallsUp{Up: 1, Down: 3},
 			Process: api.Process{Goroutines: 24, HeapOctets: 3 << 20, TotalOctets: 9<<20 + 512<<10}, Counters: counters(),
 		},
 		Tunnels: []api.Tunnel{
@@ -78,6 +81,12 @@ func daemon() api.Snapshot {
 				TunnelID: 65535, ID: 1, PeerTunnelID: 65534, PeerID: 2, Remote: lac, Role: "lns-incoming", State: "wait-connect",
 				Template: "dialin", User: "alice@example.net", StartedAt: ago(time.Second), Phase: "dead", LCP: "Initial", IPCP: "Initial", IPV6CP: "Initial",
 			},
+			{
+				ID: 12, Role: "access", State: "established", Access: "eth1/77 02:00:00:00:00:05", CallingNumber: "02:00:00:00:00:05", User: "bob@corp.example",
+				StartedAt: ago(time.Minute), EstablishedAt: ago(59 * time.Second), Phase: "authenticate", LCP: "Opened", IPCP: "Initial", IPV6CP: "Initial",
+				Forwarded: &api.Forwarded{LNS: "lns1.example", Address: peer, TunnelID: 4711, SessionID: 346},
+			},
+			{TunnelID: 4711, ID: 346, PeerTunnelID: 34, PeerID: 679, Remote: peer, Role: "lac-incoming", State: "established", Subscriber: "bob@corp.example", StartedAt: ago(time.Minute)},
 			{TunnelID: 65535, ID: 3, PeerTunnelID: 65534, PeerID: 4, Remote: lac, Role: "lns-incoming", State: "established", User: "alice@example.net", StartedAt: ago(time.Second)},
 		},
 		Calls: []api.Call{
@@ -196,8 +205,10 @@ func TestWhatOperatorsSee(t *testing.T) {
 		"session-list-no-id":      "session list --tunnel lns1",
 		"session-show":            "session show branch",
 		"session-show-early":      "session show 65535/1",
+		"session-show-line":       "session show line/12",
+		"session-show-far":        "session show 4711/346",
 		"session-show-ambiguous":  "session show alice@example.net",
-		"session-show-unknown":    "session show 4711/346",
+		"session-show-unknown":    "session show 4711/347",
 		"session-close":           "session close 345",
 		"session-close-json":      "session close 345 -o json",
 		"call-list":               "call list",

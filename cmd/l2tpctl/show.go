@@ -37,6 +37,17 @@ func showStatus(s *api.Snapshot, counters bool) string {
 	v.row("tunnels", "%d, and %d half-open", c.Tunnels, c.HalfOpen)
 	v.row("sessions", "%d", c.Sessions)
 	v.row("calls", "%d up, %d down", c.Calls.Up, c.Calls.Down)
+	for i, n := range c.LNS {
+		label := ""
+		if i == 0 {
+			label = "LNSs"
+		}
+		state := ""
+		if !n.LockedUntil.IsZero() {
+			state = ", did not serve: left alone for " + span(n.LockedUntil.Sub(s.TakenAt))
+		}
+		v.row(label, "%v: %d sessions%s", n.Address, n.Sessions, state)
+	}
 	v.row("memory", "%d KiB, of which %d KiB are in use, and %d goroutines", c.Process.TotalOctets>>10, c.Process.HeapOctets>>10, c.Process.Goroutines)
 	v.row("allowed from", "%s", list(c.AllowFrom, "everywhere"))
 	v.row("data checksum", "%s", yes(c.ChecksumData, "on", "off"))
@@ -70,6 +81,9 @@ func showCounters(c *api.Counters) string {
 	v.head("Counters")
 	v.row("tunnel authentication", "%d failed", c.TunnelAuthFailures)
 	v.row("user authentication", "%d failed", c.UserAuthFailures)
+	if c.Unrouted > 0 {
+		v.row("subscribers", "%d that no LNS took or no rule let pass", c.Unrouted)
+	}
 	if len(c.SessionEnds) > 0 {
 		var ends []string
 		for _, cause := range slices.Sorted(maps.Keys(c.SessionEnds)) {
@@ -155,9 +169,19 @@ func showSession(s *api.Snapshot) string {
 		return "no sessions\n"
 	}
 	c := &s.Sessions[0]
-	v := newView(14, fmt.Sprintf("session %s (peer's %s), %s", ids(c.TunnelID, c.ID), or(ids(c.PeerTunnelID, c.PeerID)),
+	v := newView(14, fmt.Sprintf("session %s (peer's %s), %s", sessionName(c), or(ids(c.PeerTunnelID, c.PeerID)),
 		since(c.State, s.TakenAt, c.StartedAt, c.EstablishedAt)))
-	v.row("remote", "%s, role %s", or(port(c.Remote)), c.Role)
+	if c.Access != "" {
+		v.row("access", "%s", c.Access)
+	} else {
+		v.row("remote", "%s, role %s", or(port(c.Remote)), c.Role)
+	}
+	if f := c.Forwarded; f != nil {
+		v.row("goes on", "at LNS %s, %v, by session %s", f.LNS, f.Address, ids(f.TunnelID, f.SessionID))
+	}
+	if c.Subscriber != "" {
+		v.row("subscriber", "%s, whose frames the kernel takes from his line", c.Subscriber)
+	}
 	v.row("call", "%s, user %s", or(c.Call), or(c.User))
 	if c.Template != "" {
 		v.row("template", "%s", c.Template)

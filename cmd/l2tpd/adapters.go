@@ -17,12 +17,28 @@ import (
 type kernelFor struct{ *kernel.Kernel }
 
 func (k kernelFor) CreateSession(s kernel.SessionSpec, sink func([]byte)) (engine.Session, error) {
-	x, err := k.Kernel.CreateSession(s, sink)
+	return sessionOf(k.Kernel.CreateSession(s, sink))
+}
+
+func (k kernelFor) OpenPPPoE(s kernel.PPPoESpec, sink func([]byte)) (engine.Session, error) {
+	return sessionOf(k.Kernel.OpenPPPoE(s, sink))
+}
+
+func (k kernelFor) OpenLine(s kernel.LineSpec, sink func([]byte)) (engine.Session, error) {
+	return sessionOf(k.Kernel.OpenLine(s, sink))
+}
+
+func sessionOf(s *kernel.Session, err error) (engine.Session, error) {
 	if err != nil {
 		return nil, err
 	}
-	return x, nil
+	return session{s}, nil
 }
+
+// session is a kernel session among others of the engine.
+type session struct{ *kernel.Session }
+
+func (s session) Bridge(to engine.Session) error { return s.Session.Bridge(to.(session).Session) }
 
 type networkFor struct{ *network.Manager }
 

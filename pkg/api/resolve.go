@@ -58,10 +58,13 @@ func (r resolver) tunnel(ctx context.Context, ref string) (uint16, error) {
 	return 0, no
 }
 
-// session returns the session that ref names: "tunnel/session", a session id, the name of a call or of a user.
+// session returns the session that ref names: "tunnel/session", a session id, "line/number", the name of a call or of a user.
 func (r resolver) session(ctx context.Context, ref string) (*Session, error) {
 	tunnel, id := uint16(0), ref
-	if t, rest, ok := strings.Cut(ref, "/"); ok && isNumber(t) && isNumber(rest) {
+	_, line, isLine := strings.Cut(ref, lineRef)
+	if isLine = isLine && isNumber(line); isLine {
+		id = line
+	} else if t, rest, ok := strings.Cut(ref, "/"); ok && isNumber(t) && isNumber(rest) {
 		n, bad := parseID("tunnel", t)
 		if bad != nil {
 			return nil, bad
@@ -78,9 +81,11 @@ func (r resolver) session(ctx context.Context, ref string) (*Session, error) {
 		if bad != nil {
 			return nil, bad
 		}
-		found = matching(snap.Sessions, func(c *Session) bool { return c.ID == n && (tunnel == 0 || c.TunnelID == tunnel) })
+		found = matching(snap.Sessions, func(c *Session) bool {
+			return c.ID == n && (c.TunnelID == 0) == isLine && (tunnel == 0 || c.TunnelID == tunnel)
+		})
 	}
-	if len(found) == 0 && tunnel == 0 {
+	if len(found) == 0 && tunnel == 0 && !isLine {
 		found = matching(snap.Sessions, func(c *Session) bool { return strings.EqualFold(c.Call, ref) || c.User == ref })
 	}
 	switch len(found) {
@@ -96,6 +101,9 @@ func (r resolver) session(ctx context.Context, ref string) (*Session, error) {
 	many.Hint = "name one as TUNNEL/SESSION, for example " + many.Nearest[0]
 	return nil, many
 }
+
+// lineRef is what stands before the number of a line where a session has its tunnel's id.
+const lineRef = "line/"
 
 func matching(sessions []Session, ok func(*Session) bool) []*Session {
 	var found []*Session
@@ -171,7 +179,12 @@ func (r resolver) callOrItsSession(ctx context.Context, ref string) (string, err
 	return session.Call, nil
 }
 
-func sessionRef(c *Session) string { return fmt.Sprintf("%d/%d", c.TunnelID, c.ID) }
+func sessionRef(c *Session) string {
+	if c.TunnelID == 0 {
+		return fmt.Sprintf("%s%d", lineRef, c.ID)
+	}
+	return fmt.Sprintf("%d/%d", c.TunnelID, c.ID)
+}
 
 func isNumber(s string) bool {
 	return s != "" && strings.Trim(s, "0123456789") == ""

@@ -47,6 +47,8 @@ type Status struct {
 	Kernel       Kernel           `json:"kernel"`               // what the probe found
 	Problems     []string         `json:"problems,omitzero"`    // what keeps the daemon from doing all it is configured to do
 
+	LNS []LNS `json:"lns,omitempty"` // that subscribers' calls go to
+
 	Tunnels  int      `json:"tunnels"`  // established (S116)
 	Sessions int      `json:"sessions"` // established
 	HalfOpen int      `json:"half_open"`
@@ -93,6 +95,7 @@ type Kernel struct {
 type Counters struct {
 	TunnelAuthFailures uint64 `json:"tunnel_auth_failures"` // S113
 	UserAuthFailures   uint64 `json:"user_auth_failures"`
+	Unrouted           uint64 `json:"unrouted,omitempty"` // subscribers' calls that no LNS took, or no rule let pass
 	// SessionEnds counts the sessions that ended, by cause: the words of L2TP_CAUSE in the log.
 	SessionEnds map[string]uint64 `json:"session_ends,omitempty"`
 	InMessages  uint64            `json:"in_messages"` // control and data (S114)
@@ -201,8 +204,11 @@ type Tunnel struct {
 
 // Session is one call inside a tunnel (S143-S149).
 type Session struct {
-	TunnelID     uint16         `json:"tunnel_id"`
-	ID           uint16         `json:"id"`
+	TunnelID     uint16         `json:"tunnel_id"`            // 0: a subscriber's line, which has no tunnel
+	ID           uint16         `json:"id"`                   // of a line: its number
+	Access       string         `json:"access,omitempty"`     // where the subscriber has come: interface, session id and MAC address, or the device
+	Forwarded    *Forwarded     `json:"forwarded,omitempty"`  // a subscriber's call that an LNS has
+	Subscriber   string         `json:"subscriber,omitempty"` // whose call the session takes to an LNS
 	PeerTunnelID uint16         `json:"peer_tunnel_id"`
 	PeerID       uint16         `json:"peer_id"`
 	Remote       netip.AddrPort `json:"remote"`
@@ -255,6 +261,21 @@ type Session struct {
 	EstablishedAt time.Time    `json:"established_at,omitzero"`
 	IdleSeconds   int64        `json:"idle_seconds"`   // since user data last moved
 	Data          *DataTraffic `json:"data,omitempty"` // nil: not asked for, or no kernel session
+}
+
+// Forwarded is where a subscriber's call goes on: the kernel carries its frames between his line and this session.
+type Forwarded struct {
+	LNS       string         `json:"lns"` // as it is configured, or as it was found
+	Address   netip.AddrPort `json:"address"`
+	TunnelID  uint16         `json:"tunnel_id"`
+	SessionID uint16         `json:"session_id"`
+}
+
+// LNS is what is known of one that subscribers' calls go to.
+type LNS struct {
+	Address     netip.AddrPort `json:"address"`
+	Sessions    int            `json:"sessions"`
+	LockedUntil time.Time      `json:"locked_until,omitzero"` // it did not serve, and is left alone
 }
 
 // LineErrors are the counters of WAN-Error-Notify (RFC 2661, 4.4.6), since the line came up.

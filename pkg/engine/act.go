@@ -55,13 +55,19 @@ func (s *shard) closeTunnel(a api.Action, res *api.Result) *api.Error {
 }
 
 func (s *shard) closeSession(a api.Action, res *api.Result) *api.Error {
-	t := s.tunnels[control.TunnelID(a.Tunnel)]
-	if t == nil {
-		return api.Errorf(api.CodeNotFound, "no tunnel %d", a.Tunnel)
-	}
-	x := t.sessions[control.SessionID(a.Session)]
-	if x == nil {
-		return api.Errorf(api.CodeNotFound, "no session %d in tunnel %d", a.Session, a.Tunnel)
+	var x *session
+	if a.Tunnel == 0 {
+		if x = s.lines.byID[a.Session]; x == nil {
+			return api.Errorf(api.CodeNotFound, "no line %d", a.Session)
+		}
+	} else {
+		t := s.tunnels[control.TunnelID(a.Tunnel)]
+		if t == nil {
+			return api.Errorf(api.CodeNotFound, "no tunnel %d", a.Tunnel)
+		}
+		if x = t.sessions[control.SessionID(a.Session)]; x == nil {
+			return api.Errorf(api.CodeNotFound, "no session %d in tunnel %d", a.Session, a.Tunnel)
+		}
 	}
 	res.Changed = !x.releasing
 	res.Message = "session is being closed"

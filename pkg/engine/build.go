@@ -56,19 +56,24 @@ func (s *session) params() call.Params {
 	if t == nil {
 		t = &policy.Template{}
 	}
-	outer := cmp.Or(s.t.outerMTU, 1500)
 	seq := s.sequencing()
-	// A LAC numbers its data as soon as its LNS does (P174): it must have room for that.
-	mtu := outer - overhead(s.t.remote.Addr(), seq != policy.SequencingOnRequest || s.role.IsLAC() || numbered(s.remote))
+	mtu := s.innerMTU(seq)
 	if t.MTU != 0 {
 		mtu = min(mtu, t.MTU)
 	}
 	p := call.Params{
-		Role: s.role, Tunnel: s.t.id, PeerTunnel: s.t.ctl.PeerID(), Session: s.id, Sequencing: seq,
-		Reply:     s.reply(seq),
+		Role: s.role, Session: s.id, Sequencing: seq, Routed: s.isRouted(),
 		PPP:       s.linkConfig(t, mtu),
 		Outside:   s.outside(),
-		Interface: t.Interface, MTU: mtu, Masquerade: t.Masquerade, MSSClamp: t.MSSClamp, Endpoint: s.t.remote.Addr(),
+		Interface: t.Interface, MTU: mtu, Masquerade: t.Masquerade, MSSClamp: t.MSSClamp,
+	}
+	switch {
+	case s.line != nil:
+		p.Access = true
+	case s.near != nil:
+		p.Tunnel, p.PeerTunnel, p.Forward, p.Reply = s.t.id, s.t.ctl.PeerID(), true, s.near.reply()
+	default:
+		p.Tunnel, p.PeerTunnel, p.Reply, p.Endpoint = s.t.id, s.t.ctl.PeerID(), s.reply(seq), s.t.remote.Addr()
 	}
 	p.UserIPv4 = p.Outside && t.IPv4Pool == "" && len(t.Auth) > 0
 	if s.conf == nil {
@@ -82,9 +87,32 @@ func (s *session) params() call.Params {
 	return p
 }
 
-// sequencing is the mode of the call, or of the accept entry.
+// innerMTU is the largest inner packet that the path of the session carries unfragmented.
+func (s *session) innerMTU(seq policy.Sequencing) int {
+	if s.line != nil {
+		if p := s.line.caller.PPPoE; p != nil {
+			return int(p.MaxPayload)
+		}
+		return 1500
+	}
+	// A LAC numbers its data as soon as its LNS does (P174): it must have room for that.
+	return cmp.Or(s.t.outerMTU, 1500) - overhead(s.t.remote.Addr(), seq != policy.SequencingOnRequest || s.role.IsLAC() || numbered(s.remote))
+}
+
+// isRouted says that rules say where the session's call goes: a subscriber's line, or with tunnel switching a call of a tunnel that
+// belongs to no configured one.
+func (s *session) isRouted() bool {
+	if s.line != nil {
+		return true
+	}
+	return s.pol.LAC.Switch && s.role == control.LNSIncoming && s.conf == nil && !s.outside()
+}
+
+// sequencing is the mode of the call, of the accept entry, or of the rule.
 func (s *session) sequencing() policy.Sequencing {
 	switch {
+	case s.near != nil:
+		return s.near.target.Sequencing
 	case s.conf != nil:
 		return s.conf.Sequencing
 	case s.accept != nil:
@@ -107,8 +135,10 @@ func (s *session) reply(seq policy.Sequencing) *control.CallInfo {
 
 // linkKey is what the links of temporary calls under one policy differ in.
 type linkKey struct {
-	tmpl *policy.Template
-	mtu  int
+	tmpl   *policy.Template
+	mtu    int
+	routed bool
+	framed bool // PPPoE: P272
 }
 
 // linkConfig is the policy of the link. All temporary calls of a kind have one between them.
@@ -120,12 +150,14 @@ func (s *session) linkConfig(t *policy.Template, mtu int) *ppp.Config {
 	if sh.linksOf != s.pol {
 		sh.linksOf, sh.links = s.pol, map[linkKey]*ppp.Config{}
 	}
-	k := linkKey{t, mtu}
+	k := linkKey{t, mtu, s.isRouted(), s.isPPPoE()}
 	if sh.links[k] == nil {
 		sh.links[k] = s.pppConfig(t, mtu).Complete()
 	}
 	return sh.links[k]
 }
+
+func (s *session) isPPPoE() bool { return s.line != nil && s.line.caller.PPPoE != nil }
 
 // pppConfig makes the policy of the link.
 func (s *session) pppConfig(t *policy.Template, mtu int) ppp.Config {

@@ -13,7 +13,7 @@ import (
 // counters of the whole engine (S113-S128). Those of live tunnels and sessions are added when somebody looks.
 type counters struct {
 	filtered, malformed, noTunnel, noSession, noData, foreign, overLimit atomic.Uint64
-	refused, evicted, authFailures, userAuthFailures                     atomic.Uint64
+	refused, evicted, authFailures, userAuthFailures, unrouted           atomic.Uint64
 	framesIn, framesOut, framesLost                                      atomic.Uint64
 	tunnels                                                              atomic.Int64 // up, and half-open ones that peers have begun
 	tunnelsUp, halfOpen, lines                                           atomic.Int64

@@ -58,6 +58,8 @@ type Session interface {
 	Meter
 	Handover
 	Encrypter
+	// Bridge has the kernel carry frames between two sessions; the other is of the same Kernel. It may sleep.
+	Bridge(to Session) error
 }
 
 // DataPath moves a session through its life.

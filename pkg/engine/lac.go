@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/l2tpd/l2tpd/pkg/api"
 	"github.com/l2tpd/l2tpd/pkg/call"
 	"github.com/l2tpd/l2tpd/pkg/control"
 	"github.com/l2tpd/l2tpd/pkg/policy"
@@ -382,4 +383,24 @@ func (s *shard) sourceFor(remote netip.AddrPort, from netip.Addr, ephemeral bool
 		return netip.AddrPort{}, nil, err
 	}
 	return port.Local(), port, nil
+}
+
+// views are the LNSs that have calls, or are left alone.
+func (l *lac) views() (all []api.LNS) {
+	now, wall := l.s.now(), l.s.e.cfg.WallClock()
+	of := map[netip.AddrPort]*api.LNS{}
+	for a, n := range l.sessions {
+		of[a] = &api.LNS{Address: a, Sessions: n}
+	}
+	for a, until := range l.locks.All(now) {
+		if of[a] == nil {
+			of[a] = &api.LNS{Address: a}
+		}
+		of[a].LockedUntil = wall.Add(until - now)
+	}
+	for _, x := range of {
+		all = append(all, *x)
+	}
+	slices.SortFunc(all, func(a, b api.LNS) int { return a.Address.Compare(b.Address) })
+	return all
 }

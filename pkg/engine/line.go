@@ -5,7 +5,9 @@ import (
 	"log/slog"
 
 	"github.com/l2tpd/l2tpd/pkg/access"
+	"github.com/l2tpd/l2tpd/pkg/api"
 	"github.com/l2tpd/l2tpd/pkg/call"
+	"github.com/l2tpd/l2tpd/pkg/control"
 	"github.com/l2tpd/l2tpd/pkg/kernel"
 	"github.com/l2tpd/l2tpd/pkg/policy"
 )
@@ -110,7 +112,7 @@ func (s *session) openLine(op call.OpCreate) {
 			if p := caller.PPPoE; p != nil {
 				data, err = k.OpenPPPoE(kernel.PPPoESpec{Interface: p.Interface, SessionID: p.SessionID, Peer: p.MAC, OnDead: dead}, sink)
 			} else {
-				data, err = k.OpenLine(kernel.LineSpec{File: caller.TTY.File, OnDead: dead}, sink)
+				data, err = k.OpenLine(kernel.LineSpec{TTY: caller.TTY.File, OnDead: dead}, sink)
 			}
 		}
 		if err == nil {
@@ -183,4 +185,14 @@ func (e *Engine) leaveAccess() {
 	if err := e.cfg.Access.Serve(nil, e.ring); err != nil {
 		e.log.Warn("access lines are not closed in good order", slog.String("why", err.Error()))
 	}
+}
+
+// views are the lines that a query asks for.
+func (l *lines) views(q api.Query) (all []api.Session) {
+	for id, s := range l.byID {
+		if (q.Session == 0 || q.Session == id) && q.Call == "" {
+			all = append(all, s.view(control.SessionView{}, q.Stats))
+		}
+	}
+	return all
 }

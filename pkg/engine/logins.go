@@ -58,7 +58,7 @@ func (l logins) leave(user string, s *session) {
 
 // replacedBy ends a session whose user has logged in again. It may be called from any shard.
 func (s *session) replacedBy(next *session) {
-	by := fmt.Sprintf("%d/%d", next.t.id, next.id)
+	by := next.owner()
 	s.sh.post(func() {
 		if s.releasing || s.call == nil {
 			return

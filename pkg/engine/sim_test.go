@@ -239,12 +239,28 @@ func (c simConn) Close() error {
 type simKernel struct{ *kerneltest.Kernel }
 
 func (k simKernel) CreateSession(s kernel.SessionSpec, sink func([]byte)) (Session, error) {
-	x, err := k.Kernel.CreateSession(s, sink)
+	return simSessionOf(k.Kernel.CreateSession(s, sink))
+}
+
+func (k simKernel) OpenPPPoE(s kernel.PPPoESpec, sink func([]byte)) (Session, error) {
+	return simSessionOf(k.Kernel.OpenPPPoE(s, sink))
+}
+
+func (k simKernel) OpenLine(s kernel.LineSpec, sink func([]byte)) (Session, error) {
+	return simSessionOf(k.Kernel.OpenLine(s, sink))
+}
+
+func simSessionOf(s *kerneltest.Session, err error) (Session, error) {
 	if err != nil {
 		return nil, err
 	}
-	return x, nil
+	return simSession{s}, nil
 }
+
+// simSession is a session of a simulated kernel among others of the engine.
+type simSession struct{ *kerneltest.Session }
+
+func (s simSession) Bridge(to Session) error { return s.Session.Bridge(to.(simSession).Session) }
 
 func (b *box) Apply(_ context.Context, owner string, want network.Interface) error {
 	b.mu.Lock()

@@ -24,6 +24,7 @@ type part struct {
 	tunnels  []api.Tunnel
 	sessions []api.Session
 	calls    []api.Call
+	lns      []api.LNS
 	control  [11]uint64
 	data     [9]uint64
 	up, half int
@@ -43,6 +44,7 @@ func (e *Engine) Snapshot(ctx context.Context, q api.Query) (*api.Snapshot, erro
 		all.tunnels = append(all.tunnels, p.tunnels...)
 		all.sessions = append(all.sessions, p.sessions...)
 		all.calls = append(all.calls, p.calls...)
+		all.lns = append(all.lns, p.lns...)
 		all.up += p.up
 		all.half += p.half
 		all.sessUp += p.sessUp
@@ -111,6 +113,12 @@ func (s *shard) look(q api.Query) part {
 		if q.Sessions {
 			p.sessions = append(p.sessions, t.sessionViews(q, v)...)
 		}
+	}
+	if q.Sessions && q.Tunnel == 0 {
+		p.sessions = append(p.sessions, s.lines.views(q)...)
+	}
+	if q.Status && s.lac != nil {
+		p.lns = s.lac.views()
 	}
 	if (q.Calls || q.Status) && s.dialers != nil {
 		for _, x := range s.dialers.byName {
@@ -184,8 +192,7 @@ func (s *session) view(c control.SessionView, stats bool) api.Session {
 		local = &control.CallInfo{}
 	}
 	v := api.Session{
-		TunnelID: uint16(s.t.id), ID: uint16(s.id), PeerTunnelID: uint16(s.t.ctl.PeerID()), PeerID: uint16(s.peer),
-		Remote: s.t.remote, Role: s.role.String(), State: s.state.String(),
+		ID: uint16(s.id), PeerID: uint16(s.peer), Role: s.role.String(), State: s.state.String(),
 		SerialNumber: c.SerialNumber, PeerSerial: c.PeerSerial,
 		CalledNumber:  cmp.Or(s.remote.CalledNumber, local.CalledNumber),
 		CallingNumber: s.remote.CallingNumber, SubAddress: cmp.Or(s.remote.SubAddress, local.SubAddress),
@@ -195,6 +202,22 @@ func (s *session) view(c control.SessionView, stats bool) api.Session {
 		ProcessingDelay: s.remote.ProcessingDelay,
 		StartedAt:       s.started, EstablishedAt: s.upSince, LCP: "Initial", IPCP: "Initial", IPV6CP: "Initial",
 		Phase: ppp.PhaseDead.String(),
+	}
+	switch {
+	case s.t != nil:
+		v.TunnelID, v.PeerTunnelID, v.Remote = uint16(s.t.id), uint16(s.t.ctl.PeerID()), s.t.remote
+	case s.line != nil:
+		v.ID, v.Role, v.Access, v.CallingNumber = s.line.id, "access", s.line.caller.Name(), s.line.caller.Station()
+		v.State = control.SessionWaitConnect.String()
+		if !s.upSince.IsZero() {
+			v.State = control.SessionEstablished.String()
+		}
+	}
+	if fw := s.far; fw != nil {
+		v.Forwarded = &api.Forwarded{LNS: fw.target.Name, Address: fw.target.Addr, TunnelID: uint16(fw.tunnel), SessionID: uint16(fw.id)}
+	}
+	if s.near != nil {
+		v.Subscriber = s.near.user
 	}
 	if s.releasing {
 		v.State = "closing"
@@ -349,6 +372,7 @@ func (e *Engine) status(all *part) *api.Status {
 			st.Calls.Down++
 		}
 	}
+	st.LNS = all.lns
 	st.Counters = e.totals(all)
 	return st
 }
@@ -374,7 +398,7 @@ func (e *Engine) totals(all *part) api.Counters {
 	}
 	t := e.cfg.Transport.Counters()
 	c := api.Counters{
-		TunnelAuthFailures: e.counts.authFailures.Load(), UserAuthFailures: e.counts.userAuthFailures.Load(),
+		TunnelAuthFailures: e.counts.authFailures.Load(), UserAuthFailures: e.counts.userAuthFailures.Load(), Unrouted: e.counts.unrouted.Load(),
 		SessionEnds: e.counts.ends.all(), Discarded: e.counts.discards(),
 		Control: controlTraffic(ctl), Data: dataTraffic(data),
 		PPPFrames: api.FrameTraffic{In: e.counts.framesIn.Load(), Out: e.counts.framesOut.Load()},

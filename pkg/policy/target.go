@@ -64,6 +64,9 @@ func (l *Lockouts) Lock(a netip.AddrPort, until time.Duration) {
 	if l.until == nil {
 		l.until = map[netip.AddrPort]time.Duration{}
 	}
+	if len(l.until) > maxTurns { // addresses of long ago
+		clear(l.until)
+	}
 	l.until[a] = until
 }
 
@@ -128,3 +131,14 @@ func (l *Lockouts) took(all []Target) {
 
 // maxTurns bounds the LNSs whose turns are remembered: RADIUS and DNS may name any number.
 const maxTurns = 4096
+
+// All are the LNSs that are left alone, each with the time until when.
+func (l *Lockouts) All(now time.Duration) map[netip.AddrPort]time.Duration {
+	all := map[netip.AddrPort]time.Duration{}
+	for a, until := range l.until {
+		if until > now {
+			all[a] = until
+		}
+	}
+	return all
+}
