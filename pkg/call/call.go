@@ -152,26 +152,28 @@ func (OpRelease) op()    {}
 // Result is the outcome of an operation; only the fields that its kind names are looked at.
 type Result struct {
 	Err       error
-	Interface string         // OpAttach: the name the unit got
-	OK        bool           // OpAuthorize
-	Message   string         // OpAuthorize: for the peer; OpAddress, OpPrefixes: why there is none
-	Why       string         // OpAuthorize: for the log when not OK, one sentence that names the user; OpRoute: the same
-	Cause     string         // OpRoute, RouteNowhere: of the EvDown; empty: "no-lns"
-	Full      bool           // OpAuthorize: not OK because of a limit, the credentials are right; OpAddress: the pool is exhausted
-	Success   string         // OpAuthorize: MS-CHAPv2's authenticator response
-	Keys      ppp.Keys       // OpAuthorize: what MPPE starts from, with the MS-CHAPs
-	User      string         // OpAuthorize: canonical name
-	UserIPv4  netip.Addr     // OpAuthorize: the user's fixed address
-	Routes    []netip.Prefix // OpAuthorize: networks behind the user
-	Link      netip.Prefix   // OpPrefixes: invalid when the peer gets none
-	Delegated netip.Prefix   // OpPrefixes: the same
-	Address   netip.Addr     // OpAddress: invalid when there is none
-	Broken    bool           // OpDecryption: it has
-	Idle      time.Duration  // OpIdle
-	NoIPv6    error          // OpNetwork: IPv6 alone could not be set, and why
-	NoPrefix  error          // OpNetwork: the peer cannot be told its prefixes, and why
-	Route     Route          // OpRoute
-	Here      *Params        // OpRoute, RouteHere: what holds for PPP and the interface from now on; nil: what did
+	Interface string // OpAttach: the name the unit got
+	OK        bool   // OpAuthorize
+	Message   string // OpAuthorize: for the peer; OpAddress, OpPrefixes: why there is none
+	Why       string // OpAuthorize: for the log when not OK, one sentence that names the user; OpRoute: the same
+	Cause     string // OpRoute, RouteNowhere: of the EvDown; empty: "no-lns"
+	// Unavailable: OpAuthorize: not OK because nobody could be asked.
+	Unavailable bool
+	Full        bool           // OpAuthorize: not OK because of a limit, the credentials are right; OpAddress: the pool is exhausted
+	Success     string         // OpAuthorize: MS-CHAPv2's authenticator response
+	Keys        ppp.Keys       // OpAuthorize: what MPPE starts from, with the MS-CHAPs
+	User        string         // OpAuthorize: canonical name
+	UserIPv4    netip.Addr     // OpAuthorize: the user's fixed address
+	Routes      []netip.Prefix // OpAuthorize: networks behind the user
+	Link        netip.Prefix   // OpPrefixes: invalid when the peer gets none
+	Delegated   netip.Prefix   // OpPrefixes: the same
+	Address     netip.Addr     // OpAddress: invalid when there is none
+	Broken      bool           // OpDecryption: it has
+	Idle        time.Duration  // OpIdle
+	NoIPv6      error          // OpNetwork: IPv6 alone could not be set, and why
+	NoPrefix    error          // OpNetwork: the peer cannot be told its prefixes, and why
+	Route       Route          // OpRoute
+	Here        *Params        // OpRoute with RouteHere, OpAuthorize: what holds for PPP and the interface from now on; nil: what did
 }
 
 // Route is where a subscriber's call goes.
@@ -303,6 +305,7 @@ type Call struct {
 	noAddress   string // why there was none for the peer
 	refusal     string // why the peer's login was refused, for the log
 	full        bool   // it was refused because of a limit
+	unavailable bool   // it was refused because nobody could be asked
 	control     bool   // the tunnel still knows the session
 	attach      step
 	iface       string

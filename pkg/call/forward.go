@@ -53,13 +53,7 @@ func (c *Call) routeFound(now Time, op OpRoute, r Result, out *Output) {
 // here goes on with PPP.
 func (c *Call) here(now Time, op OpRoute, r Result, out *Output) {
 	c.routed = true
-	if h := r.Here; h != nil {
-		p := *h
-		p.Name, p.Role, p.Tunnel, p.PeerTunnel, p.Session, p.Reply = c.p.Name, c.p.Role, c.p.Tunnel, c.p.PeerTunnel, c.p.Session, c.p.Reply
-		p.CloseTimeout = c.p.CloseTimeout
-		c.p = p
-		c.link.Do(now, ppp.CmdConfigure{Config: p.PPP}, &c.linkOut)
-	}
+	c.configure(now, r.Here)
 	if op.LoggedIn {
 		c.reached = StageUserAuth
 
@@ -69,6 +63,18 @@ func (c *Call) here(now Time, op OpRoute, r Result, out *Output) {
 	c.reached = StageAddress
 	c.link.Do(now, ppp.CmdProceed{}, &c.linkOut)
 	c.collect(now, out)
+}
+
+// configure has other parameters hold from now on, as far as they are about PPP and the interface; nil: none.
+func (c *Call) configure(now Time, h *Params) {
+	if h == nil {
+		return
+	}
+	p := *h
+	p.Name, p.Role, p.Tunnel, p.PeerTunnel, p.Session, p.Reply = c.p.Name, c.p.Role, c.p.Tunnel, c.p.PeerTunnel, c.p.Session, c.p.Reply
+	p.Access, p.Routed, p.Forward, p.CloseTimeout = c.p.Access, c.p.Routed, c.p.Forward, c.p.CloseTimeout
+	c.p = p
+	c.link.Do(now, ppp.CmdConfigure{Config: p.PPP}, &c.linkOut)
 }
 
 // nowhere ends PPP in good order: there is nobody to take the call.

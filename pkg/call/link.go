@@ -396,12 +396,13 @@ func (c *Call) authorized(now Time, op OpAuthorize, r Result, out *Output) {
 	if c.state != stateLink {
 		return
 	}
-	c.refusal, c.full = "", r.Full
+	c.refusal, c.full, c.unavailable = "", r.Full, r.Unavailable
 	if !r.OK {
 		c.refusal = r.Why
 	} else {
 		c.user, c.userIPv4 = r.User, r.UserIPv4
 		c.addRoutes(r.Routes)
+		c.configure(now, r.Here)
 	}
 	c.link.Do(now, ppp.CmdAuthResult{
 		Attempt: op.Request.Attempt, OK: r.OK, Message: r.Message, Success: r.Success, Keys: r.Keys,
@@ -460,8 +461,12 @@ func (c *Call) linkDown(ev ppp.EvLinkDown, out *Output) {
 // reason is how the end of PPP is told.
 func (c *Call) reason(ev ppp.EvLinkDown) ending {
 	how := reasons[ev.Reason]
-	if ev.Reason == ppp.ReasonAuthFailed && c.full {
+	switch {
+	case ev.Reason != ppp.ReasonAuthFailed:
+	case c.full:
 		how = overLimit
+	case c.unavailable:
+		how = noJudge
 	}
 	if ev.Reason == ppp.ReasonNoNetwork && c.noAddress != "" {
 		how.text = c.noAddress
@@ -524,6 +529,9 @@ var reasons = map[ppp.Reason]ending{
 
 // overLimit is how the end of a login is told that was right and one too many.
 var overLimit = ending{"user-limit", "the user may have no more sessions", wire.CDNNoFacilitiesTemp, disconnectAdmin}
+
+// noJudge is how the end of a login is told about which nobody could be asked.
+var noJudge = ending{"auth-unavailable", "nobody could be asked about the login", wire.CDNNoFacilitiesTemp, disconnect{}}
 
 // direction of a disconnect cause (RFC 3145, 2.1).
 type direction uint8

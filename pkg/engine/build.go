@@ -143,7 +143,7 @@ type linkKey struct {
 
 // linkConfig is the policy of the link. All temporary calls of a kind have one between them.
 func (s *session) linkConfig(t *policy.Template, mtu int) *ppp.Config {
-	if s.conf != nil || s.tmpl == nil {
+	if s.conf != nil || s.tmpl == nil || s.granted != nil {
 		return s.pppConfig(t, mtu).Complete()
 	}
 	sh := s.sh

@@ -15,7 +15,8 @@ type counters struct {
 	filtered, malformed, noTunnel, noSession, noData, foreign, overLimit atomic.Uint64
 	refused, evicted, authFailures, userAuthFailures, unrouted           atomic.Uint64
 	framesIn, framesOut, framesLost                                      atomic.Uint64
-	tunnels                                                              atomic.Int64 // up, and half-open ones that peers have begun
+	tunnels                                                              atomic.Int64  // up, and half-open ones that peers have begun
+	accounts                                                             atomic.Uint64 // Acct-Session-Ids given
 	tunnelsUp, halfOpen, lines                                           atomic.Int64
 
 	ends causes

@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/l2tpd/l2tpd/pkg/auth/radius"
 	"github.com/l2tpd/l2tpd/pkg/ipv6"
 	"github.com/l2tpd/l2tpd/pkg/kernel"
 	"github.com/l2tpd/l2tpd/pkg/network"
@@ -119,6 +120,7 @@ type Config struct {
 	Pppd      Pppd     // nil: there is none
 	Prefixes  Prefixes // nil: nobody gets IPv6 prefixes
 	Access    Access   // nil: no subscribers arrive here
+	RADIUS    RADIUS   // nil: there are no servers
 	Resolver  Resolver
 	Random    io.Reader // entropy; must not fail
 	Now       func() Time
@@ -146,6 +148,7 @@ type Engine struct {
 	shards   []*shard
 	exec     *executor // of what the kernel and the network do
 	names    *executor // of name lookups: a dead name server must not hold up the kernel
+	asks     *executor // of RADIUS servers: the same
 	counts   counters
 	tunnels  quota // of accept entries
 	halfOpen quota
@@ -183,7 +186,7 @@ func New(cfg Config) *Engine {
 	e.policy.Store(cfg.Policy)
 	e.peers.Store(newPeerBook(cfg.Policy, nil))
 	e.loaded.Store(&e.started)
-	e.exec, e.names = newExecutor(cfg.Workers), newExecutor(lookups)
+	e.exec, e.names, e.asks = newExecutor(cfg.Workers), newExecutor(lookups), newExecutor(askers)
 	e.life, e.endLife = context.WithCancel(background)
 	e.asking, e.endAsking = context.WithCancel(e.life)
 	for i := range 1 + cfg.Shards {
@@ -220,6 +223,7 @@ func (e *Engine) Start() {
 	}
 	p := e.policy.Load()
 	e.shards[0].post(func() { e.shards[0].dialers.reconcile(p) })
+	e.accountAll(radius.On)
 	e.serveAccess(p)
 }
 
@@ -242,6 +246,7 @@ func (e *Engine) Stop(ctx context.Context) error {
 		}
 	}
 	e.leaveAccess()
+	e.accountAll(radius.Off)
 	if err != nil {
 		e.endLife() // the executor may wait for what this ends
 	}
@@ -249,7 +254,7 @@ func (e *Engine) Stop(ctx context.Context) error {
 		s.inbox.close()
 	}
 	e.running.Wait()
-	err = errors.Join(err, e.exec.close(ctx), e.names.close(ctx))
+	err = errors.Join(err, e.exec.close(ctx), e.names.close(ctx), e.asks.close(ctx))
 	e.endLife()
 	if err != nil {
 		return ctx.Err()

@@ -61,6 +61,8 @@ type forward struct {
 	sess   *session        // the same; nil: there is none
 	tunnel control.TunnelID
 	id     control.SessionID
+	local  netip.Addr // of its tunnel, at our end
+	serial uint32     // Call Serial Number
 	up     bool
 	over   bool
 	why    []string // what came of the attempts before
@@ -137,7 +139,7 @@ func (fw *forward) try() (why string) {
 	}
 	x := tun.newSession(id, control.LACIncoming)
 	x.near, x.local = fw, &info
-	fw.sess, fw.tunnel, fw.id = x, tun.id, id
+	fw.sess, fw.tunnel, fw.id, fw.local, fw.serial = x, tun.id, id, tun.local.Addr(), info.SerialNumber
 	fw.lac.sessions[t.Addr]++
 	s.due.arm(&fw.timer, s.now()+cmp.Or(x.pol.LAC.Attempt, defaultAttempt))
 	tun.flush()

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/l2tpd/l2tpd/pkg/auth"
+	"github.com/l2tpd/l2tpd/pkg/auth/radius"
 	"github.com/l2tpd/l2tpd/pkg/call"
 	"github.com/l2tpd/l2tpd/pkg/ipv6"
 	"github.com/l2tpd/l2tpd/pkg/kernel"
@@ -270,19 +271,46 @@ func (s *session) waitingPackets() func(ipv4, ipv6 bool) {
 	return s.dialer.demand.Release
 }
 
-// authorize checks what the peer presented against the local users.
+// authorize has what the peer presented checked by those who know users, in their order: the first that knows him decides (S155).
 func (s *session) authorize(op call.OpAuthorize) {
+	name := op.Request.Name
+	if s.rule != nil {
+		name = s.rule.UserName(name)
+	}
+	for _, source := range s.sources() {
+		if source == policy.SourceRADIUS {
+			s.loginAt(op)
+			return
+		}
+		if s.pol.Users[name] != nil {
+			s.loginHere(op, name)
+			return
+		}
+	}
+	s.loginHere(op, name)
+}
+
+func (s *session) sources() []policy.Source {
+	if s.tmpl == nil || len(s.tmpl.Sources) == 0 {
+		return []policy.Source{policy.SourceLocal}
+	}
+	return s.tmpl.Sources
+}
+
+// loginHere checks what the peer presented against the local users.
+func (s *session) loginHere(op call.OpAuthorize, name string) {
 	r := op.Request
 	users := s.pol.Users
 	s.sh.ask(func() func() {
 		login := auth.Local(users).Check(auth.Request{
-			Method: r.Method, ID: r.ID, Name: r.Name, Password: r.Password, Challenge: r.Challenge, Response: r.Response,
+			Method: r.Method, ID: r.ID, Name: name, Password: r.Password, Challenge: r.Challenge, Response: r.Response,
 		})
 		return func() {
-			v := call.Result{Message: "login incorrect", Why: fmt.Sprintf("wrong password of user %q", r.Name)}
-			if users[r.Name] == nil {
-				v.Why = fmt.Sprintf("there is no user %q", r.Name)
+			v := call.Result{Message: "login incorrect", Why: fmt.Sprintf("wrong password of user %q", name)}
+			if users[name] == nil {
+				v.Why = fmt.Sprintf("there is no user %q", name)
 			}
+			s.authentic = radius.AuthenticLocal
 			switch u := login.User; {
 			case login.OK && op.User != "" && op.User != u.Name: // its address and routes are those of the first
 				v.Why = fmt.Sprintf("the session is that of user %q, and another cannot take it over", op.User)
@@ -306,8 +334,11 @@ func (s *session) checked(op call.OpAuthorize, r call.Result) {
 	}
 	s.login, s.owned = r.User, r.UserIPv4
 	u := s.pol.Users[r.User]
-	if u == nil {
+	if u == nil || s.authentic == radius.AuthenticRADIUS {
 		u = &policy.User{Name: r.User, IPv4: r.UserIPv4}
+		if s.granted != nil {
+			u.Sessions = s.granted.limit
+		}
 	}
 	s.enterLogin(u, func(refusal string) {
 		if refusal != "" {
@@ -366,6 +397,8 @@ func (s *session) address(op call.OpAddress) {
 	if p == nil {
 		var r call.Result
 		switch {
+		case s.granted != nil && s.granted.choice && op.Wanted.Is4() && op.Wanted.IsGlobalUnicast():
+			r.Address = op.Wanted
 		case s.conf == nil || !op.Wanted.Is4() || !op.Wanted.IsGlobalUnicast():
 		case foreign(s.pol, op.Wanted):
 			r.Address = op.Wanted // the box at the other end of a configured call has an address of its own
@@ -393,7 +426,9 @@ func (s *session) address(op call.OpAddress) {
 // prefixes asks shard 0 for what the template's pools have, unless the user has prefixes of his own.
 func (s *session) prefixes(op call.OpPrefixes) {
 	var r call.Result
-	if u := s.pol.Users[op.User]; u != nil {
+	if g := s.granted; g != nil {
+		r.Link, r.Delegated = g.link, g.behind
+	} else if u := s.pol.Users[op.User]; u != nil {
 		r.Link, r.Delegated = u.IPv6, u.Behind
 	}
 	link, delegated := s.pol.Pools[s.tmpl.IPv6Pool], s.pol.Pools[s.tmpl.DelegatedPool]

@@ -35,13 +35,13 @@ func (s *session) route(op call.OpRoute) {
 	}
 	switch rule.Action {
 	case policy.ActionTunnel:
-		s.resolve(j, rule.LNS, false)
+		s.resolve(j, rowsOf(rule.LNS), false)
 	case policy.ActionDNS:
 		_, realm := policy.SplitUser(name)
 		if rule.Prefix != "" {
 			realm = rule.Prefix + "." + realm
 		}
-		s.resolve(j, []policy.LNS{{Address: realm}}, true)
+		s.resolve(j, rowsOf([]policy.LNS{{Address: realm}}), true)
 	case policy.ActionRADIUS:
 		s.askRADIUS(j)
 	case policy.ActionLocal:
@@ -118,14 +118,36 @@ func (s *session) unroute(ev call.EvDown) {
 	}
 }
 
+// row is an LNS whose address may have to be found.
+type row struct {
+	policy.LNS
+	with func(*policy.Target) // what else holds for it; nil: nothing
+}
+
+func rowsOf(list []policy.LNS) []row {
+	rows := make([]row, len(list))
+	for i, n := range list {
+		rows[i].LNS = n
+	}
+	return rows
+}
+
+func (r row) target(rule *policy.Rule, a netip.Addr) policy.Target {
+	t := rule.Target(r.LNS, a)
+	if r.with != nil {
+		r.with(&t)
+	}
+	return t
+}
+
 // resolve finds the addresses of LNSs. With inOrder those of one name are tried in the order in which they are given, else they take turns.
-func (s *session) resolve(j *routing, rows []policy.LNS, inOrder bool) {
+func (s *session) resolve(j *routing, rows []row, inOrder bool) {
 	rule, e, sh := s.rule, s.sh.e, s.sh
 	var targets []policy.Target
-	var names []policy.LNS
+	var names []row
 	for _, n := range rows {
 		if a, err := netip.ParseAddr(n.Address); err == nil {
-			targets = append(targets, rule.Target(n, a))
+			targets = append(targets, n.target(rule, a))
 		} else {
 			names = append(names, n)
 		}
@@ -144,11 +166,10 @@ func (s *session) resolve(j *routing, rows []policy.LNS, inOrder bool) {
 				errs = append(errs, fmt.Errorf("look up %s: %w", n.Address, err))
 			}
 			for i, a := range addrs {
-				row := n
 				if inOrder {
-					row.Preference += i
+					n.Preference = i
 				}
-				targets = append(targets, rule.Target(row, a))
+				targets = append(targets, n.target(rule, a))
 			}
 		}
 		why := ""
@@ -203,6 +224,7 @@ func (s *session) joined(ev call.EvUp) {
 		s.near.joined(s)
 		return
 	}
+	s.accountStart()
 	s.log().Info("call forwarded", slog.String("event", "call-up"), slog.String("user", ev.User), slog.String("lns", s.far.target.Name),
 		slog.Any("address", s.far.target.Addr), slog.Int("tunnel", int(s.far.tunnel)), slog.Int("session", int(s.far.id)))
 	s.logger = nil

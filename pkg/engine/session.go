@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"time"
 
+	"github.com/l2tpd/l2tpd/pkg/auth/radius"
 	"github.com/l2tpd/l2tpd/pkg/call"
 	"github.com/l2tpd/l2tpd/pkg/control"
 	"github.com/l2tpd/l2tpd/pkg/network"
@@ -33,6 +34,11 @@ type session struct {
 	tmpl   *policy.Template
 	conf   *policy.Call // the configuration that dialer's call had at the beginning, or nil
 	pol    *policy.Policy
+
+	granted   *granted         // by a RADIUS server; nil: nothing
+	answer    *radius.Answer   // about the login under way, that the rule has asked for; nil: none
+	authentic radius.Authentic // who has let the user in
+	account   account
 
 	rule *policy.Rule // of a subscriber: that has been found for him
 	job  *routing     // of a subscriber: where his call goes is being found out
@@ -228,6 +234,7 @@ func (s *session) lost(ev control.EvSessionDown) {
 // ended tells of the end, before anything is given back.
 func (s *session) ended(ev call.EvDown) {
 	s.sh.e.counts.ends.add(ev.Cause)
+	s.accountEnd(ev)
 	s.logDown(ev)
 	switch {
 	case s.dialer != nil:
@@ -369,6 +376,7 @@ func (s *session) event(ev call.Event) {
 			slog.String("user", ev.User), slog.String("local", address(ev.Local)), slog.String("remote", address(ev.Peer)),
 			slog.String("prefix", prefixText(ev.Link)), slog.String("delegated", prefixText(ev.Delegated)))
 		s.logger = nil
+		s.accountStart()
 		if s.dialer != nil {
 			s.dialer.cameUp(s)
 		}
@@ -441,6 +449,7 @@ func (s *session) last() (attrs []slog.Attr) {
 
 // gone: everything has been given back.
 func (s *session) gone() {
+	s.accountStop()
 	if s.data != nil {
 		if st, err := s.data.Stats(); err == nil {
 			s.sh.e.counts.addData(st)

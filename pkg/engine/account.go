@@ -1,0 +1,175 @@
+package engine
+
+import (
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"time"
+
+	"github.com/l2tpd/l2tpd/pkg/auth/radius"
+	"github.com/l2tpd/l2tpd/pkg/call"
+	"github.com/l2tpd/l2tpd/pkg/kernel"
+)
+
+// account is what a session's accounting needs to know; the zero value: nothing has been said of it.
+type account struct {
+	id      string
+	started bool
+	cause   radius.TerminateCause
+	used    kernel.Stats // at the end
+	timer   deadline     // of interim records
+}
+
+// accountID is the session's Acct-Session-Id: unique over restarts.
+func (s *session) accountID() string {
+	if s.account.id == "" {
+		s.account.id = fmt.Sprintf("%08x%08x", uint32(s.sh.e.started.Unix()), s.sh.e.counts.accounts.Add(1))
+	}
+	return s.account.id
+}
+
+// accounted says that RADIUS servers are told of the session: it is a user's, and no configured call's, nor the far side of one.
+func (s *session) accounted() bool {
+	return s.sh.e.cfg.RADIUS != nil && len(s.pol.RADIUS.Servers) > 0 && s.conf == nil && s.near == nil
+}
+
+// accountStart tells of a session that is up.
+func (s *session) accountStart() {
+	if !s.accounted() || s.account.started {
+		return
+	}
+	s.account.started = true
+	s.accountRecord(radius.Start)
+	s.account.timer = deadline{index: -1, fire: func(Time) {
+		s.accountRecord(radius.Interim)
+		s.accountAgain()
+	}}
+	s.accountAgain()
+}
+
+// accountAgain plans the next interim record.
+func (s *session) accountAgain() {
+	every := s.pol.RADIUS.Interim
+	if g := s.granted; g != nil && g.interim > 0 {
+		every = max(g.interim, interimEvery)
+	}
+	if every > 0 {
+		s.sh.due.arm(&s.account.timer, s.sh.now()+every)
+	}
+}
+
+// accountEnd notes, while there is something to be read, what is told at the end.
+func (s *session) accountEnd(ev call.EvDown) {
+	if s.account.started {
+		s.account.cause, s.account.used = terminateCause(ev), s.usage()
+		s.sh.due.arm(&s.account.timer, 0)
+	}
+}
+
+// accountStop tells of a session that is gone.
+func (s *session) accountStop() {
+	if s.account.started {
+		s.accountRecord(radius.Stop)
+		s.account.started = false
+	}
+}
+
+// usage is what the kernel has counted: received is what the user has sent.
+func (s *session) usage() (u kernel.Stats) {
+	switch {
+	case s.farData != nil: // to the LNS goes what the user sends
+		st, err := s.farData.Stats()
+		if err == nil {
+			u.RxPackets, u.RxBytes, u.TxPackets, u.TxBytes = st.TxPackets, st.TxBytes, st.RxPackets, st.RxBytes
+		}
+	case s.data != nil:
+		if st, err := s.data.Stats(); err == nil {
+			u = st
+		}
+	}
+	return u
+}
+
+func (s *session) accountRecord(kind radius.Kind) {
+	e := s.sh.e
+	v := s.call.View()
+	r := radius.Record{
+		Kind: kind, At: e.cfg.WallClock(), SessionID: s.accountID(), User: v.User, Authentic: s.authentic, Port: s.port(), Tunnel: s.tunnelInfo(),
+		Address: v.Peer,
+	}
+	for _, p := range []struct {
+		from netip.Prefix
+		to   *[]netip.Prefix
+	}{{v.Link, &r.IPv6Prefixes}, {v.Delegated, &r.DelegatedPrefixes}} {
+		if p.from.IsValid() {
+			*p.to = []netip.Prefix{p.from}
+		}
+	}
+	if s.granted != nil {
+		r.Class = s.granted.class
+	}
+	if kind != radius.Start {
+		u := s.account.used
+		if kind == radius.Interim {
+			u = s.usage()
+		}
+		r.InputOctets, r.InputPackets, r.OutputOctets, r.OutputPackets = u.RxBytes, u.RxPackets, u.TxBytes, u.TxPackets
+		r.SessionTime = e.cfg.WallClock().Sub(s.upSince)
+	}
+	if kind == radius.Stop {
+		r.Cause = s.account.cause
+	}
+	e.account(r)
+}
+
+// account hands a record on, and tells of one that is lost.
+func (e *Engine) account(r radius.Record) {
+	if err := e.cfg.RADIUS.Account(r); err != nil {
+		e.strangeBy(slog.LevelError, "accounting", r.Kind.String(), "accounting record is lost", slog.String("session", r.SessionID),
+			slog.String("user", r.User), slog.String("why", err.Error()))
+	}
+}
+
+// accountAll tells of the daemon's beginning or end.
+func (e *Engine) accountAll(kind radius.Kind) {
+	if e.cfg.RADIUS == nil || len(e.policy.Load().RADIUS.Servers) == 0 {
+		return
+	}
+	r := radius.Record{Kind: kind, At: e.cfg.WallClock()}
+	if kind == radius.Off {
+		r.Cause = radius.AdminReboot
+	}
+	e.account(r)
+}
+
+// terminateCause is the end of a session in RADIUS's words (P242).
+func terminateCause(ev call.EvDown) radius.TerminateCause {
+	switch ev.Cause {
+	case "peer-terminate":
+		return radius.UserRequest
+	case "line-down", "echo-failed", "lcp-no-answer":
+		return radius.LostCarrier
+	case "timeout", "tunnel-closed":
+		return radius.LostService
+	case "idle":
+		return radius.IdleTimeout
+	case "session-time":
+		return radius.SessionTimeout
+	case "operator", "disconnect":
+		return radius.AdminReset
+	case "stop":
+		return radius.AdminReboot
+	case "kernel", "network":
+		return radius.NASError
+	case "replaced", "user-limit":
+		return radius.PortPreempted
+	case "no-address", "no-lns":
+		return radius.ServiceUnavailable
+	case "peer":
+		return radius.UserRequest
+	}
+	return radius.NASRequest
+}
+
+// interimEvery is the least time between interim records that a server may ask for.
+const interimEvery = time.Minute
