@@ -25,6 +25,8 @@ func testEnv() Env {
 		"/creds/default":               "a default secret of 30 octets!\n",
 		"/creds/branch":                "a branch secret of 30 octets!!\r\n",
 		"/creds/routera":               "PasswordA",
+		"/creds/corp":                  "a secret of corp of 28 octets",
+		"/creds/radius":                "a RADIUS secret of 30 octets!!",
 		"/creds/empty":                 "\n",
 		"/etc/l2tpd/remuser.secret":    "rempass\n",
 		"/etc/l2tpd/lines.secret":      "rempass\n\n",
@@ -227,6 +229,8 @@ func TestExamplesAreRight(t *testing.T) {
 		"dynamic-initiator.yaml": "calls [remote] accept 0",
 		"dynamic-acceptor.yaml":  "calls [] accept 1",
 		"lns.yaml":               "calls [] accept 1",
+		"lac.yaml":               "calls [] accept 0",
+		"lac-rules.yaml":         "calls [] accept 0",
 	}
 	for path, data := range inputs(t, "../../configs/examples") {
 		c, err := Parse(path, data, testEnv())

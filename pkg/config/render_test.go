@@ -98,6 +98,9 @@ func (p *page) reference(n *node, indent int) {
 		if c.field.kind != kindValue && !live(c) {
 			p.commented = true
 		}
+		if c.field.optional {
+			p.item = true
+		}
 		if indent == 0 {
 			p.commented, outer = outer, p.commented
 			p.remark(indent, c.field.doc)

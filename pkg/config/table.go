@@ -70,8 +70,6 @@ func serverFields() []field {
 	return append(
 		rows,
 		refused("enabled", "S42, S43", "there is no switch", "systemd starts and stops the daemon: systemctl enable --now l2tpd"),
-		refused("lac", "S88-S107", notOffered, "remove the section; server.mode: lac and calls are there"),
-		refused("radius", "S180", notOffered, "remove the section; use users"),
 		refused("security", "S176", notOffered, "remove the section; require IPsec in nftables (meta secpath) on UDP port 1701"),
 		refused("ipsec", "S25, S173-S175", "IPsec is not set up here, and single DES nowhere",
 			"remove the section; use strongSwan with ESP in transport mode, AES-GCM, selectors udp/1701"),
