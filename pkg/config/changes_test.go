@@ -91,6 +91,73 @@ api: {group: admin}
 	}
 }
 
+// The LAC and RADIUS: entries by what they are for, those of an LNS within their rule, in whatever order they stand.
+func TestChangesOfLACAndRADIUSNameTheirEntries(t *testing.T) {
+	t.Parallel()
+	old := parse(t, `
+lac:
+  access: [{pppoe: {interface: eth1, template: t}}, {tty: {device: /dev/ttyS0, template: t}}]
+  rules:
+    - {match: {realm: a}, action: tunnel, lns: [{address: 192.0.2.1}, {address: 192.0.2.2}], secret: hushhushhushhush}
+    - {match: all, action: tunnel, lns: [{address: 192.0.2.1}], secret: hushhushhushhush}
+    - {match: local, action: reject}
+ppp: {templates: {t: {users: [local, radius]}}}
+radius:
+  servers: [{address: 192.0.2.9, secret: hushhushhushhush}]
+  coa: {listen: 0.0.0.0, clients: [{from: 192.0.2.9, secret: hushhushhushhush}]}
+`)
+	next := parse(t, `
+lac:
+  lockout: 2m
+  access: [{tty: {device: /dev/ttyS1, template: t}}, {pppoe: {interface: eth1, template: t, max_sessions: 5}}]
+  rules:
+    - {match: any-realm, action: dns, secret: none}
+    - {match: all, action: local, template: t}
+    - {match: {realm: A.}, action: tunnel, lns: [{address: 192.0.2.2, weight: 3}, {address: 192.0.2.3}], secret: hushhushhushhush2, proxy_auth: off, tunnel: {hello: 5s}}
+ppp: {templates: {t: {users: [radius]}}}
+radius:
+  servers: [{address: 192.0.2.9, secret: hushhushhushhush, message_authenticator: accept-missing, logins: on}, {address: 192.0.2.10, secret: hushhushhushhush}]
+  interim: 5m
+  spool_size: 1GiB
+  coa: {listen: "0.0.0.0:3800", clients: [{from: 192.0.2.9, secret: hushhushhushhush2}]}
+`)
+	var got []string
+	for _, c := range old.Changes(next) {
+		got = append(got, c.String())
+	}
+	want := []string{
+		"lac.lockout: 1m -> 2m (new-sessions)",
+		"lac.access[eth1].pppoe.max_sessions: unlimited -> 5 (new-sessions)",
+		"lac.access[/dev/ttyS0]: removed (new-sessions)",
+		"lac.access[/dev/ttyS1]: added (new-sessions)",
+		"lac.rules[realm a].secret: *** -> *** (new-sessions)",
+		"lac.rules[realm a].proxy_auth: on -> off (new-sessions)",
+		"lac.rules[realm a].tunnel.hello: 1m -> 5s (new-sessions)",
+		"lac.rules[realm a].lns[192.0.2.1]: removed (new-sessions)",
+		"lac.rules[realm a].lns[192.0.2.2].weight: 1 -> 3 (new-sessions)",
+		"lac.rules[realm a].lns[192.0.2.3]: added (new-sessions)",
+		"lac.rules[all].action: tunnel -> local (new-sessions)",
+		"lac.rules[all].template: nothing -> t (new-sessions)",
+		"lac.rules[all].secret: *** -> nothing (new-sessions)",
+		"lac.rules[all].lns[192.0.2.1]: removed (new-sessions)",
+		"lac.rules[local]: removed (new-sessions)",
+		"lac.rules[any-realm]: added (new-sessions)",
+		"ppp.templates.t.users: [local, radius] -> [radius] (new-sessions)",
+		"radius.interim: none -> 5m (new-sessions)",
+		"radius.spool_size: 64MiB -> 1GiB (new-sessions)",
+		"radius.coa.listen: [0.0.0.0:3799] -> [0.0.0.0:3800] (daemon-restart)",
+		"radius.servers[192.0.2.9 port 1812].message_authenticator: require -> accept-missing (new-sessions)",
+		"radius.servers[192.0.2.10 port 1812]: added (new-sessions)",
+		"radius.coa.clients[192.0.2.9].secret: *** -> *** (new-sessions)",
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+	if same := next.Changes(next); len(same) > 0 {
+		t.Errorf("differs from itself: %v", same)
+	}
+}
+
 // Every value of the table that the file can change is one that Changes sees.
 func TestChangesSeesEveryField(t *testing.T) {
 	t.Parallel()

@@ -43,11 +43,11 @@ func (w *walker) checkLAC(p *policy.Policy) {
 // checkLACRole checks that somebody arrives, that there is something to do with him, and that the server's mode lets it be done (S44).
 func (w *walker) checkLACRole(p *policy.Policy) {
 	l := &p.LAC
-	if len(l.Access) > 0 && len(l.Rules) == 0 && !w.anyBad("lac.rules") {
+	if slices.ContainsFunc(l.Access, arrives) && len(l.Rules) == 0 && !w.anyBad("lac.rules") {
 		w.faultAt("lac.access", "there are no rules: whoever arrives is turned away", "add rules: [{match: all, action: tunnel, lns: [{address: 192.0.2.1}], secret: ...}]")
 	}
-	if len(l.Rules) > 0 && len(l.Access) == 0 && !l.Switch && !w.anyBad("lac.access") {
-		w.warnAt("lac.rules", "there is no access: nobody arrives for whom these rules are", "add access: [{pppoe: {interface: eth1, template: NAME}}], or switch: on for calls that come in by L2TP")
+	if len(l.Rules) > 0 && !slices.ContainsFunc(l.Access, arrives) && !l.Switch && !w.anyBad("lac.access") {
+		w.warnAt("lac.rules", "nobody arrives for whom these rules are", "add access: [{pppoe: {interface: eth1, template: NAME}}], or switch: on for calls that come in by L2TP")
 	}
 	if w.bad["server.mode"] {
 		return
@@ -57,9 +57,15 @@ func (w *walker) checkLACRole(p *policy.Policy) {
 		for _, key := range []string{"lac.access", "lac.rules"} {
 			if len(w.items[key]) > 0 {
 				w.faultAt(key, "server.mode is none: no subscriber is served", "write mode: lac or both, or remove "+key)
+				return
 			}
 		}
 	case policy.ModeLNS:
+		for i := range l.Access {
+			if at := w.items["lac.access"][i] + ".tty.dial_out"; l.Access[i].TTY != nil && l.Access[i].TTY.DialOut {
+				w.warnAt(at, "server.mode is lns: outgoing calls (OCRQ) are refused", "write mode: lac or both")
+			}
+		}
 		for i := range l.Rules {
 			if at := w.items["lac.rules"][i] + ".action"; l.Rules[i].Action.Tunnels() && w.has(at) {
 				w.warnAt(at, "server.mode is lns: no subscriber is tunnelled", "write mode: lac or both")
@@ -69,6 +75,9 @@ func (w *walker) checkLACRole(p *policy.Policy) {
 	case policy.ModeLAC, policy.ModeBoth:
 	}
 }
+
+// arrives says that subscribers come in by an access: not where an LNS has numbers dialled and nothing else.
+func arrives(a policy.Access) bool { return a.TTY == nil || a.TTY.DialIn }
 
 // anyBad says that something at path, or below it, is wrong.
 func (w *walker) anyBad(path string) bool {
@@ -302,6 +311,7 @@ func (w *walker) checkLogins(p *policy.Policy) {
 		switch {
 		case t == nil:
 			return
+		case !arrives(*a):
 		case len(t.Auth) == 0:
 			unasked = true
 			if bare < 0 {
@@ -313,7 +323,7 @@ func (w *walker) checkLogins(p *policy.Policy) {
 				"add a rule with match: all, or write auth: none in the template")
 		}
 	}
-	if bare >= 0 && !unasked && len(p.LAC.Access) > 0 && !p.LAC.Switch {
+	if bare >= 0 && !unasked && slices.ContainsFunc(p.LAC.Access, arrives) && !p.LAC.Switch {
 		w.warnAt(w.items["lac.rules"][bare]+".match", "match: unauthenticated: no template of lac.access has auth: none, so nobody comes without a login",
 			"write auth: none in a template of lac.access, or remove the rule")
 	}

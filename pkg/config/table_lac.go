@@ -58,6 +58,7 @@ func lacFields() []field {
 	rows = append(rows, pppoeFields()...)
 	rows = append(rows, ttyFields()...)
 	rows = append(rows, ruleFields()...)
+	rows = append(rows, ruleActionFields()...)
 	rows = append(rows, ruleTunnelFields()...)
 	rows = append(rows, field{path: "lac.rules[].tunnel", kind: kindSection, doc: "As server.tunnel, for the tunnels of this rule."})
 	rows = append(rows, tunnelFields("lac.rules[].tunnel", ReloadNewSessions, false, func(o any) *policy.Tunnel { return &o.(*policy.Rule).Tunnel })...)
@@ -236,8 +237,8 @@ func ruleFields() []field {
 	}
 }
 
-// ruleTunnelFields are the rows of a rule beside whom it is for and where he goes.
-func ruleTunnelFields() []field {
+// ruleActionFields are the rows of a rule about its action.
+func ruleActionFields() []field {
 	return []field{
 		{
 			path: "lac.rules[].balance", def: "round-robin", words: []string{"round-robin", "least-filled"},
@@ -264,6 +265,12 @@ func ruleTunnelFields() []field {
 			doc: "Password of realms in the RADIUS server, for radius_user: domain.",
 			at:  rule(func(r *policy.Rule) *policy.Secret { return &r.RADIUSPassword }),
 		},
+	}
+}
+
+// ruleTunnelFields are the rows of a rule about its tunnels.
+func ruleTunnelFields() []field {
+	return []field{
 		{
 			path: "lac.rules[].secret", typ: "secret or none", rows: "S28, S101", example: "{credential: corp}", weak: 16, aka: secretWords("password"),
 			doc: "Tunnel secret that the LNS is presented; one that a RADIUS server names comes first. none, the default: no authentication.",
