@@ -218,7 +218,8 @@ func closing(rest []rune) int {
 var (
 	indentation = regexp.MustCompile(`^(?:---(?:[ \t]|$))?[ \t]*(?:-[ \t]+)*`)
 	firstKey    = regexp.MustCompile(`^[{\[ \t]*["']?(\w+)["']?[ \t]*:[ \t]*`)
-	comment     = regexp.MustCompile(`(?:^|[ \t])#[ \t]*`)
+	// comment is where one begins: the library takes "#" so behind a bracket, comma or quote as well.
+	comment = regexp.MustCompile(`(?:^|[ \t,{}\[\]"'])#[ \t]*`)
 )
 
 // conceal hides what a line of a text that does not parse may have of a secret, whose key may be on another line: all but the

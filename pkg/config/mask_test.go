@@ -19,8 +19,8 @@ func TestNoSlipShowsASecret(t *testing.T) {
 		"short form": "secret: hushhush\n",
 		"rules":      "secrets:\n  - {from: any, secret: hushhush}\n  - from: 10.0.0.1\n    secret: 'hushhush'\n",
 		"users":      "users:\n  bob:\n    password: |\n      hushhush\n      hushhush\n  eve: {password: \"hushhush\"}\n",
-		"lac rules":  "lac:\n  rules:\n    - {match: {realm: a}, action: tunnel, lns: [{address: x, secret: hushhush}], secret: hushhush}\n    - match: all\n      radius_password: hushhush\n",
-		"radius":     "radius:\n  servers: [{address: x, secret: hushhush}]\n  coa:\n    clients:\n      - from: 10.0.0.1\n        secret: 'hushhush'\n",
+		"lac rules":  "lac: {rules: [{match: {realm: a}, lns: [{secret: hushhush}],\n  secret: hushhush}]}\n",
+		"radius":     "radius:\n  coa:\n    clients:\n      - secret: 'hushhush'\n",
 		"calls":      "calls:\n  a:\n    peer: x\n    secret: hushhush\n    ppp: {password:\n      hushhush}\n",
 	} {
 		t.Run(name, func(t *testing.T) {
