@@ -18,7 +18,8 @@ func serverFields() []field {
 		{path: "server", kind: kindSection, doc: "What is true of the whole daemon."},
 		{
 			path: "server.mode", rows: "S44, S45, S10", reload: ReloadNewSessions, def: "both", words: []string{"none", "lac", "lns", "both"},
-			doc: "Roles that are played: lac answers outgoing calls (OCRQ), lns incoming ones (ICRQ). A call that needs a missing role is refused. " +
+			doc: "Roles that are played: lac sends subscribers to LNSs and answers outgoing calls (OCRQ), lns answers incoming ones (ICRQ). " +
+				"A call that needs a missing role is refused. " +
 				"A changed mode holds for the next call in any tunnel; peers learn of a new lac when their tunnel is next built.",
 			at: server(func(s *policy.Server) any { return &s.Mode }),
 		},
