@@ -67,12 +67,20 @@ func orNothing(s string) string {
 func Changes(old, next *policy.Policy) []Change {
 	d := &differ{table: table()}
 	d.fields("server", "server", &old.Server, &next.Server)
-	diffList(d, "secrets", old.Secrets, next.Secrets, func(r policy.SecretRule) string { return sourceKey(r.From, r.HostName) })
-	diffList(d, "lns.accept", old.Accept, next.Accept, func(a policy.Accept) string { return sourceKey(a.From, a.HostName) })
+	diffList(d, "secrets", "secrets", old.Secrets, next.Secrets, func(r *policy.SecretRule) string { return sourceKey(r.From, r.HostName) }, nil)
+	diffList(d, "lns.accept", "lns.accept", old.Accept, next.Accept, func(a *policy.Accept) string { return sourceKey(a.From, a.HostName) }, nil)
+	d.fields("lac", "lac", &old.LAC, &next.LAC)
+	diffList(d, "lac.access", "lac.access", old.LAC.Access, next.LAC.Access, func(a *policy.Access) string { return a.Name }, nil)
+	diffList(d, "lac.rules", "lac.rules", old.LAC.Rules, next.LAC.Rules, matchText, func(at string, a, b *policy.Rule) {
+		diffList(d, "lac.rules[].lns", at+".lns", a.LNS, b.LNS, func(n *policy.LNS) string { return lnsKey(*n) }, nil)
+	})
 	diffNamed(d, "calls", old.Calls, next.Calls)
 	diffNamed(d, "ppp.templates", old.Templates, next.Templates)
 	diffNamed(d, "pools", old.Pools, next.Pools)
 	diffNamed(d, "users", old.Users, next.Users)
+	d.fields("radius", "radius", &old.RADIUS, &next.RADIUS)
+	diffList(d, "radius.servers", "radius.servers", old.RADIUS.Servers, next.RADIUS.Servers, serverKey, nil)
+	diffList(d, "radius.coa.clients", "radius.coa.clients", old.RADIUS.CoA, next.RADIUS.CoA, func(c *policy.CoAClient) string { return c.From.String() }, nil)
 	return d.list
 }
 
@@ -89,11 +97,11 @@ type differ struct {
 	list  []Change
 }
 
-// fields compares two objects by the rows below prefix; at is the concrete path that prefix stands for.
+// fields compares two objects by the rows below prefix but those of lists below it; at is the concrete path that prefix stands for.
 func (d *differ) fields(prefix, at string, old, next any) {
 	for _, f := range d.table {
 		key, below := strings.CutPrefix(f.path, prefix+".")
-		if !below || f.kind != kindValue || f.at == nil {
+		if !below || strings.Contains(key, "[]") || f.kind != kindValue || f.at == nil {
 			continue
 		}
 		a, b := f.at(old), f.at(next)
@@ -134,28 +142,39 @@ func diffNamed[V any](d *differ, path string, old, next map[string]*V) {
 	}
 }
 
-func diffList[V any](d *differ, path string, old, next []V, key func(V) string) {
+// diffList compares two lists, entries by key; path is that of the table, where the concrete one. more, if not nil, compares what is within
+// an entry that is on both sides.
+func diffList[V any](d *differ, path, where string, old, next []V, key func(*V) string, more func(at string, a, b *V)) {
 	find := func(list []V, k string) *V {
 		for i := range list {
-			if key(list[i]) == k {
+			if key(&list[i]) == k {
 				return &list[i]
 			}
 		}
 		return nil
 	}
 	for i := range old {
-		at := path + "[" + key(old[i]) + "]"
-		if b := find(next, key(old[i])); b != nil {
-			d.fields(path+"[]", at, &old[i], b)
-		} else {
+		at := where + "[" + key(&old[i]) + "]"
+		b := find(next, key(&old[i]))
+		if b == nil {
 			d.entry(path, at, Removed)
+			continue
+		}
+		d.fields(path+"[]", at, &old[i], b)
+		if more != nil {
+			more(at, &old[i], b)
 		}
 	}
 	for i := range next {
-		if find(old, key(next[i])) == nil {
-			d.entry(path, path+"["+key(next[i])+"]", Added)
+		if find(old, key(&next[i])) == nil {
+			d.entry(path, where+"["+key(&next[i])+"]", Added)
 		}
 	}
+}
+
+// serverKey names a RADIUS server.
+func serverKey(s *policy.RADIUSServer) string {
+	return fmt.Sprintf("%s port %d", strings.ToLower(s.Address), s.Port)
 }
 
 // sourceKey names an entry of a list of sources.
@@ -192,6 +211,13 @@ func valueText(f *field, v any) string {
 			return words[1]
 		}
 		return words[0]
+	case inverted:
+		if *p.off {
+			return "off"
+		}
+		return "on"
+	case *int64:
+		return sizeText(*p)
 	case *time.Duration:
 		for word, d := range f.special {
 			if d == int64(*p) {

@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"regexp"
 	"strconv"
 	"strings"
 	"testing"
@@ -90,11 +91,78 @@ api: {group: admin}
 	}
 }
 
+// The LAC and RADIUS: entries by what they are for, those of an LNS within their rule, in whatever order they stand.
+func TestChangesOfLACAndRADIUSNameTheirEntries(t *testing.T) {
+	t.Parallel()
+	old := parse(t, `
+lac:
+  access: [{pppoe: {interface: eth1, template: t}}, {tty: {device: /dev/ttyS0, template: t}}]
+  rules:
+    - {match: {realm: a}, action: tunnel, lns: [{address: 192.0.2.1}, {address: 192.0.2.2}], secret: hushhushhushhush}
+    - {match: all, action: tunnel, lns: [{address: 192.0.2.1}], secret: hushhushhushhush}
+    - {match: local, action: reject}
+ppp: {templates: {t: {users: [local, radius]}}}
+radius:
+  servers: [{address: 192.0.2.9, secret: hushhushhushhush}]
+  coa: {listen: 0.0.0.0, clients: [{from: 192.0.2.9, secret: hushhushhushhush}]}
+`)
+	next := parse(t, `
+lac:
+  lockout: 2m
+  access: [{tty: {device: /dev/ttyS1, template: t}}, {pppoe: {interface: eth1, template: t, max_sessions: 5}}]
+  rules:
+    - {match: any-realm, action: dns, secret: none}
+    - {match: all, action: local, template: t}
+    - {match: {realm: A.}, action: tunnel, lns: [{address: 192.0.2.2, weight: 3}, {address: 192.0.2.3}], secret: hushhushhushhush2, proxy_auth: off, tunnel: {hello: 5s}}
+ppp: {templates: {t: {users: [radius]}}}
+radius:
+  servers: [{address: 192.0.2.9, secret: hushhushhushhush, message_authenticator: accept-missing, logins: on}, {address: 192.0.2.10, secret: hushhushhushhush}]
+  interim: 5m
+  spool_size: 1GiB
+  coa: {listen: "0.0.0.0:3800", clients: [{from: 192.0.2.9, secret: hushhushhushhush2}]}
+`)
+	var got []string
+	for _, c := range old.Changes(next) {
+		got = append(got, c.String())
+	}
+	want := []string{
+		"lac.lockout: 1m -> 2m (new-sessions)",
+		"lac.access[eth1].pppoe.max_sessions: unlimited -> 5 (new-sessions)",
+		"lac.access[/dev/ttyS0]: removed (new-sessions)",
+		"lac.access[/dev/ttyS1]: added (new-sessions)",
+		"lac.rules[realm a].secret: *** -> *** (new-sessions)",
+		"lac.rules[realm a].proxy_auth: on -> off (new-sessions)",
+		"lac.rules[realm a].tunnel.hello: 1m -> 5s (new-sessions)",
+		"lac.rules[realm a].lns[192.0.2.1]: removed (new-sessions)",
+		"lac.rules[realm a].lns[192.0.2.2].weight: 1 -> 3 (new-sessions)",
+		"lac.rules[realm a].lns[192.0.2.3]: added (new-sessions)",
+		"lac.rules[all].action: tunnel -> local (new-sessions)",
+		"lac.rules[all].template: nothing -> t (new-sessions)",
+		"lac.rules[all].secret: *** -> nothing (new-sessions)",
+		"lac.rules[all].lns[192.0.2.1]: removed (new-sessions)",
+		"lac.rules[local]: removed (new-sessions)",
+		"lac.rules[any-realm]: added (new-sessions)",
+		"ppp.templates.t.users: [local, radius] -> [radius] (new-sessions)",
+		"radius.interim: none -> 5m (new-sessions)",
+		"radius.spool_size: 64MiB -> 1GiB (new-sessions)",
+		"radius.coa.listen: [0.0.0.0:3799] -> [0.0.0.0:3800] (daemon-restart)",
+		"radius.servers[192.0.2.9 port 1812].message_authenticator: require -> accept-missing (new-sessions)",
+		"radius.servers[192.0.2.10 port 1812]: added (new-sessions)",
+		"radius.coa.clients[192.0.2.9].secret: *** -> *** (new-sessions)",
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+	if same := next.Changes(next); len(same) > 0 {
+		t.Errorf("differs from itself: %v", same)
+	}
+}
+
 // Every value of the table that the file can change is one that Changes sees.
 func TestChangesSeesEveryField(t *testing.T) {
 	t.Parallel()
 	for _, f := range table() {
-		if f.kind == kindValue && f.at == nil && f.path != "secret" && f.path != "ppp.templates.*.users" {
+		if f.kind == kindValue && f.at == nil && f.path != "secret" {
 			t.Errorf("%s: no accessor", f.path)
 		}
 	}
@@ -104,19 +172,36 @@ func TestChangesSeesEveryField(t *testing.T) {
 server: {mode: lns, listen: "[::]:1701"}
 secrets: [{from: 10.0.0.0/8, host_name: branch, secret: none}]
 lns: {accept: [{from: 10.0.0.0/8, host_name: branch, template: "0"}]}
+lac:
+  access: [{pppoe: {interface: eth1.100, template: v6only}}, {tty: {device: /dev/ttyS0, template: v6only}}, {tty: {device: /dev/ttyS1, template: v6only}}]
+  rules:
+    - {match: {realm: corp.example}, action: tunnel, lns: [{address: "2001:db8::7"}]}
+    - {match: {realm: tunnel.example}, action: tunnel, lns: [{address: lns.example.net}]}
+    - {match: any-realm, action: reject}
+    - {match: local, action: reject}
+    - {match: all, action: reject}
+    - {match: unauthenticated, action: tunnel, lns: [{address: lac.example.net}]}
 calls: {remote: {peer: any}, isdn: {peer: any}}
 ppp: {templates: {"0": {}, v6only: {}, program: {}}}
+radius:
+  servers: [{address: 192.0.2.9, port: 1645, secret: x}, {address: radius.example.net, secret: x}]
+  coa: {listen: "[::]:3799", clients: [{from: 192.0.2.0/24, secret: x}]}
 pools: {ips: {ranges: 10.9.9.9}, links: {prefixes: ["fd00::/48"], prefix_length: 56}}
 users: {remuser: {password: x}}
 `)
 	seen := map[string]bool{}
 	named := strings.NewReplacer("calls.remote", "calls.*", "calls.isdn", "calls.*", "users.remuser", "users.*", "pools.ips", "pools.*", "pools.links", "pools.*",
-		"templates.0", "templates.*", "templates.v6only", "templates.*", "templates.program", "templates.*", "[10.0.0.0/8 branch]", "[]")
+		"templates.0", "templates.*", "templates.v6only", "templates.*", "templates.program", "templates.*", "templates.access", "templates.*")
+	entry := regexp.MustCompile(`\[[^]]+\]`)
 	for _, c := range bare.Changes(all) {
-		seen[named.Replace(c.Path)] = true
+		seen[entry.ReplaceAllString(named.Replace(c.Path), "[]")] = true
 	}
 	// The key of an entry does not change, it makes another entry; the mode is the same in both.
-	for _, key := range []string{"secret", "ppp.templates.*.users", "secrets[].from", "secrets[].host_name", "lns.accept[].from", "lns.accept[].host_name", "lns.accept[].template", "server.mode"} {
+	for _, key := range []string{
+		"secret", "secrets[].from", "secrets[].host_name", "lns.accept[].from", "lns.accept[].host_name", "lns.accept[].template", "server.mode",
+		"lac.access[].pppoe.interface", "lac.access[].tty.device", "lac.rules[].match", "lac.rules[].lns[].address", "lac.rules[].lns[].port",
+		"radius.servers[].address", "radius.servers[].port", "radius.coa.clients[].from",
+	} {
 		seen[key] = true
 	}
 	for _, f := range table() {
@@ -151,7 +236,7 @@ func TestTableIsWhole(t *testing.T) {
 				continue
 			}
 			w := newWalker(newSource("x", nil), testEnv(), ".")
-			w.c = &Config{}
+			w.c = &Config{Policy: emptyPolicy()}
 			n := parseDefault(text)
 			if n == nil {
 				t.Errorf("%s: %q is not YAML", f.path, text)
@@ -170,7 +255,7 @@ func TestTableIsWhole(t *testing.T) {
 		}
 	}
 	for _, r := range strings.Fields("S13 S14 S19 S27 S28 S29 S31 S32 S33 S34 S37 S38 S39 S42 S44 S46 S47 S48 S50 S51 S52 S59 S60 S61 S62 S63 S64 S65 S66 S67 S68 S69 " +
-		"S70 S71 S72 S73 S76 S78 S79 S80 S81 S82 S87 S150 S151 S152 S153 S154 S155 S156 S157 S160 S161 S162 S163 S164 S165 S166 S167 S168 S177 S182 S184 S186 S188") {
+		"S70 S71 S72 S73 S76 S78 S79 S80 S81 S82 S87 S88 S89 S90 S91 S92 S93 S94 S95 S96 S97 S98 S99 S100 S101 S102 S103 S104 S107 S150 S151 S152 S153 S154 S155 S156 S157 S158 S159 S160 S161 S162 S163 S164 S165 S166 S167 S168 S177 S180 S182 S184 S186 S188") {
 		if !rows[r] {
 			t.Errorf("%s has no key", r)
 		}

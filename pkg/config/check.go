@@ -34,6 +34,7 @@ func (w *walker) complete(c *Config) {
 		t.Auth = nil
 		p.Templates[defaultTemplate] = t
 	}
+	nameAccess(&p.LAC)
 	for _, call := range p.Calls {
 		if call.Type != policy.CallVirtual {
 			call.Method = policy.MethodOCRQ
@@ -50,12 +51,14 @@ func (w *walker) check(c *Config) {
 	w.checkServer(p)
 	w.checkSecrets(p)
 	w.checkAccept(p)
+	w.checkLAC(p)
 	for _, name := range slices.Sorted(maps.Keys(p.Templates)) {
 		w.checkTemplate(p, p.Templates[name], "ppp.templates."+nameKey(name))
 	}
 	w.checkPools(p)
 	w.checkUsers(p)
 	w.checkCalls(p)
+	w.checkRADIUS(p)
 }
 
 // faultAt notes an error at a concrete path: at its value, its key, or what encloses it.
@@ -105,15 +108,20 @@ func (w *walker) checkServer(p *policy.Policy) {
 	if len(listen) == 0 && w.has("server.listen") {
 		w.faultAt("server.listen", "listen is empty: there would be no socket", `write "0.0.0.0:1701"`)
 	}
+	w.checkListen("server.listen", listen)
+	if len(p.Server.AllowFrom) == 0 && w.has("server.allow_from") {
+		w.faultAt("server.allow_from", "allow_from is empty", "write [any] for everyone, or the sources; to stop the daemon use systemctl")
+	}
+}
+
+// checkListen checks that no socket has another one's address.
+func (w *walker) checkListen(path string, listen []netip.AddrPort) {
 	for i, a := range listen {
 		for j, b := range listen {
 			if i != j && a.Addr().IsUnspecified() && a.Port() == b.Port() && a.Addr().Is4() == b.Addr().Is4() {
-				w.faultAt("server.listen", fmt.Sprintf("listen: %v is within %v", b, a), "keep one of the two")
+				w.faultAt(path, fmt.Sprintf("listen: %v is within %v", b, a), "keep one of the two")
 			}
 		}
-	}
-	if len(p.Server.AllowFrom) == 0 && w.has("server.allow_from") {
-		w.faultAt("server.allow_from", "allow_from is empty", "write [any] for everyone, or the sources; to stop the daemon use systemctl")
 	}
 }
 
@@ -134,13 +142,13 @@ func (w *walker) checkTunnel(t *policy.Tunnel, path string) {
 func (w *walker) sameSource(list string, n int, of func(int) (policy.Range, string)) {
 	for i := range n {
 		from, host := of(i)
-		at := fmt.Sprintf("%s[%d]", list, i)
+		at := w.items[list][i]
 		if w.bad[at+".from"] || w.bad[at+".host_name"] {
 			continue
 		}
 		for j := range i {
 			other, otherHost := of(j)
-			before := fmt.Sprintf("%s[%d]", list, j)
+			before := w.items[list][j]
 			if from != other || !strings.EqualFold(host, otherHost) || w.bad[before+".from"] || w.bad[before+".host_name"] {
 				continue
 			}
@@ -168,7 +176,7 @@ func (w *walker) checkSecrets(p *policy.Policy) {
 func (w *walker) checkAccept(p *policy.Policy) {
 	w.sameSource("lns.accept", len(p.Accept), func(i int) (policy.Range, string) { return p.Accept[i].From, p.Accept[i].HostName })
 	for i, a := range p.Accept {
-		at := fmt.Sprintf("lns.accept[%d]", i)
+		at := w.items["lns.accept"][i]
 		w.checkTemplateName(p, a.Template, at+".template", false)
 		w.checkPre13(a.PRE13, a.IgnoreWindow13, at)
 		if w.bad[at+".from"] || w.values[at+".from"] == nil {
@@ -300,6 +308,9 @@ func (w *walker) checkEngine(t *policy.Template, path string) {
 	if t.IPv4 && !t.IPv4Local.IsValid() && !w.bad[path+".ipv4_local"] {
 		w.faultAt(path, "engine: pppd needs ipv4_local: a pppd must know our address", "add ipv4_local: 192.168.20.1")
 	}
+	if slices.Contains(t.Sources, policy.SourceRADIUS) {
+		w.faultAt(path+".users", "users: radius is not there with engine: pppd, which is told the users of the configuration", "write users: [local], or engine: l2tpd")
+	}
 	if slices.Contains(t.Auth, ppp.AuthMSCHAPv1) {
 		w.faultAt(path+".auth", "auth: mschapv1 is not there with engine: pppd", "use mschapv2")
 	}
@@ -320,7 +331,7 @@ func (w *walker) checkTemplate(p *policy.Policy, t *policy.Template, path string
 		}
 	}
 	if !t.IPv4 && !t.IPv6 && !w.bad[path+".ipv4"] && !w.bad[path+".ipv6"] && w.servesCallers(p, t) {
-		w.faultAt(path, "neither IPv4 nor IPv6: nothing could be carried by the calls of lns.accept", "write ipv4: on, or ipv6: on")
+		w.faultAt(path, "neither IPv4 nor IPv6: nothing could be carried by its calls", "write ipv4: on, or ipv6: on")
 	}
 	if t.Rechallenge > 0 && !w.bad[path+".auth"] && !slices.Contains(t.Auth, ppp.AuthCHAPMD5) {
 		w.faultAt(path+".rechallenge", "rechallenge needs chap in auth", "add chap to auth, or remove rechallenge")
@@ -331,7 +342,8 @@ func (w *walker) checkTemplate(p *policy.Policy, t *policy.Template, path string
 	if t.Echo == 0 && w.has(path+".lcp_echo.failures") {
 		w.faultAt(path+".lcp_echo.failures", "lcp_echo: failures has no meaning with interval: never", "remove failures")
 	}
-	if len(t.Auth) > 0 && !w.bad[path+".auth"] && len(p.Users) == 0 && w.keys["users"] == nil && w.servesCallers(p, t) {
+	local := !slices.Contains(t.Sources, policy.SourceRADIUS) && !w.bad[path+".users"]
+	if len(t.Auth) > 0 && !w.bad[path+".auth"] && local && len(p.Users) == 0 && w.keys["users"] == nil && w.servesCallers(p, t) {
 		w.warnAt(path+".auth", "callers must log in (auth), and there are no users", "add users, or write auth: none")
 	}
 	if t.Interface != "" && !w.bad[path+".interface"] {
@@ -341,9 +353,13 @@ func (w *walker) checkTemplate(p *policy.Policy, t *policy.Template, path string
 	}
 }
 
-// servesCallers says that an accept entry uses t.
+// servesCallers says that sessions end here by t: those of an accept entry, or of subscribers who stay.
 func (w *walker) servesCallers(p *policy.Policy, t *policy.Template) bool {
-	return slices.ContainsFunc(p.Accept, func(a policy.Accept) bool { return a.Template == t.Name })
+	arrives := slices.ContainsFunc(p.LAC.Access, func(a policy.Access) bool { return a.Template == t.Name })
+	return slices.ContainsFunc(p.Accept, func(a policy.Accept) bool { return a.Template == t.Name }) ||
+		slices.ContainsFunc(p.LAC.Rules, func(r policy.Rule) bool {
+			return r.Action == policy.ActionLocal && (r.Template == t.Name || r.Template == "" && arrives)
+		})
 }
 
 // checkPool checks that a pool has one kind of things to give.

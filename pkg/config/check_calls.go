@@ -132,7 +132,7 @@ func (w *walker) checkPeer(p *policy.Policy, c *policy.Call, at string) {
 	if c.Secret.Empty() && w.values[at+".secret"] == nil && !w.bad[at+".secret"] {
 		w.warnAt(at, fmt.Sprintf("call %s has no secret: the tunnel is not authenticated", c.Name), "add secret; secret: none says that this is meant, under IPsec for example")
 	}
-	listen, local := p.Server.Listen, c.LocalAddr
+	local := c.LocalAddr
 	peer, err := netip.ParseAddr(c.Peer)
 	named := err != nil
 	switch {
@@ -141,33 +141,41 @@ func (w *walker) checkPeer(p *policy.Policy, c *policy.Call, at string) {
 		w.faultAt(at+".peer", fmt.Sprintf("peer %v is our own address (local_address)", peer), "write the other box's address")
 	case !named && local.Is4() != peer.Is4():
 		w.faultAt(at+".local_address", fmt.Sprintf("local_address %v and peer %v are of two address families", local, peer), "write an address of ours of the peer's family")
-	case c.EphemeralPort || w.bad["server.listen"]:
-	case !slices.ContainsFunc(listen, func(l netip.AddrPort) bool {
-		return l.Addr() == local || l.Addr().IsUnspecified() && l.Addr().Is4() == local.Is4()
-	}):
-		w.faultAt(at+".local_address", fmt.Sprintf("local_address %v is not listened on (server.listen)", local),
-			"add it to server.listen, or write source_port: ephemeral")
+	case c.EphemeralPort:
+	default:
+		w.checkLocalAddress(p, local, at, ", or write source_port: ephemeral")
 	}
-	if named {
+	if !named {
+		w.checkRemote(p, "peer", peer, at+".peer")
+	}
+}
+
+// checkLocalAddress checks that an address of ours that tunnels are made from is listened on.
+func (w *walker) checkLocalAddress(p *policy.Policy, local netip.Addr, at, or string) {
+	if !local.IsValid() || w.bad["server.listen"] || slices.ContainsFunc(p.Server.Listen, func(l netip.AddrPort) bool {
+		return l.Addr() == local || l.Addr().IsUnspecified() && l.Addr().Is4() == local.Is4()
+	}) {
 		return
 	}
-	family := func(a netip.Addr) string {
-		if a.Is4() {
-			return "IPv4"
-		}
-		return "IPv6"
+	w.faultAt(at+".local_address", fmt.Sprintf("local_address %v is not listened on (server.listen)", local), "add it to server.listen"+or)
+}
+
+// checkRemote checks the address of another box, what, against the sockets and the filter.
+func (w *walker) checkRemote(p *policy.Policy, what string, a netip.Addr, path string) {
+	family := "IPv6"
+	if a.Is4() {
+		family = "IPv4"
 	}
-	if !w.bad["server.listen"] {
+	if listen := p.Server.Listen; !w.bad["server.listen"] {
 		switch {
-		case !slices.ContainsFunc(listen, func(l netip.AddrPort) bool { return l.Addr().Is4() == peer.Is4() }):
-			w.faultAt(at+".peer", fmt.Sprintf("peer %v is %s, and server.listen has no %s address", peer, family(peer), family(peer)),
-				`add "[::]:1701" or "0.0.0.0:1701" to server.listen`)
-		case slices.ContainsFunc(listen, func(l netip.AddrPort) bool { return l.Addr() == peer }):
-			w.faultAt(at+".peer", fmt.Sprintf("peer %v is an address of this box (server.listen)", peer), "write the other box's address")
+		case !slices.ContainsFunc(listen, func(l netip.AddrPort) bool { return l.Addr().Is4() == a.Is4() }):
+			w.faultAt(path, fmt.Sprintf("%s %v is %s, and server.listen has no %s address", what, a, family, family), `add "[::]:1701" or "0.0.0.0:1701" to server.listen`)
+		case slices.ContainsFunc(listen, func(l netip.AddrPort) bool { return l.Addr() == a }):
+			w.faultAt(path, fmt.Sprintf("%s %v is an address of this box (server.listen)", what, a), "write the other box's address")
 		}
 	}
-	if !w.bad["server.allow_from"] && !p.Admit(peer) {
-		w.faultAt(at+".peer", fmt.Sprintf("server.allow_from drops everything from peer %v", peer), "add the peer to server.allow_from")
+	if !w.bad["server.allow_from"] && !p.Admit(a) {
+		w.faultAt(path, fmt.Sprintf("server.allow_from drops everything from %s %v", what, a), "add the "+what+" to server.allow_from")
 	}
 }
 

@@ -25,6 +25,8 @@ func testEnv() Env {
 		"/creds/default":               "a default secret of 30 octets!\n",
 		"/creds/branch":                "a branch secret of 30 octets!!\r\n",
 		"/creds/routera":               "PasswordA",
+		"/creds/corp":                  "a secret of corp of 28 octets",
+		"/creds/radius":                "a RADIUS secret of 30 octets!!",
 		"/creds/empty":                 "\n",
 		"/etc/l2tpd/remuser.secret":    "rempass\n",
 		"/etc/l2tpd/lines.secret":      "rempass\n\n",
@@ -199,6 +201,36 @@ func TestTopLevelSecretIsOneEntryForEveryone(t *testing.T) {
 	}
 }
 
+// S101, S180: the same holds for the secrets of rules, LNSs, RADIUS servers and their clients.
+func TestSecretsOfLACAndRADIUSComeFromTextFileAndCredential(t *testing.T) {
+	t.Parallel()
+	for form, want := range map[string]string{
+		`"literal, of 20 octets"`:          "literal, of 20 octets",
+		"{file: /etc/l2tpd/branch.secret}": "0123456789abcdef",
+		"{credential: branch}":             "a branch secret of 30 octets!!",
+	} {
+		c, err := Parse("x.yaml", []byte(strings.ReplaceAll(`
+lac:
+  switch: on
+  rules:
+    - {match: local, action: tunnel, secret: SECRET, lns: [{address: 192.0.2.1, secret: SECRET}]}
+    - {match: any-realm, action: radius, radius_user: domain, radius_password: SECRET}
+radius:
+  servers: [{address: 192.0.2.9, secret: SECRET}]
+  coa: {listen: 0.0.0.0, clients: [{from: 192.0.2.9, secret: SECRET}]}
+`, "SECRET", form)), testEnv())
+		if err != nil {
+			t.Fatal(err)
+		}
+		p := c.Policy
+		for i, s := range []policy.Secret{p.LAC.Rules[0].Secret, p.LAC.Rules[0].LNS[0].Secret, p.LAC.Rules[1].RADIUSPassword, p.RADIUS.Servers[0].Secret, p.RADIUS.CoA[0].Secret} {
+			if got := string(s.Reveal()); got != want {
+				t.Errorf("secret %d as %s: %q, want %q", i, form, got, want)
+			}
+		}
+	}
+}
+
 // Calls inherit the server's tunnel values, and have their own where they say so.
 func TestCallInheritsServerTunnel(t *testing.T) {
 	t.Parallel()
@@ -227,6 +259,8 @@ func TestExamplesAreRight(t *testing.T) {
 		"dynamic-initiator.yaml": "calls [remote] accept 0",
 		"dynamic-acceptor.yaml":  "calls [] accept 1",
 		"lns.yaml":               "calls [] accept 1",
+		"lac.yaml":               "calls [] accept 0",
+		"lac-rules.yaml":         "calls [] accept 0",
 	}
 	for path, data := range inputs(t, "../../configs/examples") {
 		c, err := Parse(path, data, testEnv())
@@ -283,6 +317,49 @@ func TestLANToLANExamplesAreMirrorImages(t *testing.T) {
 	a, b := load("lan-to-lan-a.yaml").Calls["remote"], load("lan-to-lan-b.yaml").Calls["remote"]
 	if a.Precedence == b.Precedence || a.Secret.Equal(b.Secret) {
 		t.Error("S69, S188: the two sides must differ in precedence and secret")
+	}
+}
+
+// S15, S91, S94, S97: every user goes to the LNS of the other example, with the secret that it wants.
+func TestLACExampleFitsTheLNSExample(t *testing.T) {
+	t.Parallel()
+	load := func(name string) *policy.Policy {
+		c, err := Load("../../configs/examples/" + name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return c.Policy
+	}
+	lac, lns := load("lac.yaml"), load("lns.yaml")
+	for _, user := range []string{"alice", "alice@corp.example", `CORP\alice`} {
+		r := lac.LAC.ForUser(user, true)
+		if r == nil || r.Action != policy.ActionTunnel || len(r.LNS) != 1 || r.LNS[0].Address != "2.2.2.2" {
+			t.Fatalf("%s: %+v", user, r)
+		}
+		target := r.Target(r.LNS[0], netip.MustParseAddr("2.2.2.2"))
+		if want := lns.ForSCCRQ(netip.MustParseAddr("1.1.1.1"), "lac", nil); want.Refuse || !want.Secret.Equal(target.Secret) || string(target.Secret.Reveal()) != "password" {
+			t.Errorf("%s: the LNS refuses (%v), or wants another secret", user, want.Refuse)
+		}
+	}
+	if r := lac.LAC.ForUser("", false); r != nil {
+		t.Errorf("who did not log in goes by %+v", r)
+	}
+}
+
+// S88-S97: the comments of the example say who goes where.
+func TestLACRulesExampleSendsEverybodyHisWay(t *testing.T) {
+	t.Parallel()
+	c, err := Load("../../configs/examples/lac-rules.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for user, want := range map[string]policy.Action{
+		"alice@Corp.Example.": policy.ActionTunnel, "bob@tunnel.example": policy.ActionDNS, `GUEST.example\carol`: policy.ActionLocal,
+		"erin@elsewhere.example": policy.ActionRADIUS, "dave": policy.ActionLocal, "": policy.ActionTunnel,
+	} {
+		if r := c.Policy.LAC.ForUser(user, user != ""); r == nil || r.Action != want {
+			t.Errorf("%q: %+v, want %v", user, r, want)
+		}
 	}
 }
 

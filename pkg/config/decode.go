@@ -23,6 +23,9 @@ type problem struct{ what, advice string }
 
 func (p problem) none() bool { return p == problem{} }
 
+// inverted is a switch whose off is a value's true.
+type inverted struct{ off *bool }
+
 // decode reads n into the place of f in object. What is wrong is reported at n or the item of it.
 func (w *walker) decode(f *field, n *yaml.Node, object any) {
 	if f.read != nil {
@@ -36,6 +39,11 @@ func (w *walker) decode(f *field, n *yaml.Node, object any) {
 	switch p := f.at(object).(type) {
 	case *bool:
 		scalar(w, f, n, p, parseBool)
+	case inverted:
+		var on bool
+		if scalar(w, f, n, &on, parseBool) {
+			*p.off = !on
+		}
 	case *string:
 		scalar(w, f, n, p, parseText)
 	case *int:
@@ -44,6 +52,8 @@ func (w *walker) decode(f *field, n *yaml.Node, object any) {
 		scalar(w, f, n, p, parseNumber[uint16])
 	case *uint32:
 		scalar(w, f, n, p, parseNumber[uint32])
+	case *int64:
+		scalar(w, f, n, p, parseSize)
 	case *time.Duration:
 		scalar(w, f, n, p, parseDuration)
 	case *netip.Addr:
@@ -186,6 +196,12 @@ func (w *walker) word(f *field, n *yaml.Node, to any) {
 		*p = policy.CallType(i)
 	case *policy.Method:
 		*p = policy.Method(i)
+	case *policy.Action:
+		*p = policy.Action(i)
+	case *policy.Balance:
+		*p = policy.Balance(i)
+	case *policy.RADIUSUser:
+		*p = policy.RADIUSUser(i)
 	case *Level:
 		*p = Level(i)
 	}
@@ -209,7 +225,7 @@ func parseText(f *field, s string) (string, problem) {
 		return "", problem{fmt.Sprintf("the text has %d octets", len(s)), fmt.Sprintf("shorten it to %d octets", f.max)}
 	case !utf8.ValidString(s) || strings.ContainsFunc(s, unicode.IsControl):
 		return "", problem{"the text has characters that cannot be printed", "remove them"}
-	case f.typ == "path" && !filepath.IsAbs(s):
+	case f.typ == "path" && s != "" && !filepath.IsAbs(s):
 		return "", problem{quoteKey(s) + " is not an absolute path", "write the whole path" + defaultText(f)}
 	}
 	return s, problem{}
@@ -227,6 +243,41 @@ func parseNumber[V int | uint16 | uint32](f *field, s string) (V, problem) {
 		return 0, problem{fmt.Sprintf("%d is out of range", v), "allowed: " + typeText(f)}
 	}
 	return V(v), problem{}
+}
+
+// sizes are the units of octets, the largest first.
+var sizes = []struct {
+	unit   string
+	octets int64
+}{{"GiB", 1 << 30}, {"MiB", 1 << 20}, {"KiB", 1 << 10}}
+
+// parseSize reads a number of octets, with a unit or without.
+func parseSize(f *field, s string) (int64, problem) {
+	number, octets := s, int64(1)
+	for _, z := range sizes {
+		if before, ok := strings.CutSuffix(s, z.unit); ok {
+			number, octets = strings.TrimSpace(before), z.octets
+			break
+		}
+	}
+	v, err := strconv.ParseInt(number, 10, 64)
+	switch {
+	case err != nil:
+		return 0, problem{quoteKey(s) + " is not a size", "write octets, or a number with KiB, MiB or GiB, such as 64MiB; allowed: " + typeText(f)}
+	case v < 0 || v > f.max/octets || v*octets < f.min:
+		return 0, problem{s + " is out of range", "allowed: " + typeText(f)}
+	}
+	return v * octets, problem{}
+}
+
+// sizeText is octets as the file would have them.
+func sizeText(octets int64) string {
+	for _, z := range sizes {
+		if octets > 0 && octets%z.octets == 0 {
+			return fmt.Sprint(octets/z.octets, z.unit)
+		}
+	}
+	return fmt.Sprint(octets)
 }
 
 func parseDuration(f *field, s string) (time.Duration, problem) {
@@ -291,18 +342,24 @@ func notOnLink(r policy.Range) string {
 	return ""
 }
 
-func parseListen(_ *field, s string) (netip.AddrPort, problem) {
+func parseListen(f *field, s string) (netip.AddrPort, problem) {
+	port := uint16(policy.DefaultPort)
+	if f.path == "radius.coa.listen" {
+		port = coaPort
+	}
 	ap, err := netip.ParseAddrPort(s)
 	if err != nil {
 		a, err := netip.ParseAddr(s)
 		if err != nil {
-			return netip.AddrPort{}, problem{quoteKey(s) + " is not an address with a port", `write "0.0.0.0:1701", "[::]:1701" or an address of this host`}
+			return netip.AddrPort{}, problem{
+				quoteKey(s) + " is not an address with a port", fmt.Sprintf(`write "0.0.0.0:%d", "[::]:%d" or an address of this host`, port, port),
+			}
 		}
-		ap = netip.AddrPortFrom(a, policy.DefaultPort)
+		ap = netip.AddrPortFrom(a, port)
 	}
 	switch {
 	case ap.Port() == 0:
-		return netip.AddrPort{}, problem{"port 0 cannot be listened on", "write port 1701"}
+		return netip.AddrPort{}, problem{"port 0 cannot be listened on", fmt.Sprintf("write port %d", port)}
 	case ap.Addr().IsMulticast():
 		return netip.AddrPort{}, problem{s + " is a multicast address", "write an address of this host"}
 	}
@@ -333,7 +390,7 @@ func parseSourceRange(f *field, s string) (policy.Range, problem) {
 	case err == nil:
 	case looksNamed(s):
 		advice := "write its addresses: names are not looked up here"
-		if f.key() == "from" {
+		if f.key() == "from" && f.path != "radius.coa.clients[].from" {
 			advice += "; for the peer that calls itself so, write from: any and host_name: " + s
 		}
 		return r, problem{quoteKey(s) + " is a name, not an address", advice}
@@ -374,8 +431,10 @@ func typeText(f *field) string {
 	}
 	text := "text"
 	switch f.at(objectOf(f)).(type) {
-	case *bool:
+	case *bool, inverted:
 		text = "on or off"
+	case *int64:
+		text = "size " + sizeText(f.min) + ".." + sizeText(f.max)
 	case *int, *uint16, *uint32:
 		text = "number" + limits
 	case *time.Duration:
@@ -395,7 +454,7 @@ func typeText(f *field) string {
 	case *[]policy.Range:
 		text = "list of addresses, from-to or prefixes"
 	}
-	for _, word := range []string{"never", "auto", "unlimited"} {
+	for _, word := range []string{"never", "auto", "unlimited", "none"} {
 		if _, ok := f.special[word]; ok {
 			text += " or " + word
 		}
@@ -405,7 +464,24 @@ func typeText(f *field) string {
 
 // objectOf is an empty object of the kind that f belongs to.
 func objectOf(f *field) any {
+	below := func(prefix string) bool { return strings.HasPrefix(f.path, prefix) }
+	switch {
+	case below("lac.access[]."):
+		return &policy.Access{PPPoE: &policy.PPPoE{}, TTY: &policy.TTY{}}
+	case below("lac.rules[].lns[]."):
+		return &policy.LNS{}
+	case below("lac.rules[]."):
+		return &policy.Rule{}
+	case below("radius.servers[]."):
+		return &policy.RADIUSServer{}
+	case below("radius.coa.clients[]."):
+		return &policy.CoAClient{}
+	}
 	switch top, _, _ := strings.Cut(f.path, "."); top {
+	case "lac":
+		return &policy.LAC{}
+	case "radius":
+		return &policy.RADIUS{}
 	case "server":
 		return &policy.Server{}
 	case "secrets[]":

@@ -61,11 +61,13 @@ type field struct {
 	reload  Reload
 
 	required bool
+	optional bool // of kindSection: what it stands for is there only where the section is; one of several in an item of a list
 	aside    bool // its example contradicts the others: the reference shows it as a remark
 	words    []string
 	special  map[string]int64 // numbers and durations with a name
 	min, max int64            // of numbers; of durations in nanoseconds; of strings in octets; both 0: no limit
 	weak     int              // shorter secrets than this are warned of (S28)
+	inner    []string         // keys of the mapping that may stand for the value; none of them is a secret
 	names    nameRule         // of the keys of kindNamed
 	aka      []string         // words that operators may know it by
 	advice   string           // of kindRefused
@@ -125,6 +127,9 @@ func (n *node) hasSecret() bool {
 func (n *node) keys(to map[string]bool) {
 	for key, c := range n.children {
 		to[key] = true
+		for _, k := range c.field.inner {
+			to[k] = true
+		}
 		c.keys(to)
 	}
 }
@@ -160,7 +165,9 @@ func parseDefault(text string) *yaml.Node {
 // table is every key of the configuration in the order of the manual. It is made anew on each call: nobody shares it.
 func table() []*field {
 	var t []*field
-	for _, part := range [][]field{serverFields(), accessFields(), acceptFields(), callFields(), templateFields(), dataFields(), daemonFields()} {
+	for _, part := range [][]field{
+		serverFields(), accessFields(), acceptFields(), lacFields(), callFields(), templateFields(), dataFields(), radiusFields(), daemonFields(),
+	} {
 		for i := range part {
 			t = append(t, &part[i])
 		}

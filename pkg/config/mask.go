@@ -88,13 +88,23 @@ func (s *source) coverSection(n *node, y *yaml.Node) {
 	}
 }
 
-// coverValue covers a value of f: all of a secret but the word none and where it is to be found, nothing of another scalar or
-// list of them.
+// coverValue covers a value of f: all of a secret but the word none and where it is to be found, nothing of another scalar, list of
+// them, or mapping that f knows.
 func (s *source) coverValue(f *field, y *yaml.Node) {
 	switch {
 	case !f.secret() && y.Kind == yaml.SequenceNode:
 		for _, item := range y.Content {
 			s.coverItem(item)
+		}
+	case len(f.inner) > 0 && y.Kind == yaml.MappingNode:
+		for i := 0; i+1 < len(y.Content); i += 2 {
+			key, value := y.Content[i], y.Content[i+1]
+			if !slices.Contains(f.inner, key.Value) {
+				s.hideAll(key)
+				s.hideAll(value)
+				continue
+			}
+			s.coverItem(value)
 		}
 	case !f.secret():
 		s.coverItem(y)
@@ -208,7 +218,8 @@ func closing(rest []rune) int {
 var (
 	indentation = regexp.MustCompile(`^(?:---(?:[ \t]|$))?[ \t]*(?:-[ \t]+)*`)
 	firstKey    = regexp.MustCompile(`^[{\[ \t]*["']?(\w+)["']?[ \t]*:[ \t]*`)
-	comment     = regexp.MustCompile(`(?:^|[ \t])#[ \t]*`)
+	// comment is where one begins: the library takes "#" so behind a bracket, comma or quote as well.
+	comment = regexp.MustCompile(`(?:^|[ \t,{}\[\]"'])#[ \t]*`)
 )
 
 // conceal hides what a line of a text that does not parse may have of a secret, whose key may be on another line: all but the

@@ -19,6 +19,8 @@ func TestNoSlipShowsASecret(t *testing.T) {
 		"short form": "secret: hushhush\n",
 		"rules":      "secrets:\n  - {from: any, secret: hushhush}\n  - from: 10.0.0.1\n    secret: 'hushhush'\n",
 		"users":      "users:\n  bob:\n    password: |\n      hushhush\n      hushhush\n  eve: {password: \"hushhush\"}\n",
+		"lac rules":  "lac: {rules: [{match: {realm: a}, lns: [{secret: hushhush}],\n  secret: hushhush}]}\n",
+		"radius":     "radius:\n  coa:\n    clients:\n      - secret: 'hushhush'\n",
 		"calls":      "calls:\n  a:\n    peer: x\n    secret: hushhush\n    ppp: {password:\n      hushhush}\n",
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -63,6 +65,12 @@ func TestNoMisplacedSecretShows(t *testing.T) {
 		"users: {bob: {pasword: hush}}", "users: {bob: {pwd: hush}}", "users: {bob: {password hush}}", "users: {bob: {password:hush}}",
 		"users: {bob: {password: a, ipv4: 10.0.0.1 psk=hush}}", "users: {bob: {password: a, hush}}", "users:\n  bob:\n    password:hush",
 		"calls: {a: {peer: 1.2.3.4 secret=hush}}", "calls: {a: {peer: any, method: icrq secret:hush}}", "calls: {a: {peer: any, ppp: {ipv4: x pass:hush}}}",
+		"lac: hush", "lac: {rules: hush}", "lac: {rules: [hush]}", "lac: {rules: [{match: {realm: x, secret: hush}}]}", "lac: {rules: [{match: {hush: x}}]}",
+		"lac: {rules: [{match: {realm: x secret=hush}}]}", "lac: {rules: [{match: all secret:hush}]}", "lac: {rules: [{lns: hush}]}", "lac: {rules: [{lns: [hush]}]}",
+		"lac: {rules: [{lns: {secret: hush}}]}", "lac: {rules: [{lns: [{address: a, psk: hush}]}]}", "lac: {rules: [{action: tunnel secret:hush}]}",
+		"lac: {rules: [{timeout: hush}]}", "lac: {access: [{tty: {dial: [{hush: hush}]}}]}", "lac: {access: [{pppoe: {secret: hush}}]}",
+		"radius: hush", "radius: {servers: hush}", "radius: {servers: [{address: a secret=hush}]}", "radius: {servers: {a: {secret: hush}}}",
+		"radius: {coa: hush}", "radius: {coa: {clients: [{from: any, key: hush}]}}", "radius: {spool: /a secret:hush}",
 		"calls: {a: {peer: any, ppp: {template: lan password:hush}}}", "ppp: {templates: {t: {auth: chap psk:hush, users: local pw:hush}}}",
 	} {
 		shows(t, text)

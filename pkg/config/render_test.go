@@ -98,6 +98,9 @@ func (p *page) reference(n *node, indent int) {
 		if c.field.kind != kindValue && !live(c) {
 			p.commented = true
 		}
+		if c.field.optional {
+			p.item = true
+		}
 		if indent == 0 {
 			p.commented, outer = outer, p.commented
 			p.remark(indent, c.field.doc)
@@ -177,6 +180,7 @@ func renderManual() []byte {
 
 * Unknown keys, keys given twice, YAML anchors and aliases are errors.
 * A switch is ` + "`on` or `off` (`true`, `yes`, `false`, `no`)" + `. A duration has a unit: ` + "`60s`, `5m`, `1m30s`" + `.
+* A size is a number of octets, or has a unit: ` + "`64MiB`, `1GiB`" + `.
 * A list of one may be written without brackets.
 * A source is ` + "`any`" + `, an address, ` + "`from-to`" + ` with both ends included, or ` + "`network/bits`" + `, IPv4 or IPv6.
 * A secret is a text, ` + "`{file: path}`" + ` (a regular file; one newline at its end does not count; a relative path starts at the folder of the configuration) or

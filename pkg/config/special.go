@@ -19,23 +19,13 @@ import (
 func readTopSecret(w *walker, f *field, n *yaml.Node, _ any) {
 	r := &policy.SecretRule{}
 	if w.ruleSecret(f, n, r) {
-		w.secrets = append(w.secrets, r)
+		w.keep(r, nil)
 	}
 }
 
 // readRuleSecret reads a secret or the word none (S47).
 func readRuleSecret(w *walker, f *field, n *yaml.Node, object any) {
 	w.ruleSecret(f, n, object.(*policy.SecretRule))
-}
-
-// readCallSecret reads a secret or the word none; the word only keeps the check from warning.
-func readCallSecret(w *walker, f *field, n *yaml.Node, object any) {
-	if isNone(n) {
-		return
-	}
-	if s, ok := w.secret(f, n); ok {
-		object.(*policy.Call).Secret = s
-	}
 }
 
 // isReference says that a key of a secret names where it is to be found.
@@ -157,13 +147,27 @@ func readPeer(w *walker, f *field, n *yaml.Node, object any) {
 	if !w.single(f, n) {
 		return
 	}
-	s := n.Value
-	if strings.EqualFold(s, "any") || s == "0.0.0.0" || s == "::" {
+	if s := n.Value; strings.EqualFold(s, "any") || s == "0.0.0.0" || s == "::" {
 		c.Passive = true
 		return
 	}
+	w.host(f, n, &c.Peer)
+}
+
+// readHost reads an address or a host name.
+func readHost[O any](get func(*O) *string) func(w *walker, f *field, n *yaml.Node, object any) {
+	return func(w *walker, f *field, n *yaml.Node, object any) {
+		if w.single(f, n) {
+			w.host(f, n, get(object.(*O)))
+		}
+	}
+}
+
+// host reads an address or a host name; a name keeps its case and loses its last dot.
+func (w *walker) host(f *field, n *yaml.Node, to *string) {
+	s, key := n.Value, f.key()
 	if ap, err := netip.ParseAddrPort(s); err == nil {
-		w.fault(n, "peer: an address with a port", "write peer: "+ap.Addr().String()+" and port: "+s[strings.LastIndexByte(s, ':')+1:])
+		w.fault(n, key+": an address with a port", "write "+key+": "+ap.Addr().String()+" and port: "+s[strings.LastIndexByte(s, ':')+1:])
 		return
 	}
 	if _, err := netip.ParseAddr(s); err == nil || strings.Trim(s, "0123456789.") == "" || strings.ContainsAny(s, ":/") {
@@ -172,17 +176,17 @@ func readPeer(w *walker, f *field, n *yaml.Node, object any) {
 			if err != nil {
 				p.advice = "write " + f.typ
 			}
-			w.misread(f, n, "peer: "+p.what, p.advice)
+			w.misread(f, n, key+": "+p.what, p.advice)
 			return
 		}
-		c.Peer = a.String()
+		*to = a.String()
 		return
 	}
 	if !hostName(s) {
-		w.misread(f, n, "peer: "+quoteKey(s)+" is neither an address nor a host name", "write "+f.typ)
+		w.misread(f, n, key+": "+quoteKey(s)+" is neither an address nor a host name", "write "+f.typ)
 		return
 	}
-	c.Peer = strings.TrimSuffix(s, ".")
+	*to = strings.TrimSuffix(s, ".")
 }
 
 // hostName says that s can be looked up: labels of letters, digits, "-" and "_", 253 octets at most.
@@ -311,26 +315,43 @@ func (w *walker) authMethod(f *field, n *yaml.Node, alone bool) ([]ppp.AuthMetho
 	return nil, false
 }
 
-// readUsers checks where users are looked up (S155). Nothing but the local table is offered, so nothing is stored.
-func readUsers(w *walker, f *field, n *yaml.Node, _ any) {
+// readUsers reads where users are looked up, in that order (S155).
+func readUsers(w *walker, f *field, n *yaml.Node, object any) {
+	if !w.plainNode(n) {
+		return
+	}
 	list := []*yaml.Node{n}
 	if n.Kind == yaml.SequenceNode {
 		list = n.Content
 	}
+	if len(list) == 0 {
+		w.fault(n, "users: the list is empty", "write users: [local], or auth: none, if callers shall not log in")
+		return
+	}
+	var sources []policy.Source
 	for _, item := range list {
 		if !w.single(f, item) {
 			continue
 		}
+		var s policy.Source
 		switch word := strings.ToLower(item.Value); word {
 		case "local", "user":
 		case "radius":
-			w.fault(item, "users: radius is not offered by this version", "use users: [local]")
+			s = policy.SourceRADIUS
 		case "tacacs", "tacacs+":
-			w.fault(item, "users: TACACS is not offered", "use users: [local]")
+			w.fault(item, "users: TACACS is not offered", "use users: [local, radius]")
+			continue
 		default:
-			w.misread(f, item, "users cannot be "+quoteKey(item.Value), "write users: [local]")
+			w.misread(f, item, "users cannot be "+quoteKey(item.Value), "write users: [local], [radius] or [local, radius]")
+			continue
 		}
+		if slices.Contains(sources, s) {
+			w.fault(item, "users: "+quoteKey(item.Value)+" is here twice", "keep one of the two")
+			continue
+		}
+		sources = append(sources, s)
 	}
+	object.(*policy.Template).Sources = sources
 }
 
 // readPppdOptions reads options of pppd, of which some would break what the daemon does with it.

@@ -18,7 +18,8 @@ func serverFields() []field {
 		{path: "server", kind: kindSection, doc: "What is true of the whole daemon."},
 		{
 			path: "server.mode", rows: "S44, S45, S10", reload: ReloadNewSessions, def: "both", words: []string{"none", "lac", "lns", "both"},
-			doc: "Roles that are played: lac answers outgoing calls (OCRQ), lns incoming ones (ICRQ). A call that needs a missing role is refused. " +
+			doc: "Roles that are played: lac sends subscribers to LNSs and answers outgoing calls (OCRQ), lns answers incoming ones (ICRQ). " +
+				"A call that needs a missing role is refused. " +
 				"A changed mode holds for the next call in any tunnel; peers learn of a new lac when their tunnel is next built.",
 			at: server(func(s *policy.Server) any { return &s.Mode }),
 		},
@@ -70,8 +71,6 @@ func serverFields() []field {
 	return append(
 		rows,
 		refused("enabled", "S42, S43", "there is no switch", "systemd starts and stops the daemon: systemctl enable --now l2tpd"),
-		refused("lac", "S88-S107", notOffered, "remove the section; server.mode: lac and calls are there"),
-		refused("radius", "S180", notOffered, "remove the section; use users"),
 		refused("security", "S176", notOffered, "remove the section; require IPsec in nftables (meta secpath) on UDP port 1701"),
 		refused("ipsec", "S25, S173-S175", "IPsec is not set up here, and single DES nowhere",
 			"remove the section; use strongSwan with ESP in transport mode, AES-GCM, selectors udp/1701"),

@@ -72,7 +72,7 @@ func peerFields() []field {
 			path: "calls.*.secret", rows: "S28, S67, S188", example: "{credential: branch}", weak: 16, reload: ReloadTunnelRestart, aka: secretWords("password"),
 			doc: "The peer's tunnel secret, presented when we connect: a text, {file: path} or {credential: name}. none, the default: no authentication.",
 			typ: "secret or none",
-			at:  call(func(c *policy.Call) *policy.Secret { return &c.Secret }), read: readCallSecret,
+			at:  call(func(c *policy.Call) *policy.Secret { return &c.Secret }), read: readUnlessNone(func(c *policy.Call) *policy.Secret { return &c.Secret }),
 		},
 		{
 			path: "calls.*.compat", rows: "S68", def: "rfc2661", words: []string{"rfc2661", "pre13"}, aka: []string{"pre13"}, reload: ReloadTunnelRestart,

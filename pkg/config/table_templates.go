@@ -26,8 +26,9 @@ func templateFields() []field {
 			read: readAuth,
 		},
 		{
-			path: "ppp.templates.*.users", typ: "list of local", rows: "S155", def: "[local]", aka: []string{"login", "auth_source"},
-			doc:  "Where users are looked up.",
+			path: "ppp.templates.*.users", typ: "list of local, radius", rows: "S155", def: "[local]", aka: []string{"login", "auth_source"},
+			doc:  "Where users are looked up, in that order: local is users of this file, radius asks the servers of radius.",
+			at:   template(func(t *policy.Template) *[]policy.Source { return &t.Sources }),
 			read: readUsers,
 		},
 		{
@@ -191,7 +192,7 @@ func templateRefusals() []field {
 		refusedOff(at+"bridge", "S9", "bridging over PPP is not offered", "use VXLAN or L2TPv3 of the kernel for bridging"),
 		refusedOff(at+"ipx", "S1, S9", "only IPv4 and IPv6 are carried", "remove the key"),
 		refusedOff(at+"appletalk", "S1, S9", "only IPv4 and IPv6 are carried", "remove the key"),
-		refusedOff(at+"tacacs", "S155", "TACACS is not offered", "use users: [local]"),
+		refusedOff(at+"tacacs", "S155", "TACACS is not offered", "use users: [local, radius]"),
 	}
 }
 

@@ -26,15 +26,14 @@ type walker struct {
 	values map[string]*yaml.Node
 	bad    map[string]bool // concrete paths whose value is wrong, for checks that would only repeat it
 
-	secrets []*policy.SecretRule
-	accepts []*policy.Accept
-	path    string // concrete path of the value being decoded
+	items map[string][]string // the concrete paths of the items that became entries, by that of their list
+	path  string              // concrete path of the value being decoded
 }
 
 func newWalker(src *source, env Env, folder string) *walker {
 	return &walker{
 		src: src, env: env, folder: folder,
-		keys: map[string]*yaml.Node{}, values: map[string]*yaml.Node{}, bad: map[string]bool{},
+		keys: map[string]*yaml.Node{}, values: map[string]*yaml.Node{}, bad: map[string]bool{}, items: map[string][]string{},
 	}
 }
 
@@ -70,12 +69,6 @@ func (w *walker) document(top *yaml.Node, c *Config) {
 		top = emptyMapping()
 	}
 	w.section(w.src.table, top, "", c)
-	for _, r := range w.secrets {
-		c.Policy.Secrets = append(c.Policy.Secrets, *r)
-	}
-	for _, a := range w.accepts {
-		c.Policy.Accept = append(c.Policy.Accept, *a)
-	}
 }
 
 // section walks a mapping with fixed keys, in the order of the table, so that what later sections inherit is there.
@@ -94,6 +87,9 @@ func (w *walker) section(s *node, y *yaml.Node, path string, object any) {
 		w.path = at
 		switch child.field.kind {
 		case kindSection:
+			if value == nil && child.field.optional {
+				continue
+			}
 			if value == nil {
 				value = emptyMapping()
 			}
@@ -104,7 +100,7 @@ func (w *walker) section(s *node, y *yaml.Node, path string, object any) {
 			}
 		case kindList:
 			if value != nil {
-				w.list(child, value, at)
+				w.list(child, value, at, object)
 			}
 		case kindRefused:
 			if value != nil && (!child.field.offOK || !isOff(value)) {
@@ -285,8 +281,8 @@ func (w *walker) goodName(rule nameRule, key *yaml.Node) bool {
 	return false
 }
 
-// list walks a list of sections.
-func (w *walker) list(s *node, y *yaml.Node, path string) {
+// list walks a list of sections; what they make is kept in outer, or in the policy.
+func (w *walker) list(s *node, y *yaml.Node, path string, outer any) {
 	if y.Kind != yaml.SequenceNode {
 		if !isNull(y) {
 			w.fault(y, quotePath(path)+": expected a list, found "+describe(y), fmt.Sprintf("write %s: [{...}, {...}], or items that begin with a dash", s.field.key()))
@@ -304,7 +300,10 @@ func (w *walker) list(s *node, y *yaml.Node, path string) {
 			w.fault(item, quotePath(at)+": expected a mapping, found "+describe(item), "write {key: value, ...}; keys: "+keyList(s))
 			continue
 		}
-		w.section(s, item, at, w.listObject(s.field.path))
+		object := w.itemObject(s.field.path)
+		w.section(s, item, at, object)
+		w.keep(object, outer)
+		w.items[path] = append(w.items[path], at)
 	}
 }
 
@@ -325,8 +324,17 @@ func (w *walker) plainNode(n *yaml.Node) bool {
 
 // sectionObject is what the fields of a section belong to.
 func (w *walker) sectionObject(path string, outer any) any {
-	if path == "server" {
+	switch path {
+	case "server":
 		return &w.c.Policy.Server
+	case "lac":
+		return &w.c.Policy.LAC
+	case "radius":
+		return &w.c.Policy.RADIUS
+	case "lac.access[].pppoe":
+		outer.(*policy.Access).PPPoE = &policy.PPPoE{}
+	case "lac.access[].tty":
+		outer.(*policy.Access).TTY = &policy.TTY{}
 	}
 	return outer
 }
@@ -354,16 +362,47 @@ func (w *walker) namedObject(path, name, spelt string) any {
 	}
 }
 
-// listObject makes the object of an item.
-func (w *walker) listObject(path string) any {
-	if path == "secrets" {
-		r := &policy.SecretRule{}
-		w.secrets = append(w.secrets, r)
-		return r
+// itemObject makes the object of an item.
+func (w *walker) itemObject(path string) any {
+	switch path {
+	case "secrets":
+		return &policy.SecretRule{}
+	case "lns.accept":
+		return &policy.Accept{}
+	case "lac.access":
+		return &policy.Access{}
+	case "lac.rules":
+		return &policy.Rule{Tunnel: w.c.Policy.Server.Tunnel}
+	case "lac.rules[].lns":
+		return &policy.LNS{}
+	case "radius.servers":
+		return &policy.RADIUSServer{}
+	case "radius.coa.clients":
+		return &policy.CoAClient{}
 	}
-	a := &policy.Accept{}
-	w.accepts = append(w.accepts, a)
-	return a
+	panic(fmt.Sprintf("config: %s: nobody makes its items", path)) // a defect of the table
+}
+
+// keep appends a finished item to its list.
+func (w *walker) keep(object, outer any) {
+	p := w.c.Policy
+	switch o := object.(type) {
+	case *policy.SecretRule:
+		p.Secrets = append(p.Secrets, *o)
+	case *policy.Accept:
+		p.Accept = append(p.Accept, *o)
+	case *policy.Access:
+		p.LAC.Access = append(p.LAC.Access, *o)
+	case *policy.Rule:
+		p.LAC.Rules = append(p.LAC.Rules, *o)
+	case *policy.LNS:
+		r := outer.(*policy.Rule)
+		r.LNS = append(r.LNS, *o)
+	case *policy.RADIUSServer:
+		p.RADIUS.Servers = append(p.RADIUS.Servers, *o)
+	case *policy.CoAClient:
+		p.RADIUS.CoA = append(p.RADIUS.CoA, *o)
+	}
 }
 
 func emptyMapping() *yaml.Node { return &yaml.Node{Kind: yaml.MappingNode} }
