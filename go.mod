@@ -3,6 +3,7 @@ module github.com/l2tpd/l2tpd
 go 1.26.0
 
 require (
+	codeberg.org/miekg/dns v0.6.0
 	github.com/coreos/go-systemd/v22 v22.7.0
 	github.com/google/go-cmp v0.7.0
 	github.com/google/nftables v0.3.0

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"net"
 	"net/netip"
 	"os"
 	"os/signal"
@@ -25,6 +24,7 @@ import (
 	"github.com/l2tpd/l2tpd/pkg/observe"
 	"github.com/l2tpd/l2tpd/pkg/policy"
 	"github.com/l2tpd/l2tpd/pkg/pppd"
+	"github.com/l2tpd/l2tpd/pkg/resolve"
 	"github.com/l2tpd/l2tpd/pkg/transport"
 )
 
@@ -131,7 +131,7 @@ func (d *daemon) run(ctx context.Context) error {
 func (d *daemon) build() (*engine.Engine, func(), error) {
 	p := d.conf.Policy
 	cfg := engine.Config{
-		Policy: p, Resolver: net.DefaultResolver, Random: rand.Reader, Now: bootTime, WallClock: time.Now,
+		Policy: p, Resolver: resolve.New(resolve.Config{Now: bootTime}), Random: rand.Reader, Now: bootTime, WallClock: time.Now,
 		Logger: d.log, Limiter: d.limiter, Version: versionText(), VendorName: "l2tpd", ConfigFile: d.path,
 	}
 	var closers []func() error

@@ -24,7 +24,7 @@ var pure = map[string][]string{
 
 // adapters implement the interfaces that pkg/engine declares: none knows
 // another, nor the engine. The engine may use the types that they speak in.
-var adapters = []string{"pkg/kernel", "pkg/pppd", "pkg/access", "pkg/auth/radius", "pkg/network", "pkg/ipv6"}
+var adapters = []string{"pkg/kernel", "pkg/pppd", "pkg/access", "pkg/auth/radius", "pkg/network", "pkg/ipv6", "pkg/resolve"}
 
 // impureImports are what a pure package may not import; "x/" is all below x.
 var impureImports = []string{
