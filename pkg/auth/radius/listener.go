@@ -71,7 +71,7 @@ type Listener struct {
 
 	mu    sync.Mutex
 	known map[requestKey]*list.Element
-	age   *list.List // of *remembered, by until at least roughly: the oldest first
+	age   *list.List // of *remembered, the oldest first
 }
 
 // requestKey tells requests apart. Equal authenticators mean equal requests. One with a time is known whatever port it comes from:
@@ -313,14 +313,14 @@ func (l *Listener) remember(r *remembered, now time.Time) (answer []byte, repeat
 		if !old.until.Before(now) && l.age.Len() < maxRemembered {
 			break
 		}
-		if old.key == r.key {
-			break
-		}
 		l.drop(x)
 	}
 	if x := l.known[r.key]; x != nil {
 		old := x.Value.(*remembered)
-		return old.answer, true
+		if !old.until.Before(now) {
+			return old.answer, true
+		}
+		l.drop(x)
 	}
 	l.known[r.key] = l.age.PushBack(r)
 	return nil, false
