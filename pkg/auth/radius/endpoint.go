@@ -63,6 +63,7 @@ type port struct {
 // waiting is a request without answer.
 type waiting struct {
 	sent          bool
+	answered      bool
 	authenticator authenticator
 	answer        chan *codec.Packet // holds one
 }
@@ -241,7 +242,7 @@ func (e *endpoint) receive(p *port, b []byte) {
 	}
 	e.mu.Lock()
 	w := p.waiting[b[1]]
-	if w == nil || !w.sent {
+	if w == nil || !w.sent || w.answered {
 		e.mu.Unlock()
 		e.counts.strays.Add(1) // late, or a repeat
 		return
@@ -257,11 +258,10 @@ func (e *endpoint) receive(p *port, b []byte) {
 	case err != nil:
 		e.counts.malformed.Add(1)
 	default:
-		select {
-		case w.answer <- packet:
-		default:
-			e.counts.strays.Add(1)
-		}
+		e.mu.Lock()
+		w.answered = true // nobody else writes: a port has one reader
+		e.mu.Unlock()
+		w.answer <- packet
 	}
 }
 
