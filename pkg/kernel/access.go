@@ -33,8 +33,9 @@ type LineSpec struct {
 type access struct {
 	name   string
 	line   bool
-	face   int   // index of the interface; 0: none. mu
-	before Stats // what the interface had counted for others. mu
+	face   int      // index of the interface; 0: none. mu
+	before Stats    // what the interface had counted for others. mu
+	held   [][]byte // frames to send when the link is bound. mu
 }
 
 var (
@@ -127,13 +128,13 @@ func (k *Kernel) openLine(name string, spec LineSpec, sink func([]byte)) (*Sessi
 	if err != nil {
 		return nil, err
 	}
-	channel, err := pppLine(tty)
+	channel, index, err := pppLine(tty)
 	if err != nil {
 		return nil, errors.Join(err, unix.Close(tty))
 	}
 	s := &Session{
 		k: k, sink: sink, onDead: spec.OnDead, access: &access{name: name, line: true},
-		link: tty, channel: channel, unit: -1, bound: true,
+		link: tty, channel: channel, index: index, unit: -1, bound: true,
 	}
 	if err := k.loop.add(s); err != nil {
 		return nil, errors.Join(err, setDiscipline(tty, disciplineTTY), unix.Close(channel), unix.Close(tty))
@@ -144,22 +145,21 @@ func (k *Kernel) openLine(name string, spec LineSpec, sink func([]byte)) (*Sessi
 	return s, nil
 }
 
-// pppLine makes a tty a PPP channel and gives a descriptor of that. After an error the tty is as before.
-func pppLine(tty int) (channel int, err error) {
+// pppLine makes a tty a PPP channel and gives a descriptor and the index of that. After an error the tty is as before.
+func pppLine(tty int) (channel int, index int32, err error) {
 	if channel, err = openPPP(); err != nil {
-		return -1, err
+		return -1, 0, err
 	}
 	if err = setDiscipline(tty, disciplinePPP); err != nil {
-		return -1, errors.Join(err, unix.Close(channel))
+		return -1, 0, errors.Join(err, unix.Close(channel))
 	}
-	index, err := channelOf(tty)
-	if err == nil {
+	if index, err = channelOf(tty); err == nil {
 		err = attachChannel(channel, index)
 	}
 	if err != nil {
-		return -1, errors.Join(err, setDiscipline(tty, disciplineTTY), unix.Close(channel))
+		return -1, 0, errors.Join(err, setDiscipline(tty, disciplineTTY), unix.Close(channel))
 	}
-	return channel, nil
+	return channel, index, nil
 }
 
 // duplicate gives a second descriptor of a file, without making the file a blocking one.

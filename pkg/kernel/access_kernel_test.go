@@ -358,7 +358,7 @@ func TestKernelPPPoEDeathIsToldOnce(t *testing.T) {
 		"deleted":   func(client, _ *host) { client.alter("wire", client.nl.LinkDel) },
 	}
 	for name, die := range deaths {
-		for _, state := range []string{"fresh", "bridged", "attached"} {
+		for _, state := range []string{"fresh", "bridged", "bridged to", "attached"} {
 			t.Run(name+" "+state, func(t *testing.T) {
 				client, lac := subscriber(t, 1)
 				lac.tunnel(1, 11, addrA, addrB)
@@ -371,6 +371,8 @@ func TestKernelPPPoEDeathIsToldOnce(t *testing.T) {
 				switch state {
 				case "bridged":
 					lac.mustBridge(l, to)
+				case "bridged to":
+					lac.mustBridge(to, l)
 				case "attached":
 					lac.mustAttach(l, UnitSpec{})
 				}
@@ -384,7 +386,7 @@ func TestKernelPPPoEDeathIsToldOnce(t *testing.T) {
 				}
 				_ = l.Send(frame(lcp, 2))
 				lac.settle()
-				if state == "bridged" {
+				if strings.HasPrefix(state, "bridged") {
 					lac.must(l.Unbridge)
 				} else if err := lac.bridge(l, to); err == nil {
 					t.Error("a dead session was bridged")

@@ -141,3 +141,24 @@ func TestBridgeNeedsTwoSessionsOfOneKernel(t *testing.T) {
 		}
 	}
 }
+
+// Whoever bridges two sessions, in whatever direction, parts them or closes them, nobody waits for another for ever. Here the kernel
+// refuses all bridges.
+func TestBridgesDoNotWaitForEachOther(t *testing.T) {
+	t.Parallel()
+	k := rig(t)
+	for range 50 {
+		a, _ := session(t, k, func([]byte) {}, nil)
+		b, _ := session(t, k, func([]byte) {}, nil)
+		calls := []func() error{
+			func() error { return a.Bridge(b) }, func() error { return b.Bridge(a) }, a.Unbridge, b.Unbridge, a.Close, b.Close,
+		}
+		done := make(chan error, len(calls))
+		for _, call := range calls {
+			go func() { done <- call() }()
+		}
+		for range calls {
+			_ = receive(t, done)
+		}
+	}
+}

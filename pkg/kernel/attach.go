@@ -53,10 +53,14 @@ func openChannel(s *Session) error {
 
 // unhold ends the binding and sends what had to wait for that; mu is held.
 func (s *Session) unhold() {
-	for _, f := range s.held {
+	s.binding = false
+	if s.access == nil {
+		return
+	}
+	for _, f := range s.access.held {
 		_ = writeFrame(s.link, f)
 	}
-	s.binding, s.held = false, nil
+	s.access.held = nil
 }
 
 // bind hands the socket to the PPP driver. What the socket has queued is read right before, with nothing in between, and

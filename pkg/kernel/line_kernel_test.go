@@ -245,6 +245,28 @@ func TestKernelLineHangsUp(t *testing.T) {
 	}
 }
 
+func TestKernelLineAttached(t *testing.T) {
+	h := newHost(t, 1)
+	p, at := newPTY(t), newInbox()
+	s := h.line(p, at.sink, nil)
+	p.send(frame(lcp, 1))
+	h.mustAttach(s, UnitSpec{})
+	at.want(t, text(lcp, 1))
+	for i, proto := range []uint16{lcp, ipcp, ccp, chap} {
+		p.send(frame(proto, byte(i)))
+		at.want(t, text(proto, byte(i)))
+		mustSend(t, s, frame(proto, byte(i)))
+		if got := p.receive(); got != text(proto, byte(i)) {
+			t.Errorf("frame %s, want %s", got, text(proto, byte(i)))
+		}
+	}
+	// IPCP and CCP of 8 octets each way.
+	want := Stats{TxPackets: 2, TxBytes: 16, RxPackets: 2, RxBytes: 16}
+	if got, err := s.Stats(); err != nil || got != want {
+		t.Errorf("stats %+v, %v; want %+v", got, err, want)
+	}
+}
+
 func TestKernelBridgeLineToL2TP(t *testing.T) {
 	h := loopback(t, 1)
 	specA, specB := specs(1)
@@ -278,6 +300,14 @@ func TestKernelBridgeLineToL2TP(t *testing.T) {
 	atLine.want(t, text(lcp, 10))
 	mustSend(t, b, frame(lcp, 11))
 	atA.want(t, text(lcp, 11))
+	// The other way round it is the same bridge.
+	h.mustBridge(a, s)
+	p.send(frame(lcp, 12))
+	atB.want(t, text(lcp, 12))
+	mustSend(t, b, frame(lcp, 13))
+	if got := p.receive(); got != text(lcp, 13) {
+		t.Errorf("frame %s, want %s", got, text(lcp, 13))
+	}
 	h.settle()
 	atLine.silent(t, "the line's sink")
 	atA.silent(t, "the L2TP side's sink")
