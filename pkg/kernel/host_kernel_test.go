@@ -126,6 +126,17 @@ func cable(t *testing.T, a, b *host, name, prefixA, prefixB string) {
 	})
 	a.up(name, prefixA, "")
 	b.up(name, prefixB, "")
+	// A link that has just got its carrier drops what is sent, until the kernel's worker has seen that.
+	for _, h := range []*host{a, b} {
+		until(t, "the link is up", func() (up bool) {
+			h.must(func() error {
+				link, err := h.nl.LinkByName(name)
+				up = err == nil && link.Attrs().OperState == vnl.OperUp
+				return err
+			})
+			return up
+		})
+	}
 }
 
 // up gives an interface an address, with a peer for point-to-point links, and sets it up.
