@@ -79,12 +79,7 @@ func (k *Kernel) openPPPoE(spec PPPoESpec, sink func([]byte)) (*Session, error) 
 	fd, err := connectPPPoX(unix.SOCK_STREAM, protoOE, sa[:])
 	switch {
 	case errors.Is(err, unix.EPROTONOSUPPORT):
-		return nil, &UnavailableError{
-			What: "pppoe is not available",
-			Advice: "modprobe pppoe; if there is no such module install linux-modules-extra (Ubuntu) or " +
-				"kernel-modules-extra (Fedora, RHEL)",
-			Err: err,
-		}
+		return nil, missing("pppoe", err)
 	case errors.Is(err, unix.ENODEV):
 		return nil, fmt.Errorf("interface %s is missing or down: %w", spec.Interface, err)
 	case err != nil:
@@ -100,9 +95,20 @@ func (k *Kernel) openPPPoE(spec PPPoESpec, sink func([]byte)) (*Session, error) 
 	return s, nil
 }
 
+// missing says that a module is.
+func missing(module string, err error) error {
+	return &UnavailableError{
+		What: module + " is not available",
+		Advice: "modprobe " + module + "; if there is no such module install linux-modules-extra (Ubuntu) or " +
+			"kernel-modules-extra (Fedora, RHEL)",
+		Err: err,
+	}
+}
+
 // OpenLine gives a tty to PPP and begins to read frames, as CreateSession does, whose sink this one must have. The tty is the
 // session's from then on: the file is closed, and Close gives the tty its usual discipline back and lets go of it, which hangs up a
-// line that is so configured. After an error it is the caller's as before. Not a tty: ENOTTY.
+// line that is so configured. After an error it is the caller's as before. Not a tty: ENOTTY; a machine without PPP on ttys: an
+// *UnavailableError.
 //
 // Frames longer than 1500 octets are not received.
 func (k *Kernel) OpenLine(spec LineSpec, sink func(frame []byte)) (*Session, error) {
@@ -150,7 +156,11 @@ func pppLine(tty int) (channel int, index int32, err error) {
 	if channel, err = openPPP(); err != nil {
 		return -1, 0, err
 	}
-	if err = setDiscipline(tty, disciplinePPP); err != nil {
+	err = setDiscipline(tty, disciplinePPP)
+	if errors.Is(err, unix.EINVAL) {
+		err = missing("ppp_async", err)
+	}
+	if err != nil {
 		return -1, 0, errors.Join(err, unix.Close(channel))
 	}
 	if index, err = channelOf(tty); err == nil {
