@@ -33,8 +33,9 @@ type LineSpec struct {
 type access struct {
 	name   string
 	line   bool
-	face   int   // index of the interface; 0: none. mu
-	before Stats // what the interface had counted for others. mu
+	face   int      // index of the interface; 0: none. mu
+	before Stats    // what the interface had counted for others. mu
+	held   [][]byte // frames to send when the link is bound. mu
 }
 
 var (
@@ -78,12 +79,7 @@ func (k *Kernel) openPPPoE(spec PPPoESpec, sink func([]byte)) (*Session, error) 
 	fd, err := connectPPPoX(unix.SOCK_STREAM, protoOE, sa[:])
 	switch {
 	case errors.Is(err, unix.EPROTONOSUPPORT):
-		return nil, &UnavailableError{
-			What: "pppoe is not available",
-			Advice: "modprobe pppoe; if there is no such module install linux-modules-extra (Ubuntu) or " +
-				"kernel-modules-extra (Fedora, RHEL)",
-			Err: err,
-		}
+		return nil, missing("pppoe", err)
 	case errors.Is(err, unix.ENODEV):
 		return nil, fmt.Errorf("interface %s is missing or down: %w", spec.Interface, err)
 	case err != nil:
@@ -99,9 +95,20 @@ func (k *Kernel) openPPPoE(spec PPPoESpec, sink func([]byte)) (*Session, error) 
 	return s, nil
 }
 
+// missing says that a module is.
+func missing(module string, err error) error {
+	return &UnavailableError{
+		What: module + " is not available",
+		Advice: "modprobe " + module + "; if there is no such module install linux-modules-extra (Ubuntu) or " +
+			"kernel-modules-extra (Fedora, RHEL)",
+		Err: err,
+	}
+}
+
 // OpenLine gives a tty to PPP and begins to read frames, as CreateSession does, whose sink this one must have. The tty is the
 // session's from then on: the file is closed, and Close gives the tty its usual discipline back and lets go of it, which hangs up a
-// line that is so configured. After an error it is the caller's as before. Not a tty: ENOTTY.
+// line that is so configured. After an error it is the caller's as before. Not a tty: ENOTTY; a machine without PPP on ttys: an
+// *UnavailableError.
 //
 // Frames longer than 1500 octets are not received.
 func (k *Kernel) OpenLine(spec LineSpec, sink func(frame []byte)) (*Session, error) {
@@ -127,13 +134,13 @@ func (k *Kernel) openLine(name string, spec LineSpec, sink func([]byte)) (*Sessi
 	if err != nil {
 		return nil, err
 	}
-	channel, err := pppLine(tty)
+	channel, index, err := pppLine(tty)
 	if err != nil {
 		return nil, errors.Join(err, unix.Close(tty))
 	}
 	s := &Session{
 		k: k, sink: sink, onDead: spec.OnDead, access: &access{name: name, line: true},
-		link: tty, channel: channel, unit: -1, bound: true,
+		link: tty, channel: channel, index: index, unit: -1, bound: true,
 	}
 	if err := k.loop.add(s); err != nil {
 		return nil, errors.Join(err, setDiscipline(tty, disciplineTTY), unix.Close(channel), unix.Close(tty))
@@ -144,22 +151,25 @@ func (k *Kernel) openLine(name string, spec LineSpec, sink func([]byte)) (*Sessi
 	return s, nil
 }
 
-// pppLine makes a tty a PPP channel and gives a descriptor of that. After an error the tty is as before.
-func pppLine(tty int) (channel int, err error) {
+// pppLine makes a tty a PPP channel and gives a descriptor and the index of that. After an error the tty is as before.
+func pppLine(tty int) (channel int, index int32, err error) {
 	if channel, err = openPPP(); err != nil {
-		return -1, err
+		return -1, 0, err
 	}
-	if err = setDiscipline(tty, disciplinePPP); err != nil {
-		return -1, errors.Join(err, unix.Close(channel))
+	err = setDiscipline(tty, disciplinePPP)
+	if errors.Is(err, unix.EINVAL) {
+		err = missing("ppp_async", err)
 	}
-	index, err := channelOf(tty)
-	if err == nil {
+	if err != nil {
+		return -1, 0, errors.Join(err, unix.Close(channel))
+	}
+	if index, err = channelOf(tty); err == nil {
 		err = attachChannel(channel, index)
 	}
 	if err != nil {
-		return -1, errors.Join(err, setDiscipline(tty, disciplineTTY), unix.Close(channel))
+		return -1, 0, errors.Join(err, setDiscipline(tty, disciplineTTY), unix.Close(channel))
 	}
-	return channel, nil
+	return channel, index, nil
 }
 
 // duplicate gives a second descriptor of a file, without making the file a blocking one.

@@ -51,6 +51,18 @@ func openChannel(s *Session) error {
 	return nil
 }
 
+// unhold ends the binding and sends what had to wait for that; mu is held.
+func (s *Session) unhold() {
+	s.binding = false
+	if s.access == nil {
+		return
+	}
+	for _, f := range s.access.held {
+		_ = writeFrame(s.link, f)
+	}
+	s.access.held = nil
+}
+
 // bind hands the socket to the PPP driver. What the socket has queued is read right before, with nothing in between, and
 // given to the sink afterwards: a frame that comes in between is re-injected by the driver behind those of the next 15 ms,
 // or stranded where Features.Reinjects is false.
@@ -69,11 +81,8 @@ func bind(s *Session) (int32, error) {
 	_ = read(sourceLink, s.link, buf[:], drainBurst, func(f []byte) { queued = append(queued, bytes.Clone(f)) })
 	index, err := channelOf(s.link)
 	s.set(func() {
-		s.bound, s.binding = err == nil, false
-		for _, f := range s.held {
-			_ = writeFrame(s.link, f)
-		}
-		s.held = nil
+		s.bound = err == nil
+		s.unhold()
 	})
 	if len(queued) > 0 {
 		loop.call(func() {

@@ -17,6 +17,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// cableMTU is that of an Ethernet on which PPPoE carries 1500 octets (RFC 4638).
+const cableMTU = 1508
+
 // wait is how long a test waits for something that should happen at once.
 const wait = 20 * time.Second
 
@@ -110,13 +113,30 @@ func (h *host) must(f func() error) {
 // wire lays a veth pair between two hosts.
 func wire(t *testing.T, a, b *host, prefixA, prefixB string) {
 	t.Helper()
+	cable(t, a, b, "wire", prefixA, prefixB)
+}
+
+// cable is a wire with a name.
+func cable(t *testing.T, a, b *host, name, prefixA, prefixB string) {
+	t.Helper()
 	a.must(func() error {
 		return a.nl.LinkAdd(&vnl.Veth{
-			LinkAttrs: vnl.LinkAttrs{Name: "wire"}, PeerName: "wire", PeerNamespace: vnl.NsFd(b.ns),
+			LinkAttrs: vnl.LinkAttrs{Name: name, MTU: cableMTU}, PeerName: name, PeerMTU: cableMTU, PeerNamespace: vnl.NsFd(b.ns),
 		})
 	})
-	a.up("wire", prefixA, "")
-	b.up("wire", prefixB, "")
+	a.up(name, prefixA, "")
+	b.up(name, prefixB, "")
+	// A link that has just got its carrier drops what is sent, until the kernel's worker has seen that.
+	for _, h := range []*host{a, b} {
+		until(t, "the link is up", func() (up bool) {
+			h.must(func() error {
+				link, err := h.nl.LinkByName(name)
+				up = err == nil && link.Attrs().OperState == vnl.OperUp
+				return err
+			})
+			return up
+		})
+	}
 }
 
 // up gives an interface an address, with a peer for point-to-point links, and sets it up.

@@ -27,7 +27,9 @@ func rig(t *testing.T) *Kernel {
 			t.Error(err)
 		}
 	})
-	return &Kernel{log: log, loop: l, sleeping: make(chan struct{}, 4)}
+	return &Kernel{
+		log: log, loop: l, sleeping: make(chan struct{}, 4), buffers: sync.Pool{New: func() any { return new([maxFrame]byte) }},
+	}
 }
 
 // pipe gives a descriptor for a session, which closes it, and its far end.

@@ -137,7 +137,12 @@ func TestKernelOpenSaysWhichModuleIsMissing(t *testing.T) {
 		}
 		_ = k.Close()
 	})
+	k, err := Open(Config{}) // loads them
+	if err != nil {
+		t.Fatal(err)
+	}
 	if !noModprobe(t) {
+		_ = k.Close()
 		return
 	}
 	open := func() error {
@@ -147,6 +152,10 @@ func TestKernelOpenSaysWhichModuleIsMissing(t *testing.T) {
 		}
 		return err
 	}
+	accessIsMissing(t, k)
+	if err := k.Close(); err != nil {
+		t.Error(err)
+	}
 	const rest = " is not available: modprobe l2tp_ppp; if there is no such module install linux-modules-extra (Ubuntu) or " +
 		"kernel-modules-extra (Fedora, RHEL)"
 	unload(t, "l2tp_ppp")
@@ -155,6 +164,28 @@ func TestKernelOpenSaysWhichModuleIsMissing(t *testing.T) {
 	}
 	unload(t, "l2tp_netlink")
 	wantUnavailable(t, open(), "l2tp_netlink"+rest+", and look for \"blacklist l2tp\" below /etc/modprobe.d")
+}
+
+// accessIsMissing needs no modules but those of PPPoE and of lines to be taken away.
+func accessIsMissing(t *testing.T, k *Kernel) {
+	t.Helper()
+	unload(t, "pppoe")
+	unload(t, "ppp_async")
+	p := newPTY(t)
+	before := descriptors(t)
+	_, pppoe := k.OpenPPPoE(PPPoESpec{Interface: "lo", SessionID: 1, Peer: [6]byte{2}}, func([]byte) {})
+	_, line := k.OpenLine(LineSpec{TTY: p.slave}, func([]byte) {})
+	for module, err := range map[string]error{"pppoe": pppoe, "ppp_async": line} {
+		var missing *UnavailableError
+		if !errors.As(err, &missing) {
+			t.Fatalf("without %s: %v", module, err)
+		}
+		wantUnavailable(t, missing, module+" is not available: modprobe "+module+"; if there is no such module install "+
+			"linux-modules-extra (Ubuntu) or kernel-modules-extra (Fedora, RHEL)")
+	}
+	if diff := cmp.Diff(before, descriptors(t)); diff != "" {
+		t.Errorf("failed calls leak: %s", diff)
+	}
 }
 
 // unload takes a module away once nothing uses it: tunnels of earlier tests go in the background.

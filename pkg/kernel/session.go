@@ -49,9 +49,8 @@ type Session struct {
 	// PPPoX socket or the tty: the session itself.
 	mu                  sync.Mutex
 	link, channel, unit int
-	bound               bool     // the link gives no more frames
-	binding             bool     // it is being bound: calls on it wait for that
-	held                [][]byte // frames to send when it is bound
+	bound               bool // the link gives no more frames
+	binding             bool // it is being bound: calls on it wait for that
 	last                Stats
 	attached            time.Time
 }
@@ -119,14 +118,14 @@ func (s *Session) send(frame []byte) error {
 	case s.unit >= 0, s.isLine():
 		fd = s.channel
 	case s.binding && s.access != nil: // a socket of PPPoE is locked meanwhile, for writing too
-		if len(s.held) < readBurst {
-			s.held = append(s.held, bytes.Clone(frame))
+		if len(s.access.held) < readBurst {
+			s.access.held = append(s.access.held, bytes.Clone(frame))
 		}
 		return nil
 	}
 	err := writeFrame(fd, frame)
-	if fd == s.link && errors.Is(err, unix.ENOTCONN) {
-		s.k.loop.post(func() { s.gone(err) }) // a socket of PPPoE, which nothing else tells of
+	if fd == s.link && s.access != nil && errors.Is(err, unix.ENOTCONN) {
+		s.k.loop.post(func() { s.gone(err) }) // nothing else tells of a socket of PPPoE
 	}
 	return err
 }

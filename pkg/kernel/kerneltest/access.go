@@ -39,7 +39,7 @@ func (k *Kernel) OpenPPPoE(spec kernel.PPPoESpec, sink func(frame []byte)) (*Ses
 func (k *Kernel) OpenLine(spec kernel.LineSpec, sink func(frame []byte)) (*Session, error) {
 	at, invalid := key{access: "line"}, spec.Validate()
 	if invalid == nil {
-		at.access += " " + spec.TTY.Name()
+		at.access = spec.TTY.Name()
 	}
 	if sink == nil {
 		invalid = errors.New("no sink")
@@ -62,7 +62,7 @@ func (k *Kernel) open(op Op, at key, invalid error, f func() (*Session, error)) 
 			k.violate("%v %v: %v", op, at, invalid)
 			err = invalid
 		case k.sessions[at] != nil:
-			k.violate("%v opened twice", at)
+			k.violate("%v %v, which is open", op, at)
 			err = fmt.Errorf("%w: %w", unix.EALREADY, os.ErrExist)
 		default:
 			s, err = f()
@@ -70,7 +70,7 @@ func (k *Kernel) open(op Op, at key, invalid error, f func() (*Session, error)) 
 		k.mu.Unlock()
 	}
 	if err != nil {
-		return nil, fmt.Errorf("open %v: %w", at, err)
+		return nil, fmt.Errorf("%v %v: %w", op, at, err)
 	}
 	return s, nil
 }

@@ -165,7 +165,7 @@ func New(cfg Config) *Kernel {
 		cfg: cfg, tunnels: make(map[uint16]kernel.TunnelSpec), sessions: make(map[key]*Session),
 		fail: make(map[Op][]error), hold: make(map[Op]chan struct{}), down: make(map[string]bool), nextIndex: 2,
 	}
-	k.Stage.k = k
+	k.Stage = Stage{k}
 	if k.cfg.Units == 0 {
 		k.cfg.Units = 1024
 	}

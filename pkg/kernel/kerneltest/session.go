@@ -98,7 +98,7 @@ func createSession(k *Kernel, at key, spec kernel.SessionSpec, sink func([]byte)
 // newSession needs mu.
 func newSession(k *Kernel, at key, sink func([]byte), onDead func(error)) *Session {
 	s := &Session{k: k, key: at, sink: sink, onDead: onDead, pass: make(map[kernel.NetworkProtocol]bool)}
-	s.World.s = s
+	s.World = World{s}
 	k.sessions[at] = s
 	return s
 }

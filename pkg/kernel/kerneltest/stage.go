@@ -49,7 +49,7 @@ func (st Stage) Calls() []string {
 func (st Stage) PPPoE(spec kernel.PPPoESpec) *Session { return st.access(pppoeName(spec)) }
 
 // Line gives the open session of a tty for the test to act on, or nil.
-func (st Stage) Line(tty string) *Session { return st.access("line " + tty) }
+func (st Stage) Line(tty string) *Session { return st.access(tty) }
 
 func (st Stage) access(name string) *Session {
 	st.k.mu.Lock()
@@ -80,5 +80,5 @@ func (st Stage) Up(name string) {
 
 // pppoeName names a session by all that makes it unique.
 func pppoeName(spec kernel.PPPoESpec) string {
-	return fmt.Sprintf("pppoe session %d of %x on %s", spec.SessionID, spec.Peer, spec.Interface)
+	return fmt.Sprintf("%s/%x/%d", spec.Interface, spec.Peer, spec.SessionID)
 }

@@ -17,7 +17,7 @@ func (w World) Network(p kernel.NetworkProtocol, packet []byte) bool {
 	s := w.s
 	frame, key := append(binary.BigEndian.AppendUint16(nil, uint16(p)), packet...), ""
 	s.k.mu.Lock()
-	leaves := !s.closed && s.attached && !s.dead && s.pass[p]
+	leaves := !s.closed && s.attached && !s.dead && !s.lost && s.pass[p]
 	if leaves {
 		s.since = time.Now()
 		frame, key = s.encrypt(frame)
