@@ -14,7 +14,7 @@ import (
 // route asks where the call goes. A subscriber who begins anew meanwhile is asked about again, once the owner has given up the first.
 func (c *Call) route(op OpRoute, out *Output) {
 	if x, ok := c.link.(*ppp.Link); ok {
-		op.Proxy = x.Proxy()
+		op.Proxy = x.Proxy(op.Login)
 	}
 	if c.routing {
 		c.stale = &op

@@ -149,6 +149,12 @@ type CallInfo struct {
 	SessionWindow      uint16 // PRE13: value of AVP 10 in a session message
 	HasSessionWindow   bool
 	Proxy              *Proxy // nil: nothing of it was sent. It is never written to
+	Line               *AccessLine
+}
+
+// AccessLine is what a LAC says of the subscriber's line.
+type AccessLine struct {
+	CircuitID, RemoteID []byte
 }
 
 // Proxy is what a LAC says of its own talk with the caller.

@@ -11,6 +11,7 @@ import (
 
 	"github.com/l2tpd/l2tpd/pkg/auth/radius"
 	"github.com/l2tpd/l2tpd/pkg/call"
+	"github.com/l2tpd/l2tpd/pkg/control"
 	"github.com/l2tpd/l2tpd/pkg/policy"
 	"github.com/l2tpd/l2tpd/pkg/ppp"
 )
@@ -254,4 +255,12 @@ func (s *session) resolveTunnels(j *routing, tunnels []radius.Tunnel) {
 		rows = append(rows, r)
 	}
 	s.resolve(j, rows, false)
+}
+
+// accessLine is what is known of a subscriber's line in the terms of RADIUS (P223).
+func accessLine(l *control.AccessLine) radius.AccessLine {
+	if l == nil {
+		return radius.AccessLine{}
+	}
+	return radius.AccessLine{CircuitID: string(l.CircuitID), RemoteID: string(l.RemoteID)}
 }

@@ -84,7 +84,7 @@ func (a auth) demand() {
 // stop forgets everything but the identifiers used: LCP has left Opened.
 func (a auth) stop() {
 	s := &a.l.s
-	s.AuthDeadline, s.PeerName = 0, nil
+	s.AuthDeadline, s.PeerName, s.Held = 0, nil, false
 	if s.CCP != nil {
 		s.CCP.Keys = Keys{}
 	}
@@ -97,6 +97,11 @@ func (a auth) check() {
 	l := a.l
 	done := func(p progress) bool { return p == authIdle || p == authPassed }
 	if l.s.Phase != PhaseAuthenticate || !done(l.s.Authenticator.Progress) || !done(l.s.Claimant.Progress) {
+		return
+	}
+	if l.cfg.Hold && !l.s.Proceeds && l.s.Authenticator.Progress == authIdle {
+		l.s.Held = true
+		l.event(EvHeld{})
 		return
 	}
 	l.s.AuthDeadline = 0
@@ -203,6 +208,9 @@ func (a auth) send(frame []byte) { a.l.out.Frames = append(a.l.out.Frames, frame
 // expire runs the timers of both directions.
 func (a auth) expire() {
 	l := a.l
+	if l.cfg.Hold && (l.s.Held || l.s.Authenticator.Progress == authAsked) {
+		l.s.AuthDeadline = 0 // it is the owner who takes the time
+	}
 	if due(&l.s.AuthDeadline, l.now) {
 		l.s.Goodbye = "authentication timed out"
 		l.fail(ReasonAuthTimeout, false, "")

@@ -34,7 +34,9 @@ type LCPRecord struct {
 	Negotiation
 	MRU       uint16 // in our request; 0: the option was rejected or is not needed
 	PeerMRU   uint16
-	ACCM      uint32 // what the peer escapes on its way to us: never of our making, perhaps of the LAC's
+	ACCM      uint32 // what the peer escapes on its way to us: of our making with Config.Async only, else perhaps of the LAC's
+	AskedACCM bool   // it is in our request, where it is of our making
+	Initial   []byte // with Config.Hold: options of the peer's first request in this negotiation
 	PeerACCM  uint32
 	Magic     uint32 // 0: rejected
 	PeerMagic uint32
@@ -53,6 +55,10 @@ type lcp struct{ l *Link }
 func (p lcp) reset() {
 	s := &p.l.s.LCP
 	s.MRU, s.Magic, s.Auth, s.Tried, s.NoLogin, s.ACCM = 0, p.l.random32(), AuthNone, 0, false, DefaultACCM
+	s.Initial, s.AskedACCM = nil, p.l.cfg.Async
+	if s.AskedACCM {
+		s.ACCM = 0
+	}
 	if p.l.cfg.MRU != defaultMRU {
 		s.MRU = p.l.cfg.MRU
 	}
@@ -67,6 +73,9 @@ func (p lcp) wishes() []byte {
 	if s.MRU != 0 {
 		b = appendOption(b, lcpMRU, byte(s.MRU>>8), byte(s.MRU))
 	}
+	if s.AskedACCM {
+		b = appendOption(b, lcpACCM, binary.BigEndian.AppendUint32(nil, s.ACCM)...)
+	}
 	if s.Auth != AuthNone {
 		b = appendOption(b, lcpAuth, authOption(s.Auth)...)
 	}
@@ -78,32 +87,53 @@ func (p lcp) wishes() []byte {
 
 func (p lcp) judge(opts []option) verdict {
 	var v verdict
+	if s := &p.l.s.LCP; p.l.cfg.Hold && s.Initial == nil {
+		s.Initial = []byte{}
+		for _, o := range opts {
+			s.Initial = append(s.Initial, o.raw...)
+		}
+	}
 	for _, o := range opts {
 		switch o.typ {
 		case lcpMRU:
-			if len(o.data) != 2 {
-				v.nak(o, defaultMRU>>8, defaultMRU&0xff)
-			} else if binary.BigEndian.Uint16(o.data) < minMRU {
-				v.nak(o, 0, minMRU)
-			}
-		case lcpACCM:
-			// We stuff no octets: any map is fine, and may be news to a LAC that does (RFC 2661, 4.4.6; P205, P253).
-			if len(o.data) != 4 {
-				v.nak(o, 0, 0, 0, 0)
-			}
+			p.judgeMRU(o, &v)
+		case lcpACCM, lcpPFC, lcpACFC:
+			p.judgeFraming(o, &v)
 		case lcpAuth:
 			p.judgeAuth(o, &v)
 		case lcpMagic:
 			p.judgeMagic(o, &v)
-		case lcpPFC, lcpACFC:
-			if len(o.data) != 0 {
-				v.nak(o)
-			}
 		default:
 			v.reject(o)
 		}
 	}
 	return v
+}
+
+// judgeMRU: on Ethernet a peer takes no more than that carries.
+func (p lcp) judgeMRU(o option, v *verdict) {
+	most := p.l.cfg.Ethernet
+	switch {
+	case len(o.data) != 2:
+		v.nak(o, defaultMRU>>8, defaultMRU&0xff)
+	case binary.BigEndian.Uint16(o.data) < minMRU:
+		v.nak(o, 0, minMRU)
+	case most != 0 && binary.BigEndian.Uint16(o.data) > most:
+		v.nak(o, byte(most>>8), byte(most))
+	}
+}
+
+// judgeFraming: on Ethernet nothing is stuffed or compressed. Elsewhere any map is fine, and may be news to a LAC that stuffs octets
+// (RFC 2661, 4.4.6; P205, P253, P272).
+func (p lcp) judgeFraming(o option, v *verdict) {
+	switch {
+	case p.l.cfg.Ethernet != 0:
+		v.reject(o)
+	case o.typ == lcpACCM && len(o.data) != 4:
+		v.nak(o, 0, 0, 0, 0)
+	case o.typ != lcpACCM && len(o.data) != 0:
+		v.nak(o)
+	}
 }
 
 // judgeAuth: a method of cfg.Answer is fine, another one is Naked with the one we like best, and without any we refuse to
@@ -170,6 +200,12 @@ func (p lcp) refused(c code, opts []option) bool {
 				if m := binary.BigEndian.Uint16(o.data); m >= minMRU && m < s.MRU {
 					s.MRU = m
 				}
+			}
+		case lcpACCM:
+			if c == codeConfigureReject {
+				s.AskedACCM, s.ACCM = false, DefaultACCM
+			} else if len(o.data) == 4 { // the peer wants more escaped than we (RFC 1662, 7.1)
+				s.ACCM |= binary.BigEndian.Uint32(o.data)
 			}
 		case lcpMagic:
 			if c == codeConfigureReject {

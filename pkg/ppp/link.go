@@ -171,6 +171,14 @@ func (l *Link) Do(now Time, c Command, out *Output) {
 		ipcp{l}.assigned(c.Peer.Unmap())
 	case CmdIdle:
 		times{l}.idleFor(c.Idle)
+	case CmdProceed:
+		if l.s.Held {
+			l.s.Held, l.s.Proceeds = false, true
+			auth{l}.check()
+		}
+	case CmdConfigure:
+		l.cfg = c.Config
+		l.s.complete(l.cfg)
 	case CmdCloseNetwork:
 		network{l}.close(c.Proto)
 	case CmdClose:

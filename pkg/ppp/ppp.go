@@ -80,6 +80,15 @@ type Config struct {
 
 	Proxy *Proxy // at an LNS: what the LAC agreed on and took from the client; nil: nothing of that kind is known
 
+	// Hold: a LAC's link, which may go on at an LNS. The owner takes as long as he likes to judge a login, and without one EvHeld asks
+	// him before the network phase begins. Proxy tells of the link meanwhile.
+	Hold bool
+	// Ethernet: the link is one of PPPoE and carries that many octets, by which the peer's MRU is bounded; what concerns octets on a line
+	// is not agreed on (RFC 2516, 7; P272). 0: it is not.
+	Ethernet uint16
+	// Async: the link is an asynchronous line whose hardware passes all octets: the peer is asked to escape none of them.
+	Async bool
+
 	Passive bool // LCP waits for the peer's Configure-Request before it sends its own, for MaxConfigure restart periods; not with Proxy
 
 	Restart      time.Duration // 0 means 3 s (P252)
@@ -189,6 +198,8 @@ type (
 	// EvAuthenticated: both directions of authentication that were agreed on succeeded. It comes in any case, with an empty
 	// name if the peer had to show nothing; the network phase begins with it.
 	EvAuthenticated struct{ PeerName string }
+	// EvHeld: with Config.Hold, the peer need not log in, and waits for CmdProceed. It comes again when LCP has begun anew before that.
+	EvHeld struct{}
 	// EvEncryptionWanted: the kernel must be armed for MPPE; answer with CmdEncryption. That means, on a unit that has its channel:
 	// PPPIOCSCOMPRESS for both directions, each with Option and its key behind it, then the flag SC_CCP_OPEN without SC_CCP_UP. It
 	// comes after EvAuthenticated and again when CCP negotiates anew. Between it and the answer no CCP frame is sent, and none of the
@@ -236,6 +247,7 @@ type (
 func (EvLinkUp) event()           {}
 func (EvAuthRequest) event()      {}
 func (EvAuthenticated) event()    {}
+func (EvHeld) event()             {}
 func (EvEncryptionWanted) event() {}
 func (EvEncryptionUp) event()     {}
 func (EvEncryptionDown) event()   {}
@@ -282,10 +294,17 @@ type (
 	CmdIdle struct{ Idle time.Duration }
 	// CmdCloseNetwork closes one NCP, ProtoIPv4 or ProtoIPv6, and leaves the other.
 	CmdCloseNetwork struct{ Proto Protocol }
+	// CmdProceed answers EvHeld: the network phase begins.
+	CmdProceed struct{}
+	// CmdConfigure has another configuration hold for what has not begun yet: the network phase and the timers that begin with it. It
+	// comes with or before the verdict on a login, or CmdProceed. Config is that of Config.Complete.
+	CmdConfigure struct{ Config *Config }
 	// CmdClose sends Terminate-Request and ends with EvLinkDown when it is answered or given up.
 	CmdClose struct{ Text string }
 )
 
+func (CmdProceed) command()      {}
+func (CmdConfigure) command()    {}
 func (CmdAuthResult) command()   {}
 func (CmdEncryption) command()   {}
 func (CmdDecryption) command()   {}

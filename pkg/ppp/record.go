@@ -13,6 +13,8 @@ type Record struct {
 	Phase    Phase
 	Proxied  bool // LCP is that of the LAC
 	BeenUp   bool // an NCP has been open
+	Held     bool // EvHeld is not answered
+	Proceeds bool // it has been
 	PeerLeft bool // a Terminate-Request came before LCP was open, with PeerWords
 	Dead     bool
 	LCP      LCPRecord
@@ -98,6 +100,9 @@ func Restore(r Record, cfg Config, now Time, out *Output) (*Link, error) {
 				proxy{l}.ask()
 			}
 		}
+	}
+	if l.s.Held {
+		l.event(EvHeld{})
 	}
 	if l.s.ccp().Armed == armAsked {
 		ccp{l}.question()
