@@ -65,30 +65,7 @@ func daemon() api.Snapshot {
 				Outstanding: 1, RTO: 4000, RTOCap: 8000, StartedAt: ago(7 * time.Second), LastError: "no answer after 3 transmissions",
 			},
 		},
-		Sessions: []api.Session{
-			{
-				TunnelID: 4711, ID: 345, PeerTunnelID: 34, PeerID: 678, Remote: peer, Role: "lac-incoming", State: "established",
-				Call: "branch", Interface: "branch", MTU: 1460, MRU: 1460, PeerMRU: 1460,
-				LocalIPv4: netip.MustParseAddr("192.168.10.1"), PeerIPv4: netip.MustParseAddr("192.168.20.1"),
-				LocalIPv6: netip.MustParseAddr("fe80::1"), PeerIPv6: netip.MustParseAddr("fe80::2"), SerialNumber: 1, CalledNumber: "branch",
-				TxSpeed: 1000000000, RxSpeed: 1000000000, Framing: []string{"sync"}, SequencesSent: true, Auth: "none", PeerAuth: "chap",
-				Phase: "network", LCP: "Opened", IPCP: "Opened", IPV6CP: "Opened", StartedAt: ago(3 * time.Hour), EstablishedAt: ago(3*time.Hour - 2*time.Second),
-				IdleSeconds: 3, Data: &api.DataTraffic{InPackets: 93, InOctets: 8928, OutPackets: 94, OutOctets: 9024},
-				IPv6Prefix: netip.MustParsePrefix("2001:db8:1::/64"), PhysicalChannel: 17, PrivateGroup: "blue", ProxyAuth: "chap", ProcessingDelay: 3,
-				LineErrors: &api.LineErrors{CRC: 1, Framing: 2, Hardware: 3, Buffer: 4, TimeOut: 5, Alignment: 6},
-			},
-			{
-				TunnelID: 65535, ID: 1, PeerTunnelID: 65534, PeerID: 2, Remote: lac, Role: "lns-incoming", State: "wait-connect",
-				Template: "dialin", User: "alice@example.net", StartedAt: ago(time.Second), Phase: "dead", LCP: "Initial", IPCP: "Initial", IPV6CP: "Initial",
-			},
-			{
-				ID: 12, Role: "access", State: "established", Access: "eth1/77 02:00:00:00:00:05", CallingNumber: "02:00:00:00:00:05", User: "bob@corp.example",
-				StartedAt: ago(time.Minute), EstablishedAt: ago(59 * time.Second), Phase: "authenticate", LCP: "Opened", IPCP: "Initial", IPV6CP: "Initial",
-				Forwarded: &api.Forwarded{LNS: "lns1.example", Address: peer, TunnelID: 4711, SessionID: 346},
-			},
-			{TunnelID: 4711, ID: 346, PeerTunnelID: 34, PeerID: 679, Remote: peer, Role: "lac-incoming", State: "established", Subscriber: "bob@corp.example", StartedAt: ago(time.Minute)},
-			{TunnelID: 65535, ID: 3, PeerTunnelID: 65534, PeerID: 4, Remote: lac, Role: "lns-incoming", State: "established", User: "alice@example.net", StartedAt: ago(time.Second)},
-		},
+		Sessions: sessions(now, peer, lac),
 		Calls: []api.Call{
 			{
 				Name: "backup", Type: "virtual", Peer: "backup.example.net", PeerAddr: netip.MustParseAddrPort("192.0.2.99:1701"), Remote: "main",
@@ -108,6 +85,35 @@ func daemon() api.Snapshot {
 			},
 			{Name: "road", Type: "virtual", Peer: "any", Precedence: "in", Sequencing: "on-request", Method: "icrq", State: api.CallPassive},
 		},
+	}
+}
+
+// sessions are those of daemon.
+func sessions(now time.Time, peer, lac netip.AddrPort) []api.Session {
+	ago := func(d time.Duration) time.Time { return now.Add(-d) }
+	return []api.Session{
+		{
+			TunnelID: 4711, ID: 345, PeerTunnelID: 34, PeerID: 678, Remote: peer, Role: "lac-incoming", State: "established",
+			Call: "branch", Interface: "branch", MTU: 1460, MRU: 1460, PeerMRU: 1460,
+			LocalIPv4: netip.MustParseAddr("192.168.10.1"), PeerIPv4: netip.MustParseAddr("192.168.20.1"),
+			LocalIPv6: netip.MustParseAddr("fe80::1"), PeerIPv6: netip.MustParseAddr("fe80::2"), SerialNumber: 1, CalledNumber: "branch",
+			TxSpeed: 1000000000, RxSpeed: 1000000000, Framing: []string{"sync"}, SequencesSent: true, Auth: "none", PeerAuth: "chap",
+			Phase: "network", LCP: "Opened", IPCP: "Opened", IPV6CP: "Opened", StartedAt: ago(3 * time.Hour), EstablishedAt: ago(3*time.Hour - 2*time.Second),
+			IdleSeconds: 3, Data: &api.DataTraffic{InPackets: 93, InOctets: 8928, OutPackets: 94, OutOctets: 9024},
+			IPv6Prefix: netip.MustParsePrefix("2001:db8:1::/64"), PhysicalChannel: 17, PrivateGroup: "blue", ProxyAuth: "chap", ProcessingDelay: 3,
+			LineErrors: &api.LineErrors{CRC: 1, Framing: 2, Hardware: 3, Buffer: 4, TimeOut: 5, Alignment: 6},
+		},
+		{
+			TunnelID: 65535, ID: 1, PeerTunnelID: 65534, PeerID: 2, Remote: lac, Role: "lns-incoming", State: "wait-connect",
+			Template: "dialin", User: "alice@example.net", StartedAt: ago(time.Second), Phase: "dead", LCP: "Initial", IPCP: "Initial", IPV6CP: "Initial",
+		},
+		{
+			ID: 12, Role: "access", State: "established", Access: "eth1/77 02:00:00:00:00:05", CallingNumber: "02:00:00:00:00:05", User: "bob@corp.example",
+			StartedAt: ago(time.Minute), EstablishedAt: ago(59 * time.Second), Phase: "authenticate", LCP: "Opened", IPCP: "Initial", IPV6CP: "Initial",
+			Forwarded: &api.Forwarded{LNS: "lns1.example", Address: peer, TunnelID: 4711, SessionID: 346},
+		},
+		{TunnelID: 4711, ID: 346, PeerTunnelID: 34, PeerID: 679, Remote: peer, Role: "lac-incoming", State: "established", Subscriber: "bob@corp.example", StartedAt: ago(time.Minute)},
+		{TunnelID: 65535, ID: 3, PeerTunnelID: 65534, PeerID: 4, Remote: lac, Role: "lns-incoming", State: "established", User: "alice@example.net", StartedAt: ago(time.Second)},
 	}
 }
 

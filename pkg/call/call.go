@@ -494,7 +494,7 @@ func (c *Call) Close(now Time, cause, text string, out *Output) {
 		c.link.Do(now, ppp.CmdClose{Text: text}, &c.linkOut)
 		c.collect(now, out)
 	case stateBridged:
-		c.Severed(down, out)
+		c.Sever(down, wire.Result{Code: wire.CDNAdmin, Text: text}, out)
 	case stateClosing, stateReleasing, stateGone:
 	}
 }

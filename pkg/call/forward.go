@@ -97,23 +97,16 @@ func (c *Call) bridged(r Result, out *Output) {
 	out.Events = append(out.Events, EvUp{})
 }
 
-// Severed tells a subscriber's call that the call that it was joined with is ending. The subscriber's PPP is told, without an answer being
-// waited for: it would not come here.
-func (c *Call) Severed(down EvDown, out *Output) {
-	if c.state != stateBridged {
-		return
+// Sever tells one half of a subscriber's call that the other has ended, or is to end. The far side ends at once, with what the LNS is to
+// be told. The subscriber's PPP is told when it has been joined, without an answer being waited for: it would not come here.
+func (c *Call) Sever(down EvDown, r wire.Result, out *Output) {
+	switch {
+	case c.p.Forward:
+		down.Stage = c.stage()
+		c.end(down, r, disconnect{}, out)
+	case c.state == stateBridged:
+		down.Stage = StageUp
+		out.Frames = append(out.Frames, ppp.TerminateRequest(1, down.Text))
+		c.end(down, r, disconnectAdmin, out)
 	}
-	down.Stage = StageUp
-	if c.p.Forward {
-		c.end(down, wire.Result{Code: wire.CDNAdmin, Text: down.Text}, disconnect{}, out)
-		return
-	}
-	out.Frames = append(out.Frames, ppp.TerminateRequest(1, down.Text))
-	c.end(down, wire.Result{Code: wire.CDNAdmin, Text: down.Text}, disconnectAdmin, out)
-}
-
-// End ends the call at once, with what its peer is to be told.
-func (c *Call) End(down EvDown, r wire.Result, out *Output) {
-	down.Stage = c.stage()
-	c.end(down, r, disconnect{}, out)
 }

@@ -11,7 +11,7 @@ import (
 	"github.com/l2tpd/l2tpd/pkg/kernel"
 )
 
-// account is what a session's accounting needs to know; the zero value: nothing has been said of it.
+// account is what a session's accounting needs to know.
 type account struct {
 	id      string
 	started bool
@@ -22,7 +22,8 @@ type account struct {
 
 // accountID is the session's Acct-Session-Id: unique over restarts.
 func (s *session) accountID() string {
-	if s.account.id == "" {
+	if s.account == nil {
+		s.account = &account{}
 		s.account.id = fmt.Sprintf("%08x%08x", uint32(s.sh.e.started.Unix()), s.sh.e.counts.accounts.Add(1))
 	}
 	return s.account.id
@@ -35,9 +36,10 @@ func (s *session) accounted() bool {
 
 // accountStart tells of a session that is up.
 func (s *session) accountStart() {
-	if !s.accounted() || s.account.started {
+	if !s.accounted() || s.account != nil && s.account.started {
 		return
 	}
+	s.accountID()
 	s.account.started = true
 	s.accountRecord(radius.Start)
 	s.account.timer = deadline{index: -1, fire: func(Time) {
@@ -60,7 +62,7 @@ func (s *session) accountAgain() {
 
 // accountEnd notes, while there is something to be read, what is told at the end.
 func (s *session) accountEnd(ev call.EvDown) {
-	if s.account.started {
+	if s.account != nil && s.account.started {
 		s.account.cause, s.account.used = terminateCause(ev), s.usage()
 		s.sh.due.arm(&s.account.timer, 0)
 	}
@@ -68,7 +70,7 @@ func (s *session) accountEnd(ev call.EvDown) {
 
 // accountStop tells of a session that is gone.
 func (s *session) accountStop() {
-	if s.account.started {
+	if s.account != nil && s.account.started {
 		s.accountRecord(radius.Stop)
 		s.account.started = false
 	}
@@ -76,9 +78,10 @@ func (s *session) accountStop() {
 
 // usage is what the kernel has counted: received is what the user has sent.
 func (s *session) usage() (u kernel.Stats) {
+	far := s.subscriber().data
 	switch {
-	case s.farData != nil: // to the LNS goes what the user sends
-		st, err := s.farData.Stats()
+	case far != nil: // to the LNS goes what the user sends
+		st, err := far.Stats()
 		if err == nil {
 			u.RxPackets, u.RxBytes, u.TxPackets, u.TxBytes = st.TxPackets, st.TxBytes, st.RxPackets, st.RxBytes
 		}

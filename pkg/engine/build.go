@@ -138,7 +138,7 @@ type linkKey struct {
 	tmpl   *policy.Template
 	mtu    int
 	routed bool
-	framed bool // PPPoE: P272
+	kind   lineKind
 }
 
 // linkConfig is the policy of the link. All temporary calls of a kind have one between them.
@@ -150,14 +150,31 @@ func (s *session) linkConfig(t *policy.Template, mtu int) *ppp.Config {
 	if sh.linksOf != s.pol {
 		sh.linksOf, sh.links = s.pol, map[linkKey]*ppp.Config{}
 	}
-	k := linkKey{t, mtu, s.isRouted(), s.isPPPoE()}
+	k := linkKey{t, mtu, s.isRouted(), s.lineKind()}
 	if sh.links[k] == nil {
 		sh.links[k] = s.pppConfig(t, mtu).Complete()
 	}
 	return sh.links[k]
 }
 
-func (s *session) isPPPoE() bool { return s.line != nil && s.line.caller.PPPoE != nil }
+// lineKind is what kind of line a session is.
+type lineKind uint8
+
+const (
+	noLine lineKind = iota
+	pppoeLine
+	ttyLine
+)
+
+func (s *session) lineKind() lineKind {
+	switch {
+	case s.line == nil:
+		return noLine
+	case s.line.caller.PPPoE != nil:
+		return pppoeLine
+	}
+	return ttyLine
+}
 
 // pppConfig makes the policy of the link.
 func (s *session) pppConfig(t *policy.Template, mtu int) ppp.Config {
@@ -168,6 +185,13 @@ func (s *session) pppConfig(t *policy.Template, mtu int) ppp.Config {
 		SessionTimeout: t.SessionTimeout, Rechallenge: t.Rechallenge, MPPE: t.MPPE, IPv6: t.IPv6, Random: s.sh.e.cfg.Random,
 	}
 	c.MRU = min(c.MRU, uint16(mtu))
+	c.Hold = s.isRouted()
+	if s.line != nil {
+		if s.line.caller.PPPoE != nil {
+			c.Ethernet = s.line.caller.PPPoE.MaxPayload
+		}
+		c.Async = s.line.caller.TTY != nil
+	}
 	if t.IPv4 {
 		c.IPv4, c.Local = ppp.IPv4Unnumbered, t.IPv4Local
 		if t.IPv4Local.IsValid() {

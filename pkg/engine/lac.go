@@ -285,7 +285,7 @@ func (s *session) endFar(ev call.EvDown, code uint16) {
 		s.hangUp(ev.Cause, ev.Text)
 		return
 	}
-	s.call.End(ev, wire.Result{Code: code, Text: ev.Text}, &s.out)
+	s.call.Sever(ev, wire.Result{Code: code, Text: ev.Text}, &s.out)
 	s.flush()
 }
 

@@ -223,6 +223,8 @@ type caller struct {
 	dead func(error)
 }
 
+func (c *caller) Bridge(Session) error { return os.ErrInvalid }
+
 func (c *caller) Send(frame []byte) error {
 	c.x.mu.Lock()
 	defer c.x.mu.Unlock()

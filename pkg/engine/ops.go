@@ -274,8 +274,8 @@ func (s *session) waitingPackets() func(ipv4, ipv6 bool) {
 // authorize has what the peer presented checked by those who know users, in their order: the first that knows him decides (S155).
 func (s *session) authorize(op call.OpAuthorize) {
 	name := op.Request.Name
-	if s.rule != nil {
-		name = s.rule.UserName(name)
+	if rule := s.subscriber().rule; rule != nil {
+		name = rule.UserName(name)
 	}
 	for _, source := range s.sources() {
 		if source == policy.SourceRADIUS {

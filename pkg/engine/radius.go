@@ -83,7 +83,7 @@ func connectInfo(tx, rx uint32) string {
 
 // tunnelInfo is the tunnel that the session came by, or goes on by (P233).
 func (s *session) tunnelInfo() radius.TunnelInfo {
-	if fw := s.far; fw != nil {
+	if fw := s.subscriber().far; fw != nil {
 		return radius.TunnelInfo{
 			ServerEndpoint: fw.target.Addr.Addr().String(), ClientEndpoint: address(fw.local), ClientAuthID: cmp.Or(fw.target.HostName, s.pol.Server.HostName),
 			AssignmentID: fw.target.Assignment, PrivateGroup: fw.target.PrivateGroup, Connection: fmt.Sprint(fw.serial),
@@ -109,8 +109,8 @@ type granted struct {
 
 // loginAt asks a RADIUS server about a login.
 func (s *session) loginAt(op call.OpAuthorize) {
-	if a := s.answer; a != nil { // which the rule has asked already
-		s.answer = nil
+	if a := s.subscriber().answer; a != nil { // which the rule has asked for already
+		s.sub.answer = nil
 		s.loginAnswered(op, *a, nil)
 		return
 	}
@@ -202,7 +202,7 @@ func (s *session) grant(a radius.Answer) {
 
 // askRADIUS asks where a subscriber's call goes (S96).
 func (s *session) askRADIUS(j *routing) {
-	rule, login := s.rule, j.op.Login
+	rule, login := s.sub.rule, j.op.Login
 	r := s.loginRequest(login)
 	full := rule.RADIUSUser == policy.RADIUSFull
 	switch {
@@ -229,7 +229,7 @@ func (s *session) askRADIUS(j *routing) {
 			s.routed(j, call.Result{Why: fmt.Sprintf("RADIUS server %s names no LNS that can be used", a.Server), Message: "no LNS is known", Cause: "radius"})
 		case len(a.Tunnels) == 0:
 			if full {
-				s.answer = &a
+				s.sub.answer = &a
 			}
 			s.stays(j, rule.Template)
 		default:

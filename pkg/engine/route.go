@@ -8,12 +8,31 @@ import (
 	"net/netip"
 	"time"
 
+	"github.com/l2tpd/l2tpd/pkg/auth/radius"
 	"github.com/l2tpd/l2tpd/pkg/call"
 	"github.com/l2tpd/l2tpd/pkg/policy"
+	"github.com/l2tpd/l2tpd/pkg/wire"
 )
 
 // lookupTime is how long a subscriber waits for the names of LNSs.
 const lookupTime = 10 * time.Second
+
+// subscriber is what is known of a call that goes by the rules.
+type subscriber struct {
+	rule   *policy.Rule   // that has been found for him; nil: there is none
+	answer *radius.Answer // about the login under way, that the rule has asked for; nil: none
+	job    *routing       // where his call goes is being found out
+	far    *forward       // his call goes on at an LNS
+	data   Session        // the kernel's session there
+}
+
+// subscriber is s.sub, to look at.
+func (s *session) subscriber() subscriber {
+	if s.sub == nil {
+		return subscriber{}
+	}
+	return *s.sub
+}
 
 // routing is a question under way: where a subscriber's call goes.
 type routing struct {
@@ -25,10 +44,13 @@ type routing struct {
 // route finds the rule for a subscriber and follows it (S88-S97).
 func (s *session) route(op call.OpRoute) {
 	j := &routing{op: op}
-	s.job = j
+	if s.sub == nil {
+		s.sub = &subscriber{}
+	}
+	s.sub.job = j
 	name := op.Login.Name
 	rule := s.pol.LAC.ForUser(name, op.LoggedIn)
-	s.rule = rule
+	s.sub.rule = rule
 	if rule == nil {
 		s.withoutRule(j)
 		return
@@ -83,7 +105,7 @@ func (s *session) routed(j *routing, r call.Result) {
 	if j.over {
 		return
 	}
-	j.over, s.job = true, nil
+	j.over, s.sub.job = true, nil
 	if r.Route == call.RouteNowhere || r.Route == call.RouteRejected {
 		s.sh.e.counts.unrouted.Add(1)
 	}
@@ -92,8 +114,8 @@ func (s *session) routed(j *routing, r call.Result) {
 
 // reroute gives the question up: the subscriber has begun anew, and it will be asked again.
 func (s *session) reroute() {
-	if s.job != nil {
-		s.giveUp(s.job, call.EvDown{Cause: "rerouted", Text: "the subscriber begins anew", ByPeer: true})
+	if j := s.subscriber().job; j != nil {
+		s.giveUp(j, call.EvDown{Cause: "rerouted", Text: "the subscriber begins anew", ByPeer: true})
 	}
 }
 
@@ -110,11 +132,11 @@ func (s *session) unroute(ev call.EvDown) {
 	if s.line != nil {
 		s.line.why = ev.Text
 	}
-	if fw := s.far; fw != nil {
+	if fw := s.subscriber().far; fw != nil {
 		s.sh.e.shards[0].post(func() { fw.cancel(ev) })
 	}
-	if s.job != nil {
-		s.giveUp(s.job, ev)
+	if j := s.subscriber().job; j != nil {
+		s.giveUp(j, ev)
 	}
 }
 
@@ -142,7 +164,7 @@ func (r row) target(rule *policy.Rule, a netip.Addr) policy.Target {
 
 // resolve finds the addresses of LNSs. With inOrder those of one name are tried in the order in which they are given, else they take turns.
 func (s *session) resolve(j *routing, rows []row, inOrder bool) {
-	rule, e, sh := s.rule, s.sh.e, s.sh
+	rule, e, sh := s.sub.rule, s.sh.e, s.sh
 	var targets []policy.Target
 	var names []row
 	for _, n := range rows {
@@ -190,7 +212,7 @@ func (s *session) forward(j *routing, targets []policy.Target, balance policy.Ba
 		return
 	}
 	zero := s.sh.e.shards[0]
-	fw := &forward{lac: zero.lac, from: s, data: s.data, rule: s.rule, proxy: j.op.Proxy, call: s.offer(), user: j.op.Login.Name}
+	fw := &forward{lac: zero.lac, from: s, data: s.data, rule: s.sub.rule, proxy: j.op.Proxy, call: s.offer(), user: j.op.Login.Name}
 	fw.timer = deadline{index: -1, fire: fw.late}
 	fw.done = func(r call.Result, far Session) {
 		s.sh.post(func() { s.forwarded(j, fw, r, far) })
@@ -203,7 +225,7 @@ func (s *session) forward(j *routing, targets []policy.Target, balance policy.Ba
 // forwarded: an LNS has taken the call, or none has.
 func (s *session) forwarded(j *routing, fw *forward, r call.Result, far Session) {
 	if r.Route == call.RouteBridged && !j.over {
-		s.far, s.farData = fw, far
+		s.sub.far, s.sub.data = fw, far
 	}
 	s.routed(j, r)
 }
@@ -213,7 +235,8 @@ func (s *session) severed(ev call.EvDown) {
 	if s.call == nil || s.releasing {
 		return
 	}
-	s.call.Severed(call.EvDown{Cause: ev.Cause, Text: "at the LNS: " + ev.Text, ByPeer: ev.ByPeer, Asked: ev.Asked}, &s.out)
+	text := "at the LNS: " + ev.Text
+	s.call.Sever(call.EvDown{Cause: ev.Cause, Text: text, ByPeer: ev.ByPeer, Asked: ev.Asked}, wire.Result{Code: wire.CDNAdmin, Text: text}, &s.out)
 	s.flush()
 }
 
@@ -225,7 +248,8 @@ func (s *session) joined(ev call.EvUp) {
 		return
 	}
 	s.accountStart()
-	s.log().Info("call forwarded", slog.String("event", "call-up"), slog.String("user", ev.User), slog.String("lns", s.far.target.Name),
-		slog.Any("address", s.far.target.Addr), slog.Int("tunnel", int(s.far.tunnel)), slog.Int("session", int(s.far.id)))
+	far := s.sub.far
+	s.log().Info("call forwarded", slog.String("event", "call-up"), slog.String("user", ev.User), slog.String("lns", far.target.Name),
+		slog.Any("address", far.target.Addr), slog.Int("far_tunnel", int(far.tunnel)), slog.Int("far_session", int(far.id)))
 	s.logger = nil
 }

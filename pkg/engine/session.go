@@ -36,20 +36,16 @@ type session struct {
 	pol    *policy.Policy
 
 	granted   *granted         // by a RADIUS server; nil: nothing
-	answer    *radius.Answer   // about the login under way, that the rule has asked for; nil: none
 	authentic radius.Authentic // who has let the user in
-	account   account
+	account   *account         // nil: RADIUS servers have not been asked about it, nor told
 
-	rule *policy.Rule // of a subscriber: that has been found for him
-	job  *routing     // of a subscriber: where his call goes is being found out
-	far  *forward     // of a subscriber: his call goes on at an LNS
-	near *forward     // it is the far side of a subscriber's call
+	sub  *subscriber // nil: nobody has asked where the call goes
+	near *forward    // it is the far side of a subscriber's call
 
 	call *call.Call // nil until the peer's id is known
 	out  call.Output
 
 	data       Session // kernel session; nil until OpCreate is done
-	farData    Session // that of far
 	ops        []call.Op
 	waiting    bool // for the tunnel's data path
 	connected  bool // ICCN or OCCN has passed
@@ -367,7 +363,7 @@ func (s *session) send(frame []byte) {
 func (s *session) event(ev call.Event) {
 	switch ev := ev.(type) {
 	case call.EvUp:
-		if s.far != nil || s.near != nil {
+		if s.subscriber().far != nil || s.near != nil {
 			s.joined(ev)
 			return
 		}

@@ -213,7 +213,7 @@ func (s *session) view(c control.SessionView, stats bool) api.Session {
 			v.State = control.SessionEstablished.String()
 		}
 	}
-	if fw := s.far; fw != nil {
+	if fw := s.subscriber().far; fw != nil {
 		v.Forwarded = &api.Forwarded{LNS: fw.target.Name, Address: fw.target.Addr, TunnelID: uint16(fw.tunnel), SessionID: uint16(fw.id)}
 	}
 	if s.near != nil {

@@ -9,7 +9,10 @@ func (l *Link) Proxy(r EvAuthRequest) *Proxy {
 	if s.State != stOpened {
 		return nil
 	}
-	x := &Proxy{InitialReceived: bytes.Clone(s.Initial), LastSent: bytes.Clone(s.Sent), LastReceived: bytes.Clone(s.Acked), Type: ProxyTypeNone}
+	x := &Proxy{LastSent: bytes.Clone(s.Sent), LastReceived: bytes.Clone(s.Acked), Type: ProxyTypeNone}
+	if s.Initial != nil {
+		x.InitialReceived = append([]byte{}, *s.Initial...)
+	}
 	if from := l.cfg.Proxy; l.s.Proxied && from != nil { // it was a LAC before us that has negotiated
 		x.InitialReceived = bytes.Clone(from.InitialReceived)
 	}

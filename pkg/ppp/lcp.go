@@ -34,9 +34,9 @@ type LCPRecord struct {
 	Negotiation
 	MRU       uint16 // in our request; 0: the option was rejected or is not needed
 	PeerMRU   uint16
-	ACCM      uint32 // what the peer escapes on its way to us: of our making with Config.Async only, else perhaps of the LAC's
-	AskedACCM bool   // it is in our request, where it is of our making
-	Initial   []byte // with Config.Hold: options of the peer's first request in this negotiation
+	ACCM      uint32  // what the peer escapes on its way to us: of our making with Config.Async only, else perhaps of the LAC's
+	AskedACCM bool    // it is in our request, where it is of our making
+	Initial   *[]byte // with Config.Hold: options of the peer's first request in this negotiation
 	PeerACCM  uint32
 	Magic     uint32 // 0: rejected
 	PeerMagic uint32
@@ -88,10 +88,11 @@ func (p lcp) wishes() []byte {
 func (p lcp) judge(opts []option) verdict {
 	var v verdict
 	if s := &p.l.s.LCP; p.l.cfg.Hold && s.Initial == nil {
-		s.Initial = []byte{}
+		var list []byte
 		for _, o := range opts {
-			s.Initial = append(s.Initial, o.raw...)
+			list = append(list, o.raw...)
 		}
+		s.Initial = &list
 	}
 	for _, o := range opts {
 		switch o.typ {
