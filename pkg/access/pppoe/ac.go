@@ -208,8 +208,7 @@ func (a *AC) padi(now time.Duration, p Packet, out *Output) {
 		a.drop(p.Src, DropService, out)
 		return
 	}
-	trust, why, ok := a.crowd.allowPADI(now, p.Src)
-	if !ok {
+	if why, ok := a.crowd.allowPADI(now, p.Src, float64(len(a.delayed))/maxDelayed); !ok {
 		a.drop(p.Src, why, out)
 		return
 	}
@@ -222,16 +221,15 @@ func (a *AC) padi(now time.Duration, p Packet, out *Output) {
 	answer.Tags = append(answer.Tags, Tag{TagACCookie, a.cookies.make(now, p.Src)})
 	answer.Tags = append(answer.Tags, payloadTag(payload)...)
 	answer.Tags = append(answer.Tags, p.echoed()...)
-	switch {
-	case answer.length() > a.room():
+	if answer.length() > a.room() {
 		a.drop(p.Src, DropOversize, out)
-	case a.cfg.Delay == 0:
-		a.send(answer.frame(), CodePADO, out)
-	case float64(len(a.delayed)) >= maxDelayed*(1-trust.kept()):
-		a.drop(p.Src, DropDelayed, out)
-	default:
-		a.delayed = append(a.delayed, delayed{now + a.cfg.Delay, answer.frame()})
+		return
 	}
+	if a.cfg.Delay == 0 {
+		a.send(answer.frame(), CodePADO, out)
+		return
+	}
+	a.delayed = append(a.delayed, delayed{now + a.cfg.Delay, answer.frame()})
 }
 
 // padr offers a session to the owner (RFC 2516, 5.3 and 5.4). Nothing is remembered, and nothing answered, without a valid cookie.

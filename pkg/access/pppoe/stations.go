@@ -11,6 +11,9 @@ const (
 	maxStations = 2048
 	// sieveTime is how long a PADI is remembered under pressure, at least: clients repeat it after 1 to 20 s.
 	sieveTime = 20 * time.Second
+	// pressure is how much of the interface's burst or of the queue is gone when visits are remembered: before those that come again
+	// and again may use no more.
+	pressure = 0.2
 )
 
 // bucket is a token bucket. The zero one is full.
@@ -38,6 +41,7 @@ func (b *bucket) take(now time.Duration, r Rate, kept float64) bool {
 type station struct {
 	mac        MAC
 	padi, padr bucket
+	answered   time.Duration // until when a PADO counts that it has made nothing of
 }
 
 // stations are some addresses. The one that was asked for longest ago leaves for a new one.
@@ -76,14 +80,17 @@ func (s *stations) remove(mac MAC) {
 type trust int
 
 const (
-	stranger  trust = iota // never seen, as a forged address is
-	returning              // has come before, as honest clients do who had no answer
+	idle      trust = iota // has had a PADO just now, and made nothing of it
+	stranger               // never seen, as a forged address is
+	returning              // has come before and had no answer, as an honest client in a flood
 	proven                 // has sent an AC-Cookie that was sent to its address
 )
 
 // kept is the part of a shared burst, or of a queue, that is kept for others.
 func (t trust) kept() float64 {
 	switch t {
+	case idle:
+		return 0.75
 	case stranger:
 		return 0.5
 	case returning:
@@ -95,13 +102,14 @@ func (t trust) kept() float64 {
 
 // crowd bounds what is done for stations, and what is remembered of them (P277). A flood of PADIs from ever new addresses gets no
 // more than half of the answers that the interface has in hand: the rest is for those that come again, and for those that have
-// proven their address lately. Its addresses push each other out of the table, and are remembered by a few bits while it lasts.
-// One that has sent a valid cookie does not compete with PADIs at all.
+// proven their address lately. One that comes again and again, and had its answer, gets a quarter. Addresses push each other out of
+// the table, and are remembered by a few bits while a flood lasts. A PADR with a valid cookie does not compete with PADIs at all.
 type crowd struct {
 	rates      Rates
 	proven     stations
 	others     stations
 	padi, padr bucket // of the interface
+	pressed    bool
 
 	seed       maphash.Seed
 	young, old *sieve // nil without pressure
@@ -114,28 +122,44 @@ type sieve [1 << 17]uint64
 
 func newCrowd(r Rates) crowd { return crowd{rates: r, seed: maphash.MakeSeed()} }
 
-// allowPADI says whether a PADI of that station may be answered, and what speaks for it.
-func (c *crowd) allowPADI(now time.Duration, mac MAC) (trust, Drop, bool) {
-	t := proven
-	x := c.proven.find(mac)
+// allowPADI says whether a PADI of that station may be answered. So much of the queue of answers is full, of 1.
+func (c *crowd) allowPADI(now time.Duration, mac MAC, full float64) (Drop, bool) {
+	c.pressed = max(c.padi.level(now, c.rates.PADI)/float64(c.rates.PADI.Burst), full) >= pressure
+	x, t := c.proven.find(mac), proven
 	if x == nil {
-		t = returning
-		if x = c.others.find(mac); x == nil {
-			t = stranger
-			x = &station{mac: mac}
-			c.others.add(x)
-		}
+		x, t = c.visit(now, mac)
 	}
-	if !x.padi.take(now, c.rates.StationPADI, 0) {
-		return t, DropStation, false
+	switch {
+	case !x.padi.take(now, c.rates.StationPADI, 0):
+		return DropStation, false
+	case full >= 1-t.kept():
+		return DropDelayed, false
+	case !c.padi.take(now, c.rates.PADI, t.kept()):
+		return DropRate, false
 	}
-	if t == stranger && c.seen(now, mac) {
-		t = returning
+	if x.answered = now + sieveTime; t != proven {
+		c.note(visit{mac, true})
 	}
-	if !c.padi.take(now, c.rates.PADI, t.kept()) {
-		return t, DropRate, false
+	return 0, true
+}
+
+// visit finds out what is known of a station that has not proven its address, and remembers that it was here.
+func (c *crowd) visit(now time.Duration, mac MAC) (*station, trust) {
+	c.turn(now)
+	x := c.others.find(mac)
+	known := x != nil
+	if !known {
+		x = &station{mac: mac}
+		c.others.add(x)
 	}
-	return t, 0, true
+	switch {
+	case now < x.answered || c.noted(visit{mac, true}):
+		return x, idle
+	case known || c.noted(visit{mac, false}):
+		return x, returning
+	}
+	c.note(visit{mac, false})
+	return x, stranger
 }
 
 // allowPADR says whether a PADR may be looked at whose cookie is valid.
@@ -154,27 +178,40 @@ func (c *crowd) allowPADR(now time.Duration, mac MAC) bool {
 // allowSession says whether the interface may have another session now.
 func (c *crowd) allowSession(now time.Duration) bool { return c.padr.take(now, c.rates.PADR, 0) }
 
-// seen says whether a station that is in no table has come before. Under pressure it is remembered.
-func (c *crowd) seen(now time.Duration, mac MAC) bool {
-	if now >= c.turnAt {
-		c.old, c.young = c.young, nil
-		if now >= c.turnAt+sieveTime {
-			c.old = nil
-		}
-		c.turnAt = now + sieveTime
+// visit is what is remembered under pressure: that a station was here, and that it was answered.
+type visit struct {
+	mac      MAC
+	answered bool
+}
+
+// turn forgets what is old.
+func (c *crowd) turn(now time.Duration) {
+	if now < c.turnAt {
+		return
 	}
-	h := maphash.Comparable(c.seed, mac)
-	if c.young != nil && c.young.has(h) || c.old != nil && c.old.has(h) {
-		return true
+	if c.old, c.young = c.young, nil; now >= c.turnAt+sieveTime {
+		c.old = nil
 	}
-	if c.padi.level(now, c.rates.PADI) < float64(c.rates.PADI.Burst)*stranger.kept()/2 {
+	c.turnAt = now + sieveTime
+}
+
+func (c *crowd) noted(v visit) bool {
+	if c.young == nil && c.old == nil {
 		return false
+	}
+	h := maphash.Comparable(c.seed, v)
+	return c.young != nil && c.young.has(h) || c.old != nil && c.old.has(h)
+}
+
+// note remembers a visit, under pressure.
+func (c *crowd) note(v visit) {
+	if !c.pressed {
+		return
 	}
 	if c.young == nil {
 		c.young = new(sieve)
 	}
-	c.young.add(h)
-	return false
+	c.young.add(maphash.Comparable(c.seed, v))
 }
 
 // bits are the places of a hash in a sieve.
