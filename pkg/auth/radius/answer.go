@@ -147,6 +147,7 @@ func (r *reader) refuse(why string) Answer {
 // framed reads what IPv4 needs (P240). Like the others, it is false for a value that is not valid, true for foreign attributes.
 func (r *reader) framed(t codec.Type, b []byte) (ok bool) {
 	switch t {
+	case codec.TypeInvalid: // is never on the wire
 	case rfc2865.FramedIPAddress_Type:
 		a, ok := readIPv4(b)
 		switch a {
@@ -198,6 +199,7 @@ func (r *reader) ipv6(t codec.Type, b []byte) (ok bool) {
 		return ok
 	}
 	switch t {
+	case codec.TypeInvalid:
 	case rfc3162.FramedInterfaceID_Type:
 		if len(b) != 8 {
 			return false
@@ -230,6 +232,7 @@ func (r *reader) ipv6(t codec.Type, b []byte) (ok bool) {
 // limits reads what bounds a session. A service that is not ours makes an accept a refusal (RFC 2865, 5.6).
 func (r *reader) limits(t codec.Type, b []byte) (ok bool) {
 	switch t {
+	case codec.TypeInvalid:
 	case rfc2865.ServiceType_Type:
 		n, ok := readNumber(b)
 		return ok && (n == serviceFramed || n == serviceOutbound)

@@ -126,15 +126,18 @@ func TestTunnelsAreReadByTag(t *testing.T) {
 	}{
 		"untagged text": {
 			[]*codec.AVP{num(64, 3), num(65, 1), avp(67, "192.0.2.1"), avp(90, "lac")},
-			[]Tunnel{{Medium: 1, ServerEndpoint: "192.0.2.1", ClientAuthID: "lac", Preference: NoPreference}}, false, 0,
+			[]Tunnel{{Medium: 1, ServerEndpoint: "192.0.2.1", ClientAuthID: "lac", Preference: NoPreference}},
+			false, 0,
 		},
 		"tag zero": {
 			[]*codec.AVP{num(64, 3), avp(67, "\x00192.0.2.1"), avp(82, "\x20gold")},
-			[]Tunnel{{ServerEndpoint: "192.0.2.1", AssignmentID: " gold", Preference: NoPreference}}, false, 0,
+			[]Tunnel{{ServerEndpoint: "192.0.2.1", AssignmentID: " gold", Preference: NoPreference}},
+			false, 0,
 		},
 		"tag of an integer beyond 0x1f is none": {
 			[]*codec.AVP{num(64, 0x20000003), avp(67, "lns.example")},
-			[]Tunnel{{ServerEndpoint: "lns.example", Preference: NoPreference}}, false, 0,
+			[]Tunnel{{ServerEndpoint: "lns.example", Preference: NoPreference}},
+			false, 0,
 		},
 		"by preference, then by tag": {
 			[]*codec.AVP{
@@ -142,13 +145,17 @@ func TestTunnelsAreReadByTag(t *testing.T) {
 				num(64, 0x03000003), avp(67, "\x03c"), num(83, 0x0300000a), num(64, 0x04000003), avp(67, "\x04d"), num(83, 0x04000014),
 			},
 			[]Tunnel{
-				{Tag: 3, ServerEndpoint: "c", Preference: 10}, {Tag: 1, ServerEndpoint: "a", Preference: 20},
-				{Tag: 4, ServerEndpoint: "d", Preference: 20}, {Tag: 2, ServerEndpoint: "b", Preference: NoPreference},
-			}, false, 0,
+				{Tag: 3, ServerEndpoint: "c", Preference: 10},
+				{Tag: 1, ServerEndpoint: "a", Preference: 20},
+				{Tag: 4, ServerEndpoint: "d", Preference: 20},
+				{Tag: 2, ServerEndpoint: "b", Preference: NoPreference},
+			},
+			false, 0,
 		},
 		"foreign beside ours": {
 			[]*codec.AVP{num(64, 0x01000001), avp(67, "\x01a"), num(64, 0x02000003), avp(67, "\x02b")},
-			[]Tunnel{{Tag: 2, ServerEndpoint: "b", Preference: NoPreference}}, false, 1,
+			[]Tunnel{{Tag: 2, ServerEndpoint: "b", Preference: NoPreference}},
+			false, 1,
 		},
 		"without endpoint":    {[]*codec.AVP{num(64, 0x01000003), num(65, 0x01000001)}, nil, true, 1},
 		"without type":        {[]*codec.AVP{avp(67, "192.0.2.1")}, nil, true, 1},
@@ -160,9 +167,12 @@ func TestTunnelsAreReadByTag(t *testing.T) {
 				avp(67, "\x01a"), avp(67, "\x02a"), avp(67, "\x03a"), avp(67, "\x04a"), avp(67, "\x05a"),
 			},
 			[]Tunnel{
-				{Tag: 1, ServerEndpoint: "a", Preference: NoPreference}, {Tag: 2, ServerEndpoint: "a", Preference: NoPreference},
-				{Tag: 3, ServerEndpoint: "a", Preference: NoPreference}, {Tag: 4, ServerEndpoint: "a", Preference: NoPreference},
-			}, false, 1,
+				{Tag: 1, ServerEndpoint: "a", Preference: NoPreference},
+				{Tag: 2, ServerEndpoint: "a", Preference: NoPreference},
+				{Tag: 3, ServerEndpoint: "a", Preference: NoPreference},
+				{Tag: 4, ServerEndpoint: "a", Preference: NoPreference},
+			},
+			false, 1,
 		},
 		"none": {nil, nil, false, 0},
 	} {

@@ -63,6 +63,7 @@ type Listener struct {
 	cfg     ListenConfig
 	log     *slog.Logger
 	conn    *net.UDPConn
+	single  bool // the socket has one address
 	ctx     context.Context
 	cancel  context.CancelFunc
 	running sync.WaitGroup
@@ -131,6 +132,12 @@ func Listen(cfg ListenConfig) (*Listener, error) {
 	if l.conn, err = net.ListenUDP("udp", net.UDPAddrFromAddrPort(cfg.Address)); err != nil {
 		return nil, fmt.Errorf("listen for RADIUS requests on %v: %w", cfg.Address, err)
 	}
+	if !l.conn.LocalAddr().(*net.UDPAddr).IP.IsUnspecified() {
+		l.single = true
+	} else if err := tellDestination(l.conn); err != nil {
+		_ = l.conn.Close()
+		return nil, fmt.Errorf("listen for RADIUS requests on %v: learn destinations: %w", cfg.Address, err)
+	}
 	l.ctx, l.cancel = context.WithCancel(context.Background())
 	l.running.Go(l.read)
 	return l, nil
@@ -177,9 +184,9 @@ func (l *Listener) secretOf(a netip.Addr) []byte {
 
 // read takes requests until the socket is closed.
 func (l *Listener) read() {
-	buf := make([]byte, receiveSize)
+	buf, control := make([]byte, receiveSize), make([]byte, controlSize)
 	for failures := 0; failures < 1000; {
-		n, from, err := l.conn.ReadFromUDPAddrPort(buf)
+		n, said, _, from, err := l.conn.ReadMsgUDPAddrPort(buf, control)
 		switch {
 		case errors.Is(err, net.ErrClosed):
 			return
@@ -187,16 +194,20 @@ func (l *Listener) read() {
 			failures++
 		default:
 			failures = 0
-			l.receive(buf[:n], from)
+			o := origin{from: from}
+			if !l.single {
+				o.control = control[:said]
+			}
+			l.receive(buf[:n], o)
 		}
 	}
 	l.log.LogAttrs(l.ctx, slog.LevelError, "RADIUS requests are not listened for any more: the socket gives errors only")
 }
 
 // receive drops what is not authentic, answers repeats, and has a handler do the rest.
-func (l *Listener) receive(b []byte, from netip.AddrPort) {
+func (l *Listener) receive(b []byte, from origin) {
 	drop := func(c *atomic.Uint64) { c.Add(1) }
-	source := from.Addr().Unmap()
+	source := from.from.Addr().Unmap()
 	secret := l.secretOf(source)
 	if secret == nil {
 		drop(&l.counts.unknown)
@@ -218,6 +229,7 @@ func (l *Listener) receive(b []byte, from netip.AddrPort) {
 		drop(&l.counts.malformed)
 		return
 	}
+	from.control = backFrom(from.control)
 	var d demand
 	outcome := d.read(p, l.cfg.NAS)
 	now := l.cfg.Now()
@@ -225,7 +237,7 @@ func (l *Listener) receive(b []byte, from netip.AddrPort) {
 		drop(&l.counts.old)
 		return
 	}
-	r := &remembered{key: requestKey{from: netip.AddrPortFrom(source, from.Port()), id: p.Identifier, authenticator: p.Authenticator}}
+	r := &remembered{key: requestKey{from: netip.AddrPortFrom(source, from.from.Port()), id: p.Identifier, authenticator: p.Authenticator}}
 	r.until = now.Add(repeatsFor)
 	if d.at != nil {
 		r.key.from = netip.AddrPortFrom(source, 0)
@@ -245,7 +257,7 @@ func (l *Listener) receive(b []byte, from netip.AddrPort) {
 }
 
 // carryOut has a handler do what is asked for, unless that is refused already, and answers.
-func (l *Listener) carryOut(r *remembered, d *demand, outcome Outcome, secret []byte, p *codec.Packet, from netip.AddrPort) {
+func (l *Listener) carryOut(r *remembered, d *demand, outcome Outcome, secret []byte, p *codec.Packet, from origin) {
 	if outcome != Done {
 		l.answer(r, d, outcome, secret, p, from)
 		return
@@ -272,7 +284,7 @@ func (l *Listener) carryOut(r *remembered, d *demand, outcome Outcome, secret []
 }
 
 // answer sends an answer and keeps it for repeats.
-func (l *Listener) answer(r *remembered, d *demand, o Outcome, secret []byte, p *codec.Packet, from netip.AddrPort) {
+func (l *Listener) answer(r *remembered, d *demand, o Outcome, secret []byte, p *codec.Packet, from origin) {
 	b, err := d.answer(o, secret, p.Identifier, p.Authenticator)
 	if err != nil { // the Proxy-States fill the packet: no answer can echo them all
 		l.counts.malformed.Add(1)
@@ -291,15 +303,15 @@ func (l *Listener) answer(r *remembered, d *demand, o Outcome, secret []byte, p 
 	if d.coa {
 		what = "change"
 	}
-	l.log.LogAttrs(l.ctx, slog.LevelInfo, "RADIUS server asks", slog.String("what", what), slog.Any("server", from.Addr().Unmap()),
+	l.log.LogAttrs(l.ctx, slog.LevelInfo, "RADIUS server asks", slog.String("what", what), slog.Any("server", from.from.Addr().Unmap()),
 		slog.String("user", d.match.User), slog.String("session", d.match.SessionID), slog.String("outcome", o.String()))
 }
 
-func (l *Listener) send(b []byte, to netip.AddrPort) {
+func (l *Listener) send(b []byte, to origin) {
 	if b == nil {
 		return
 	}
-	if _, err := l.conn.WriteToUDPAddrPort(b, to); err != nil {
+	if _, _, err := l.conn.WriteMsgUDPAddrPort(b, to.control, to.from); err != nil {
 		l.counts.sendErrors.Add(1)
 	}
 }

@@ -373,6 +373,36 @@ func TestProxyStatesComeBackInOrder(t *testing.T) {
 	}
 }
 
+// On a socket for all addresses, too, an answer leaves from the address that was asked.
+func TestAnswersLeaveFromTheAddressThatWasAsked(t *testing.T) {
+	t.Parallel()
+	for _, all := range []string{"0.0.0.0", "::"} {
+		l, err := Listen(ListenConfig{
+			Address: netip.AddrPortFrom(netip.MustParseAddr(all), 0), Handler: &recorder{}, Peers: []Peer{
+				{Prefix: netip.MustParsePrefix("127.0.0.0/8"), Secret: secretOf(vectorSecret)},
+				{Prefix: netip.MustParsePrefix("::1/128"), Secret: secretOf(vectorSecret)},
+			},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = l.Close() })
+		for id, to := range []string{"127.0.0.1", "127.0.0.99", "::1"} {
+			if all == "0.0.0.0" && to == "::1" {
+				continue
+			}
+			// Connected: from another address, nothing would come in.
+			conn, err := net.DialUDP("udp", nil, net.UDPAddrFromAddrPort(netip.AddrPortFrom(netip.MustParseAddr(to), l.Addr().Port())))
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { _ = conn.Close() })
+			o := &operator{t: t, l: l, conn: conn}
+			o.ask(request(disconnect, byte(id), avp(1, "u")), codec.CodeDisconnectACK, Done)
+		}
+	}
+}
+
 func TestTooManyRequestsAreRefused(t *testing.T) {
 	t.Parallel()
 	h := &recorder{hold: make(chan struct{})}

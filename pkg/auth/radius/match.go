@@ -166,7 +166,7 @@ func (d *demand) attribute(t codec.Type, b []byte, nas NAS) Outcome {
 		at := time.Unix(int64(n), 0)
 		d.at = &at
 		return verdict(ok)
-	case rfc2865.ReplyMessage_Type:
+	case rfc2865.ReplyMessage_Type, codec.TypeInvalid: // the latter is never on the wire
 	case rfc2866.AcctTerminateCause_Type:
 		if d.coa {
 			return Unsupported
@@ -202,6 +202,7 @@ func (d *demand) identity(t codec.Type, b []byte) (o Outcome, known bool) {
 	}
 	m := &d.match
 	switch t {
+	case codec.TypeInvalid:
 	case rfc2865.UserName_Type:
 		return text(&m.User)
 	case rfc2866.AcctSessionID_Type:
@@ -251,6 +252,7 @@ func (d *demand) setting(t codec.Type, b []byte) Outcome {
 	c := &d.change
 	var ok bool
 	switch t {
+	case codec.TypeInvalid:
 	case rfc2865.SessionTimeout_Type:
 		c.SessionTimeout, ok = readSeconds(b)
 	case rfc2865.IdleTimeout_Type:

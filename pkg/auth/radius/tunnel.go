@@ -82,6 +82,7 @@ func (s *tunnels) add(t codec.Type, b []byte) bool {
 	}
 	g.seen[t] = true
 	switch t {
+	case codec.TypeInvalid: // is never on the wire
 	case rfc2868.TunnelType_Type:
 		g.typ = n
 		s.types, s.l2tp = true, s.l2tp || n == tunnelL2TP
