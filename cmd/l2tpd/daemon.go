@@ -16,6 +16,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/l2tpd/l2tpd/pkg/access"
 	"github.com/l2tpd/l2tpd/pkg/api"
 	"github.com/l2tpd/l2tpd/pkg/config"
 	"github.com/l2tpd/l2tpd/pkg/engine"
@@ -34,6 +35,7 @@ const stopTimeout = 40 * time.Second
 // daemon is the running process: an engine, what it stands on, and the operator's socket.
 type daemon struct {
 	*engine.Engine
+	servers *radiusFor
 	path    string
 	log     *slog.Logger
 	level   *slog.LevelVar
@@ -130,8 +132,9 @@ func (d *daemon) run(ctx context.Context) error {
 // build makes what the engine stands on. What is missing is said once and goes into status; the daemon goes on where it can.
 func (d *daemon) build() (*engine.Engine, func(), error) {
 	p := d.conf.Policy
+	names := resolve.New(resolve.Config{Now: bootTime})
 	cfg := engine.Config{
-		Policy: p, Resolver: resolve.New(resolve.Config{Now: bootTime}), Random: rand.Reader, Now: bootTime, WallClock: time.Now,
+		Policy: p, Resolver: names, Random: rand.Reader, Now: bootTime, WallClock: time.Now,
 		Logger: d.log, Limiter: d.limiter, Version: versionText(), VendorName: "l2tpd", ConfigFile: d.path,
 	}
 	var closers []func() error
@@ -161,18 +164,7 @@ func (d *daemon) build() (*engine.Engine, func(), error) {
 	}
 	closers = append(closers, n.Close)
 	cfg.Network = networkFor{n}
-	programs := pppd.New(pppd.Config{Logger: d.log})
-	closers = append(closers, func() error { return programs.Close(context.Background()) })
-	cfg.Pppd = pppdFor{programs}
-	if usesPppd(p) {
-		if err := programs.Check(); err != nil {
-			d.log.Error("templates with engine: pppd cannot work", slog.String("why", err.Error()))
-			cfg.Problems = append(cfg.Problems, err.Error())
-		}
-	}
-	prefixes := &prefixesFor{log: d.log}
-	closers = append(closers, prefixes.close)
-	cfg.Prefixes = prefixes
+	closers = append(closers, d.services(&cfg, names)...)
 	if err := n.Sweep(context.Background(), nil); err != nil {
 		d.log.Warn("sweep what an earlier run left behind", slog.String("why", err.Error()))
 	}
@@ -202,10 +194,42 @@ func (d *daemon) build() (*engine.Engine, func(), error) {
 	}
 	e = engine.New(cfg)
 	close(started)
+	listeners, err := d.servers.listen(p.RADIUS, p.Server.HostName, e.RADIUS())
+	closers = append(closers, listeners...)
+	if err != nil {
+		d.log.Error("RADIUS servers are not obeyed: mend this and restart l2tpd", slog.String("why", err.Error()))
+		cfg.Problems = append(cfg.Problems, err.Error())
+	}
 	for _, a := range cfg.Listen {
 		d.log.Info("listening", slog.Any("address", a))
 	}
 	return e, cleanup, nil
+}
+
+// services makes those that sessions may need.
+func (d *daemon) services(cfg *engine.Config, names *resolve.Resolver) (closers []func() error) {
+	p := cfg.Policy
+	programs := pppd.New(pppd.Config{Logger: d.log})
+	closers = append(closers, func() error { return programs.Close(context.Background()) })
+	cfg.Pppd = pppdFor{programs}
+	if usesPppd(p) {
+		if err := programs.Check(); err != nil {
+			d.log.Error("templates with engine: pppd cannot work", slog.String("why", err.Error()))
+			cfg.Problems = append(cfg.Problems, err.Error())
+		}
+	}
+	servers := &radiusFor{log: d.log, names: names}
+	closers = append(closers, servers.close)
+	if err := servers.configure(p.RADIUS, p.Server.HostName); err != nil {
+		d.log.Error("no RADIUS", slog.String("why", err.Error()))
+		cfg.Problems = append(cfg.Problems, err.Error())
+	}
+	cfg.RADIUS, d.servers = servers, servers
+	cfg.Access = access.New(access.Config{HostName: p.Server.HostName, Logger: d.log})
+	prefixes := &prefixesFor{log: d.log}
+	closers = append(closers, prefixes.close)
+	cfg.Prefixes = prefixes
+	return closers
 }
 
 // usesPppd says that a template has its PPP run by pppds.
@@ -292,6 +316,9 @@ func (d *daemon) reload(by string) (*api.Result, error) {
 	}
 	d.level.Set(slogLevel(conf.Log.Level))
 	d.conf = conf
+	if err := d.servers.configure(conf.Policy.RADIUS, conf.Policy.Server.HostName); err != nil {
+		d.log.Error("no RADIUS", slog.String("why", err.Error()))
+	}
 	d.Reload(conf.Policy)
 	d.log.Info("configuration reloaded", slog.String("event", "reload"), slog.String("by", by), slog.Int("changes", len(res.Details)))
 	for _, line := range res.Details {

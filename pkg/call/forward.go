@@ -77,6 +77,14 @@ func (c *Call) configure(now Time, h *Params) {
 	c.link.Do(now, ppp.CmdConfigure{Config: p.PPP}, &c.linkOut)
 }
 
+// Reconfigure has other parameters hold for a call whose PPP runs here: for one that is up, the times that it may last.
+func Reconfigure(c *Call, now Time, p *Params, out *Output) {
+	if c.state == stateLink {
+		c.configure(now, p)
+		c.collect(now, out)
+	}
+}
+
 // nowhere ends PPP in good order: there is nobody to take the call.
 func (c *Call) nowhere(now Time, r Result, out *Output) {
 	c.state = stateClosing

@@ -189,6 +189,7 @@ func (s *session) pppConfig(t *policy.Template, mtu int) ppp.Config {
 	if s.line != nil {
 		if s.line.caller.PPPoE != nil {
 			c.Ethernet = s.line.caller.PPPoE.MaxPayload
+			c.Passive = true // the subscriber begins, when he has learnt his session's number
 		}
 		c.Async = s.line.caller.TTY != nil
 	}

@@ -179,6 +179,7 @@ func (l *Link) Do(now Time, c Command, out *Output) {
 	case CmdConfigure:
 		l.cfg = c.Config
 		l.s.complete(l.cfg)
+		times{l}.anew()
 	case CmdCloseNetwork:
 		network{l}.close(c.Proto)
 	case CmdClose:

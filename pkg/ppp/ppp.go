@@ -296,8 +296,8 @@ type (
 	CmdCloseNetwork struct{ Proto Protocol }
 	// CmdProceed answers EvHeld: the network phase begins.
 	CmdProceed struct{}
-	// CmdConfigure has another configuration hold for what has not begun yet: the network phase and the timers that begin with it. It
-	// comes with or before the verdict on a login, or CmdProceed. Config is that of Config.Complete.
+	// CmdConfigure has another configuration hold for what has not begun yet: before the verdict on a login, or CmdProceed, all of the
+	// network phase. Later it is for the session's time and the idle time, which begin again. Config is that of Config.Complete.
 	CmdConfigure struct{ Config *Config }
 	// CmdClose sends Terminate-Request and ends with EvLinkDown when it is answered or given up.
 	CmdClose struct{ Text string }

@@ -65,6 +65,21 @@ func (t times) idleFor(idle time.Duration) {
 	l.s.IdleAt = l.now + l.cfg.IdleTimeout - max(idle, 0)
 }
 
+// anew begins session time and idle time again, if the network phase has begun.
+func (t times) anew() {
+	l := t.l
+	if l.s.Phase != PhaseNetwork {
+		return
+	}
+	l.s.SessionAt, l.s.IdleAt = 0, 0
+	if d := l.cfg.SessionTimeout; d > 0 {
+		l.s.SessionAt = l.now + d
+	}
+	if d := l.cfg.IdleTimeout; d > 0 && (l.s.IPCP.Up || l.s.ipv6cp().Up) {
+		l.s.IdleAt = l.now + d
+	}
+}
+
 // restore stops the watches that the configuration no longer has, and moves a keep-alive that is overdue because the
 // record is older than it. Each link keeps its own rhythm: ten thousand restored at once do not all send in one moment.
 func (t times) restore() {

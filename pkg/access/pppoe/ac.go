@@ -140,6 +140,20 @@ func (a *AC) Down() {
 	}
 }
 
+// Configure has other names, delays, limits and rates hold for clients to come.
+func (a *AC) Configure(cfg Config) error {
+	cfg.Interface, cfg.CookieKey = a.cfg.Interface, a.cfg.CookieKey
+	cfg, err := cfg.complete()
+	if err != nil {
+		return err
+	}
+	if cfg.Rates != a.cfg.Rates {
+		a.crowd = newCrowd(cfg.Rates)
+	}
+	a.cfg = cfg
+	return nil
+}
+
 // Counters gives what was counted.
 func (a *AC) Counters() Counters {
 	c := a.counts

@@ -131,6 +131,16 @@ func (l *Listener) Freed(id uint16) {
 	l.post(func(now time.Duration) { l.ac.Freed(now, id, &l.out) })
 }
 
+// Configure has other names, delays, limits and rates hold for clients to come; sessions stay as they are.
+func (l *Listener) Configure(cfg Config) error {
+	cfg.ACName, cfg.Interface, cfg.CookieKey = cmp.Or(cfg.ACName, hostName()), l.cfg.Interface, l.cfg.CookieKey
+	if _, err := cfg.complete(); err != nil {
+		return err
+	}
+	l.post(func(time.Duration) { _ = l.ac.Configure(cfg) }) // it has been found good
+	return nil
+}
+
 // Counters gives what was counted since Listen.
 func (l *Listener) Counters() Counters {
 	l.mu.Lock()

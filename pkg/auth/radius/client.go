@@ -33,6 +33,7 @@ type Server struct {
 	Secret     policy.Secret
 	Timeout    time.Duration // of one try; 0: 3 s
 	Tries      int           // 0: 3
+	Source     netip.Addr    // that we ask from, where it is of the server's family; none: the kernel's choice
 	// AllowUnsigned takes answers to Access-Requests without a Message-Authenticator, for old servers. They can be forged by whoever
 	// is between (P238).
 	AllowUnsigned bool
@@ -43,8 +44,7 @@ type Config struct {
 	Servers    []Server      // in order of preference
 	DeadTime   time.Duration // how long a server that did not answer is asked last; 0: 1 min
 	NAS        NAS
-	Source     netip.Addr // source address for servers of its family; none: the kernel's choice
-	MaxTunnels int        // of one Answer; 0: 16
+	MaxTunnels int // of one Answer; 0: 16
 	Spool      Spool
 	Logger     *slog.Logger     // nil: silent
 	Now        func() time.Time // wall clock for time stamps; nil: time.Now
@@ -103,8 +103,8 @@ func (c *Client) add(s Server) error {
 	}
 	s.Timeout, s.Tries = cmp.Or(s.Timeout, 3*time.Second), cmp.Or(s.Tries, 3)
 	source := func(remote netip.AddrPort) netip.Addr {
-		if c.cfg.Source.IsValid() && c.cfg.Source.Unmap().Is4() == remote.Addr().Unmap().Is4() {
-			return c.cfg.Source
+		if s.Source.IsValid() && s.Source.Unmap().Is4() == remote.Addr().Unmap().Is4() {
+			return s.Source
 		}
 		return netip.Addr{}
 	}

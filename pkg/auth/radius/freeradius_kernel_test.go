@@ -309,8 +309,8 @@ func TestFreeRADIUSClientDisconnectsAndChanges(t *testing.T) {
 	}
 	h := &recorder{}
 	l, err := Listen(ListenConfig{
-		Address: netip.MustParseAddrPort("127.0.0.1:3799"), Handler: h, RequireMessageAuthenticator: true, RequireTimestamp: true,
-		Peers: []Peer{{Prefix: netip.MustParsePrefix("127.0.0.0/8"), Secret: secretOf(vectorSecret)}}, NAS: NAS{Identifier: "edge1"},
+		Address: netip.MustParseAddrPort("127.0.0.1:3799"), Handler: h, RequireTimestamp: true,
+		Peers: []Peer{{From: rangeOf("127.0.0.0/8"), Secret: secretOf(vectorSecret), Signed: true}}, NAS: NAS{Identifier: "edge1"},
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/l2tpd/l2tpd/pkg/policy"
 	codec "layeh.com/radius"
 )
 
@@ -183,4 +184,12 @@ func same(t *testing.T, want, got any) {
 	if d := cmp.Diff(want, got, comparers...); d != "" {
 		t.Error(d)
 	}
+}
+
+func rangeOf(text string) policy.Range {
+	r, err := policy.ParseRange(text)
+	if err != nil {
+		panic(err)
+	}
+	return r
 }

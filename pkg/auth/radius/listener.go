@@ -29,16 +29,15 @@ type Handler interface {
 
 // Peer is who may send requests.
 type Peer struct {
-	Prefix netip.Prefix // the longest that fits counts
+	From   policy.Range // the narrowest that fits counts
 	Secret policy.Secret
+	Signed bool // its requests must have a Message-Authenticator
 }
 
 // ListenConfig is what a Listener is made of.
 type ListenConfig struct {
 	Address netip.AddrPort // port 3799 by custom
 	Peers   []Peer
-	// RequireMessageAuthenticator drops requests without one; those that have one must have the right one in any case.
-	RequireMessageAuthenticator bool
 	// RequireTimestamp drops requests without Event-Timestamp, which can be replayed when the Listener has forgotten them.
 	RequireTimestamp bool
 	Window           time.Duration // how far an Event-Timestamp may be off; 0: 5 min
@@ -114,8 +113,8 @@ func Listen(cfg ListenConfig) (*Listener, error) {
 		return nil, errors.New("listen for RADIUS requests: no handler")
 	}
 	for _, p := range cfg.Peers {
-		if !p.Prefix.IsValid() || p.Secret.Empty() {
-			return nil, fmt.Errorf("listen for RADIUS requests: %v has no prefix or no secret", p.Prefix)
+		if p.Secret.Empty() {
+			return nil, fmt.Errorf("listen for RADIUS requests: %v has no secret", p.From)
 		}
 	}
 	cfg.Window, cfg.Timeout = cmp.Or(cfg.Window, 5*time.Minute), cmp.Or(cfg.Timeout, 10*time.Second)
@@ -170,16 +169,14 @@ func (l *Listener) Counters() ListenerCounters {
 	}
 }
 
-// secretOf finds the peer's secret.
-func (l *Listener) secretOf(a netip.Addr) []byte {
-	best := -1
-	var secret []byte
-	for _, p := range l.cfg.Peers {
-		if p.Prefix.Contains(a) && p.Prefix.Bits() > best {
-			best, secret = p.Prefix.Bits(), p.Secret.Reveal()
+// peer finds who asks; nil: nobody who may.
+func (l *Listener) peer(a netip.Addr) (best *Peer) {
+	for i := range l.cfg.Peers {
+		if p := &l.cfg.Peers[i]; p.From.Contains(a) && (best == nil || p.From.Compare(best.From) < 0) {
+			best = p
 		}
 	}
-	return secret
+	return best
 }
 
 // read takes requests until the socket is closed.
@@ -208,16 +205,17 @@ func (l *Listener) read() {
 func (l *Listener) receive(b []byte, from origin) {
 	drop := func(c *atomic.Uint64) { c.Add(1) }
 	source := from.from.Addr().Unmap()
-	secret := l.secretOf(source)
-	if secret == nil {
+	peer := l.peer(source)
+	if peer == nil {
 		drop(&l.counts.unknown)
 		return
 	}
+	secret := peer.Secret.Reveal()
 	if len(b) < headerSize || b[0] != byte(codec.CodeDisconnectRequest) && b[0] != byte(codec.CodeCoARequest) {
 		drop(&l.counts.malformed)
 		return
 	}
-	p, err := believe(b, secret, authenticator{}, l.cfg.RequireMessageAuthenticator)
+	p, err := believe(b, secret, authenticator{}, peer.Signed)
 	switch {
 	case errors.Is(err, errAuthenticator):
 		drop(&l.counts.bad)

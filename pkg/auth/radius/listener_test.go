@@ -73,8 +73,8 @@ func newOperator(t *testing.T, cfg ListenConfig) *operator {
 	cfg.Address = netip.MustParseAddrPort("127.0.0.1:0")
 	if cfg.Peers == nil {
 		cfg.Peers = []Peer{
-			{Prefix: netip.MustParsePrefix("127.0.0.0/8"), Secret: secretOf("wide")},
-			{Prefix: netip.MustParsePrefix("127.0.0.1/32"), Secret: secretOf(vectorSecret)},
+			{From: rangeOf("127.0.0.0/8"), Secret: secretOf("wide")},
+			{From: rangeOf("127.0.0.1/32"), Secret: secretOf(vectorSecret)},
 		}
 	}
 	l, err := Listen(cfg)
@@ -308,7 +308,7 @@ func TestEqualRequestsMuchLaterAreNew(t *testing.T) {
 func TestWhatIsNotAuthenticIsDropped(t *testing.T) {
 	t.Parallel()
 	h := &recorder{}
-	o := newOperator(t, ListenConfig{Handler: h, Now: vectorClock, RequireMessageAuthenticator: true, RequireTimestamp: true})
+	o := newOperator(t, ListenConfig{Handler: h, Now: vectorClock, Peers: []Peer{{From: rangeOf("127.0.0.1"), Secret: secretOf(vectorSecret), Signed: true}}, RequireTimestamp: true})
 	good := octets(t, disconnectV21)
 	changed := func(at int) []byte {
 		b := bytes.Clone(good)
@@ -349,7 +349,7 @@ func TestUnknownPeersAreDropped(t *testing.T) {
 	t.Parallel()
 	h := &recorder{}
 	o := newOperator(t, ListenConfig{Handler: h, Now: vectorClock, Peers: []Peer{
-		{Prefix: netip.MustParsePrefix("192.0.2.0/24"), Secret: secretOf(vectorSecret)},
+		{From: rangeOf("192.0.2.0/24"), Secret: secretOf(vectorSecret)},
 	}})
 	o.send(octets(t, disconnectV21))
 	eventually(t, "it is counted", func() bool { return o.l.Counters().UnknownPeers == 1 })
@@ -379,8 +379,8 @@ func TestAnswersLeaveFromTheAddressThatWasAsked(t *testing.T) {
 	for _, all := range []string{"0.0.0.0", "::"} {
 		l, err := Listen(ListenConfig{
 			Address: netip.AddrPortFrom(netip.MustParseAddr(all), 0), Handler: &recorder{}, Peers: []Peer{
-				{Prefix: netip.MustParsePrefix("127.0.0.0/8"), Secret: secretOf(vectorSecret)},
-				{Prefix: netip.MustParsePrefix("::1/128"), Secret: secretOf(vectorSecret)},
+				{From: rangeOf("127.0.0.0/8"), Secret: secretOf(vectorSecret)},
+				{From: rangeOf("::1/128"), Secret: secretOf(vectorSecret)},
 			},
 		})
 		if err != nil {
@@ -456,8 +456,7 @@ func TestListenConfigurationIsChecked(t *testing.T) {
 	any := netip.MustParseAddrPort("127.0.0.1:0")
 	for _, cfg := range []ListenConfig{
 		{Address: any},
-		{Address: any, Handler: &recorder{}, Peers: []Peer{{Prefix: netip.MustParsePrefix("::/0")}}},
-		{Address: any, Handler: &recorder{}, Peers: []Peer{{Secret: secretOf("s")}}},
+		{Address: any, Handler: &recorder{}, Peers: []Peer{{From: rangeOf("::/0")}}},
 		{Address: netip.MustParseAddrPort("192.0.2.1:1"), Handler: &recorder{}},
 	} {
 		if l, err := Listen(cfg); err == nil {

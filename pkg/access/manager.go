@@ -1,0 +1,171 @@
+package access
+
+import (
+	"errors"
+	"log/slog"
+	"reflect"
+	"sync"
+	"time"
+
+	"github.com/l2tpd/l2tpd/pkg/policy"
+)
+
+// leaving is how long a place that is not served any more waits for its subscribers to have been let go.
+const leaving = 5 * time.Second
+
+// Config is what a Manager is made of.
+type Config struct {
+	HostName string       // what subscribers are told where the configuration says nothing
+	Logger   *slog.Logger // nil: silent
+}
+
+// Manager serves places at which subscribers arrive. It is safe for concurrent use. It lives in the network namespace of the threads
+// that call it.
+type Manager struct {
+	cfg Config
+
+	mu     sync.Mutex // held over Serve, which may sleep
+	places map[string]*served
+}
+
+// place is one of them, open. configure is false when the place must be closed and opened anew.
+type place interface {
+	configure(policy.Access) (done bool, err error)
+	close() error
+}
+
+// served is a place with its configuration, and its callers.
+type served struct {
+	place
+	conf    policy.Access
+	callers callers
+}
+
+// New makes a Manager that serves nothing.
+func New(cfg Config) *Manager {
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	return &Manager{cfg: cfg, places: map[string]*served{}}
+}
+
+// Serve opens and closes what makes the difference to the list before. Subscribers at a place that is left are told that they are gone;
+// those at one that stays keep what they have. The errors are of places that cannot be served; all others are.
+func (m *Manager) Serve(list []policy.Access, ring Ring) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	var errs []error
+	want := map[string]policy.Access{}
+	for _, a := range list {
+		want[a.Name] = a
+	}
+	for name, s := range m.places {
+		a, stays := want[name]
+		if stays && reflect.DeepEqual(a, s.conf) {
+			continue
+		}
+		if stays {
+			done, err := s.configure(a)
+			errs = append(errs, err)
+			if done {
+				s.conf = a
+				continue
+			}
+		}
+		s.callers.leave("the place where the subscriber has come is not served any more")
+		errs = append(errs, s.close())
+		delete(m.places, name)
+	}
+	for _, a := range list {
+		if m.places[a.Name] != nil {
+			continue
+		}
+		s, err := m.open(a, ring)
+		if errs = append(errs, err); err == nil {
+			m.places[a.Name] = s
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func (m *Manager) open(a policy.Access, ring Ring) (*served, error) {
+	s := &served{conf: a}
+	s.callers.init(ring)
+	var err error
+	if a.PPPoE != nil {
+		s.place, err = m.openPPPoE(a, &s.callers)
+	} else {
+		s.place, err = m.openTTY(a, &s.callers)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// callers are those at one place, by a number of the place's.
+type callers struct {
+	ring Ring
+	mu   sync.Mutex
+	none *sync.Cond // nobody is left
+	gone map[int]func(why string)
+}
+
+func (c *callers) init(ring Ring) {
+	c.ring, c.gone = ring, map[int]func(string){}
+	c.none = sync.NewCond(&c.mu)
+}
+
+// arrived tells the owner of a subscriber.
+func (c *callers) arrived(n int, who Caller, l Line) {
+	c.mu.Lock()
+	defer c.mu.Unlock() // so that HangUp, which may come at once, finds him
+	c.gone[n] = c.ring(who, l)
+}
+
+// left tells the owner that one has gone; nothing happens when the owner knows.
+func (c *callers) left(n int, why string) {
+	c.mu.Lock()
+	gone := c.gone[n]
+	c.mu.Unlock()
+	if gone != nil {
+		gone(why)
+	}
+}
+
+// all tells the owner that everybody has gone.
+func (c *callers) all(why string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, gone := range c.gone {
+		gone(why)
+	}
+}
+
+// forget: the owner has let one go.
+func (c *callers) forget(n int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.gone, n)
+	if len(c.gone) == 0 {
+		c.none.Broadcast()
+	}
+}
+
+// leave tells the owner that everybody has gone, and waits, not for ever, until he has let them go.
+func (c *callers) leave(why string) {
+	c.all(why)
+	late := false
+	timer := time.AfterFunc(leaving, func() {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		late = true
+		c.none.Broadcast()
+	})
+	defer timer.Stop()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for len(c.gone) > 0 && !late {
+		c.none.Wait()
+	}
+}

@@ -1,0 +1,111 @@
+package access
+
+import (
+	"cmp"
+
+	"github.com/l2tpd/l2tpd/pkg/access/pppoe"
+	"github.com/l2tpd/l2tpd/pkg/control"
+	"github.com/l2tpd/l2tpd/pkg/policy"
+)
+
+// concentrator is an interface with a PPPoE access concentrator.
+type concentrator struct {
+	m       *Manager
+	conf    policy.Access
+	callers *callers
+	*pppoe.Listener
+}
+
+func (m *Manager) openPPPoE(a policy.Access, callers *callers) (*concentrator, error) {
+	c := &concentrator{m: m, conf: a, callers: callers}
+	cfg := c.config(a)
+	cfg.Handler, cfg.Logger = discovery{c}, m.cfg.Logger
+	callers.mu.Lock() // whoever comes at once finds the listener
+	defer callers.mu.Unlock()
+	var err error
+	if c.Listener, err = pppoe.Listen(cfg); err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
+// unlimited is more sessions than an interface can have.
+const unlimited = 0xfffe
+
+// config is the configuration in the terms of the package that does discovery.
+func (c *concentrator) config(a policy.Access) pppoe.Config {
+	p := a.PPPoE
+	all, one := cmp.Or(p.Rate, 1000), cmp.Or(p.RateOfMAC, 10)
+	return pppoe.Config{
+		Interface: p.Interface, ServiceNames: p.ServiceNames, ACName: cmp.Or(p.ACName, c.m.cfg.HostName), Delay: p.Delay,
+		MaxSessions: cmp.Or(p.MaxSessions, unlimited), MaxSessionsPerMAC: cmp.Or(p.MaxSessionsOfMAC, unlimited),
+		MaxPayload: int(cmp.Or(p.MaxPayload, 1492)),
+		Rates: pppoe.Rates{
+			PADI: pppoe.Rate{PerSecond: all, Burst: all}, PADR: pppoe.Rate{PerSecond: all, Burst: all},
+			StationPADI: pppoe.Rate{PerSecond: one, Burst: one}, StationPADR: pppoe.Rate{PerSecond: one, Burst: one},
+		},
+	}
+}
+
+func (c *concentrator) configure(a policy.Access) (bool, error) {
+	if a.PPPoE == nil {
+		return false, nil
+	}
+	if err := c.Configure(c.config(a)); err != nil {
+		return true, err
+	}
+	c.callers.mu.Lock()
+	defer c.callers.mu.Unlock()
+	c.conf = a
+	return true, nil
+}
+
+func (c *concentrator) close() error { return c.Close() }
+
+// discovery is told by the listener what happens.
+type discovery struct{ c *concentrator }
+
+func (d discovery) Offered(o pppoe.Offer) {
+	c := d.c
+	c.callers.mu.Lock()
+	conf := c.conf
+	c.callers.mu.Unlock()
+	who := Caller{
+		Access: conf,
+		PPPoE: &PPPoE{
+			Interface: o.Interface, SessionID: o.SessionID, MAC: o.Client, Service: o.Service, MaxPayload: o.MaxPayload,
+		},
+	}
+	if !o.Line.Empty() {
+		who.Line = &control.AccessLine{CircuitID: o.Line.CircuitID, RemoteID: o.Line.RemoteID}
+	}
+	c.callers.arrived(int(o.SessionID), who, &offer{c: c, id: o.SessionID})
+}
+
+func (d discovery) Ended(id uint16, why string) { d.c.callers.left(int(id), why) }
+
+func (d discovery) Down(reason string) { d.c.callers.all(reason) }
+
+func (d discovery) Up() {}
+
+// offer is a session that a subscriber has asked for.
+type offer struct {
+	c     *concentrator
+	id    uint16
+	ready bool // the owner's
+}
+
+func (o *offer) Ready() {
+	o.ready = true
+	o.c.Accept(o.id)
+}
+
+func (o *offer) HangUp(why string) {
+	o.c.callers.forget(int(o.id))
+	if !o.ready {
+		o.c.Refuse(o.id, pppoe.RefuseSystem, why)
+		return
+	}
+	o.c.Terminate(o.id, why)
+	o.c.Freed(o.id)
+}

@@ -1,0 +1,135 @@
+package engine
+
+import (
+	"context"
+	"log/slog"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"github.com/l2tpd/l2tpd/pkg/auth/radius"
+	"github.com/l2tpd/l2tpd/pkg/call"
+	"github.com/l2tpd/l2tpd/pkg/policy"
+)
+
+// RADIUSHandler does what RADIUS servers ask for (RFC 5176). Its methods wait for the shards.
+type RADIUSHandler struct{ e *Engine }
+
+// RADIUS gives the handler of servers' requests.
+func (e *Engine) RADIUS() RADIUSHandler { return RADIUSHandler{e} }
+
+// Disconnect ends all sessions that match (P243).
+func (h RADIUSHandler) Disconnect(ctx context.Context, m radius.Match) radius.Outcome {
+	return h.all(ctx, m, func(s *session) { s.hangUp("disconnect", "a RADIUS server asks for it") })
+}
+
+// Change changes all sessions that match, or none (P244).
+func (h RADIUSHandler) Change(ctx context.Context, m radius.Match, c radius.Change) radius.Outcome {
+	if len(c.FilterIDs) > 0 || c.PortLimit != nil || c.MTU != nil { // which a live session cannot have changed
+		return radius.Unsupported
+	}
+	timed := c.SessionTimeout != nil || c.IdleTimeout != nil
+	var forwarded atomic.Bool
+	if o := h.all(ctx, m, func(s *session) { forwarded.Store(forwarded.Load() || s.subscriber().far != nil) }); o != radius.Done {
+		return o
+	}
+	if timed && forwarded.Load() { // its PPP, which has the clocks, is the LNS's
+		return radius.Prohibited
+	}
+	return h.all(ctx, m, func(s *session) { s.change(c) })
+}
+
+// all does something with each session that matches.
+func (h RADIUSHandler) all(ctx context.Context, m radius.Match, do func(*session)) radius.Outcome {
+	n := make([]int, len(h.e.shards))
+	err := h.e.each(ctx, func(sh *shard) {
+		for _, s := range sh.users() {
+			if s.matches(m) {
+				n[sh.index]++
+				do(s)
+			}
+		}
+	})
+	switch {
+	case err != nil:
+		return radius.NoResources
+	case !slices.ContainsFunc(n, func(n int) bool { return n > 0 }):
+		return radius.NotFound
+	}
+	return radius.Done
+}
+
+// users are the shard's sessions that are users' own.
+func (sh *shard) users() (all []*session) {
+	add := func(s *session) {
+		if s.call != nil && !s.releasing && s.conf == nil && s.near == nil {
+			all = append(all, s)
+		}
+	}
+	for _, t := range sh.tunnels {
+		for _, s := range t.sessions {
+			add(s)
+		}
+	}
+	for _, s := range sh.lines.byID {
+		add(s)
+	}
+	return all
+}
+
+// matches says that all that a request names is the session's (P246).
+func (s *session) matches(m radius.Match) bool {
+	v, p := s.call.View(), s.port()
+	text := func(want, have string) bool { return want == "" || want == have }
+	switch {
+	case m.MultiSessionID != "" || m.ChargeableUser != "" || m.InterfaceID != nil: // we give none
+		return false
+	case m.SessionID != "" && (s.account == nil || s.account.id != m.SessionID):
+		return false
+	case m.Address.IsValid() && m.Address != v.Peer, m.IPv6Prefix.IsValid() && m.IPv6Prefix != v.Link, m.Port != nil && *m.Port != p.Number:
+		return false
+	}
+	return text(m.User, v.User) && text(m.PortID, p.ID) && text(m.CallingStation, p.CallingStation) && text(m.CalledStation, p.CalledStation)
+}
+
+// change has other times hold for a live session. They are counted from its beginning.
+func (s *session) change(c radius.Change) {
+	g := granted{}
+	if s.granted != nil {
+		g = *s.granted
+	}
+	if c.Class != nil {
+		g.class = c.Class
+	}
+	if c.InterimInterval != nil {
+		g.interim = *c.InterimInterval
+	}
+	s.granted = &g
+	if s.account != nil && s.account.started {
+		s.accountAgain()
+	}
+	if c.SessionTimeout == nil && c.IdleTimeout == nil {
+		return
+	}
+	var t policy.Template
+	if s.tmpl != nil {
+		t = *s.tmpl
+	}
+	if c.SessionTimeout != nil {
+		t.SessionTimeout = *c.SessionTimeout
+	}
+	if c.IdleTimeout != nil {
+		t.IdleTimeout = *c.IdleTimeout
+	}
+	s.tmpl = &t
+	p := s.params()
+	if t.SessionTimeout > 0 && !s.upSince.IsZero() { // what is left of it
+		own := *p.PPP
+		own.SessionTimeout = max(time.Second, t.SessionTimeout-s.sh.e.cfg.WallClock().Sub(s.upSince))
+		p.PPP = &own
+	}
+	call.Reconfigure(s.call, s.sh.now(), &p, &s.out)
+	s.log().Info("a RADIUS server changes the session", slog.String("event", "session-changed"),
+		slog.Duration("session_timeout", t.SessionTimeout), slog.Duration("idle_timeout", t.IdleTimeout))
+	s.flush()
+}
