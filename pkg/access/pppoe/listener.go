@@ -257,7 +257,7 @@ func (l *Listener) look(now time.Duration) {
 func changed(was, is device) string {
 	switch {
 	case was.index != is.index:
-		return errUnwatched.Error()
+		return errAnother.Error()
 	case was.mtu != is.mtu:
 		return fmt.Sprintf("MTU has changed from %d to %d", was.mtu, is.mtu)
 	}

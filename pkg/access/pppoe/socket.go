@@ -65,11 +65,11 @@ func (s *socket) control(f func(fd int) error) error {
 
 // What keeps an interface from being served.
 var (
-	errAbsent    = errors.New("there is no such interface")
-	errDown      = errors.New("interface is down")
-	errEthernet  = errors.New("interface is not Ethernet")
-	errUnusable  = errors.New("interface has no address of one station")
-	errUnwatched = errors.New("interface is another one")
+	errAbsent   = errors.New("there is no such interface")
+	errDown     = errors.New("interface is down")
+	errEthernet = errors.New("interface is not Ethernet")
+	errUnusable = errors.New("interface has no address of one station")
+	errAnother  = errors.New("interface is another one")
 )
 
 // look finds the interface of that name, which is up, without its address. It takes no lock of the kernel's network
@@ -118,7 +118,7 @@ func (s *socket) address(index int) (mac MAC, err error) {
 		link, ok := a.(*unix.SockaddrLinklayer)
 		switch {
 		case !ok || link.Ifindex != index:
-			return errUnwatched
+			return errAnother
 		case link.Hatype != unix.ARPHRD_ETHER || int(link.Halen) != len(mac):
 			return errEthernet
 		}
