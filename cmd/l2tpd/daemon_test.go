@@ -66,7 +66,7 @@ func running(t *testing.T, text string) (*daemon, *journal) {
 		t.Fatal(err)
 	}
 	out := &journal{}
-	d := &daemon{path: path, conf: conf, level: new(slog.LevelVar), limiter: observe.NewLimiter(observe.LimiterConfig{})}
+	d := &daemon{path: path, conf: conf, level: new(slog.LevelVar), limiter: observe.NewLimiter(observe.LimiterConfig{}), servers: &radiusFor{log: slog.New(slog.DiscardHandler)}}
 	d.log = slog.New(slog.NewTextHandler(out, &slog.HandlerOptions{Level: d.level}))
 	d.notify = observe.NewNotifier(d.log)
 	d.Engine = engine.New(engine.Config{

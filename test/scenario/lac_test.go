@@ -77,7 +77,7 @@ func TestSubscribersAreForwarded(t *testing.T) {
 	if d := after.PPPFrames.In - before.PPPFrames.In; d != 0 {
 		t.Errorf("the daemon has seen %d frames of 20 echoes", d)
 	}
-	if d := after.Data.In - before.Data.In; d < 20 {
+	if d := after.Data.InPackets - before.Data.InPackets; d < 20 {
 		t.Errorf("the kernel has counted %d packets from the LNS, want 20", d)
 	}
 	discreet(t, lac, lns)
