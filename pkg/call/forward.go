@@ -25,11 +25,19 @@ func (c *Call) route(op OpRoute, out *Output) {
 	out.Ops = append(out.Ops, op)
 }
 
+// lapse gives up what is asked about a subscriber who has negotiated LCP anew: what an LNS would be told of him holds no more. His login
+// follows.
+func (c *Call) lapse(out *Output) {
+	if c.routing && !c.lapsed {
+		c.lapsed = true
+		out.Events = append(out.Events, EvRouteStale{})
+	}
+}
+
 // routeFound goes on with what has been found.
 func (c *Call) routeFound(now Time, op OpRoute, r Result, out *Output) {
-	c.routing = false
-	again := c.stale
-	c.stale = nil
+	again, lapsed := c.stale, c.lapsed
+	c.routing, c.stale, c.lapsed = false, nil, false
 	if c.state != stateLink {
 		return // about to end
 	}
@@ -39,6 +47,7 @@ func (c *Call) routeFound(now Time, op OpRoute, r Result, out *Output) {
 		out.Events = append(out.Events, EvUp{User: c.user})
 	case again != nil:
 		c.route(*again, out)
+	case lapsed: // until he logs in again
 	case r.Route == RouteHere:
 		c.here(now, op, r, out)
 	case r.Route == RouteRejected && op.LoggedIn:

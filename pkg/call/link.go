@@ -60,6 +60,10 @@ func (c *Call) linkEvent(now Time, ev ppp.Event, out *Output) {
 	switch ev := ev.(type) {
 	case ppp.EvLinkUp:
 		c.tellACCM(accms{send: ev.PeerACCM, receive: ev.ACCM}, out)
+		c.lapse(out)
+		if c.p.Access && c.p.PPP.Async {
+			out.Ops = append(out.Ops, OpACCM{Send: ev.PeerACCM, Receive: ev.ACCM})
+		}
 		c.mru, c.reached = ev.PeerMRU, StageUserAuth
 		if ev.Auth == ppp.AuthNone && ev.Answer == ppp.AuthNone {
 			c.reached = StageAddress
@@ -257,7 +261,7 @@ func (c *Call) Done(now Time, op Op, r Result, out *Output) {
 		if r.Err != nil {
 			c.encrypted(now, op.Attempt, r, out)
 		}
-	case OpDisarm:
+	case OpDisarm, OpACCM:
 		if r.Err != nil {
 			out.Events = append(out.Events, EvAnomaly{Text: r.Err.Error()})
 		}

@@ -88,6 +88,8 @@ func (s *session) start(op call.Op) {
 		s.route(op)
 	case call.OpBridge:
 		s.bridge(op)
+	case call.OpACCM:
+		s.async(op, func() call.Result { return call.Result{Err: setACCM(s.data, op.Send, op.Receive)} })
 	case call.OpRun:
 		s.runPppd(op)
 	case call.OpHangUp:
