@@ -359,7 +359,7 @@ func (l *Line) connect(ctx context.Context, p *port, c *chat, s script, answered
 		err = c.run(s)
 	}
 	if err == nil {
-		err = l.settle(c.port, c.scan, answered)
+		err = l.settle(p, c.scan, answered)
 	}
 	leave()
 	if err != nil {
