@@ -25,7 +25,8 @@ type Handler interface {
 	Up()
 	// Down: the device is not there, or its modem does not answer, and is tried again and again. It is told once, until Up.
 	Down(err error)
-	// Ringing: somebody calls. Either Arrived or Ended follows, unless the line is closed. A caller may arrive without it. The number is empty if the modem has not told it by now.
+	// Ringing: somebody calls. Either Arrived or Ended follows, unless the line is closed. A caller may arrive without it. The number is
+	// empty if the modem has not told it by now.
 	Ringing(callingNumber string)
 	// Ended: a call that was ringing did not arrive.
 	Ended(why string)

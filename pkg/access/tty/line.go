@@ -214,10 +214,6 @@ func (l *Line) to(s State) {
 	l.set(s, l.status.Why)
 }
 
-func (l *Line) note(level slog.Level, message, event string, attrs ...slog.Attr) {
-	l.log.LogAttrs(context.Background(), level, message, append([]slog.Attr{slog.String("event", event)}, attrs...)...)
-}
-
 // run is the line's goroutine.
 func (l *Line) run() {
 	defer l.to(StateClosed)
@@ -253,7 +249,7 @@ func (l *Line) broken(err error) {
 	l.mu.Unlock()
 	if !l.down {
 		l.up, l.down = false, true
-		l.note(slog.LevelWarn, "line is not served", "tty-down", slog.Any("err", err))
+		l.log.LogAttrs(context.Background(), slog.LevelWarn, "line is not served", slog.String("event", "tty-down"), slog.Any("err", err))
 		l.handler.Down(err)
 	}
 }
@@ -274,7 +270,7 @@ func (l *Line) cycle(worked *bool) error {
 	*worked = true
 	if !l.up {
 		l.up, l.down = true, false
-		l.note(slog.LevelInfo, "line is served", "tty-up")
+		l.log.LogAttrs(context.Background(), slog.LevelInfo, "line is served", slog.String("event", "tty-up"))
 		l.handler.Up()
 	}
 	came, r, err := l.wait(p, scan)
@@ -307,7 +303,9 @@ func (l *Line) prepare(p *port, scan *scanner) error {
 		hangUp := append(script{{kind: stepTimeout, wait: l.times.hangUp}}, l.scripts.hangUp...)
 		var failed *failure
 		if err := (&chat{link: p, scan: scan}).run(hangUp); errors.As(err, &failed) {
-			l.note(slog.LevelDebug, "hang-up script failed", "tty-hang-up", slog.Any("err", err)) // DTR, or the initialisation, may do
+			// DTR, or the initialisation, may do.
+			l.log.LogAttrs(context.Background(), slog.LevelDebug, "hang-up script failed", slog.String("event", "tty-hang-up"),
+				slog.Any("err", err))
 		} else if err != nil {
 			return err
 		}
@@ -408,7 +406,8 @@ func (l *Line) dialFailed(r *request, err error) {
 	l.status.Counters.DialFailed++
 	l.status.Why = err.Error()
 	l.mu.Unlock()
-	l.note(slog.LevelInfo, "call could not be placed", "tty-dial-failed", slog.String("called", r.number), slog.Any("err", err))
+	l.log.LogAttrs(context.Background(), slog.LevelInfo, "call could not be placed", slog.String("event", "tty-dial-failed"),
+		slog.String("called", r.number), slog.Any("err", err))
 	r.answer <- answer{err: err}
 }
 
@@ -420,15 +419,15 @@ func (l *Line) inUse(c Call, arrived bool) {
 		l.status.Counters.Arrived++
 	}
 	l.mu.Unlock()
-	l.note(slog.LevelInfo, "line is in use", "tty-call", slog.Uint64("speed", uint64(c.Speed)), slog.String("calling", c.CallingNumber),
-		slog.String("called", c.CalledNumber))
+	l.log.LogAttrs(context.Background(), slog.LevelInfo, "line is in use", slog.String("event", "tty-call"),
+		slog.Uint64("speed", uint64(c.Speed)), slog.String("calling", c.CallingNumber), slog.String("called", c.CalledNumber))
 }
 
 // untilReleased waits for the end of a call that was handed over.
 func (l *Line) untilReleased() error {
 	select {
 	case why := <-l.released:
-		l.note(slog.LevelInfo, "line is free again", "tty-free", slog.String("reason", why))
+		l.log.LogAttrs(context.Background(), slog.LevelInfo, "line is free again", slog.String("event", "tty-free"), slog.String("reason", why))
 	case <-l.ctx.Done():
 	}
 	return nil

@@ -101,25 +101,28 @@ func TestModemThatTakesNothingIsATimeout(t *testing.T) {
 func TestConfigurationThatCannotWorkIsRefused(t *testing.T) {
 	t.Parallel()
 	line := func(init ...string) policy.TTY { return policy.TTY{Device: "/dev/x", DialIn: true, Init: init} }
-	for want, c := range map[string]policy.TTY{
-		"no device":                                                                                           {DialIn: true},
-		"/dev/x: neither dial-in nor dial-out":                                                                {Device: "/dev/x"},
-		"/dev/x: speed -1: want 1 to 20000000 bit/s":                                                          {Device: "/dev/x", Speed: -1, DialIn: true},
-		`/dev/x: init script: entry 1, ABORT: nothing follows`:                                                line("ABORT"),
-		`/dev/x: init script: entry 1, ABORT "": the empty text would always be found`:                        line("ABORT", ""),
-		`/dev/x: init script: entry 1, TIMEOUT "0": want 1 to 3600 seconds`:                                   line("TIMEOUT", "0"),
-		`/dev/x: init script: entry 1, TIMEOUT "9999999999999": want 1 to 3600 seconds`:                       line("TIMEOUT", "9999999999999"),
-		`/dev/x: init script: entry 1, expect "\\T": \T has a meaning only in what is sent`:                   line(`\T`),
-		`/dev/x: init script: entry 2, after expect "": unknown escape \é`:                                    line("", `x\é`),
-		`/dev/x: init script: entry 2, after expect "": it ends in a single backslash`:                        line("", `x\`),
-		`/dev/x: init script: entry 2, after expect "": strconv.ParseUint: parsing "777": value out of range`: line("", `\777`),
+	for _, c := range []struct {
+		want string
+		tty  policy.TTY
+	}{
+		{"no device", policy.TTY{DialIn: true}},
+		{"/dev/x: neither dial-in nor dial-out", policy.TTY{Device: "/dev/x"}},
+		{"/dev/x: speed -1: want 1 to 20000000 bit/s", policy.TTY{Device: "/dev/x", Speed: -1, DialIn: true}},
+		{`/dev/x: init script: entry 1, ABORT: nothing follows`, line("ABORT")},
+		{`/dev/x: init script: entry 1, ABORT "": the empty text would always be found`, line("ABORT", "")},
+		{`/dev/x: init script: entry 1, TIMEOUT "0": want 1 to 3600 seconds`, line("TIMEOUT", "0")},
+		{`/dev/x: init script: entry 1, TIMEOUT "9999999999999": want 1 to 3600 seconds`, line("TIMEOUT", "9999999999999")},
+		{`/dev/x: init script: entry 1, expect "\\T": \T has a meaning only in what is sent`, line(`\T`)},
+		{`/dev/x: init script: entry 2, after expect "": unknown escape \é`, line("", `x\é`)},
+		{`/dev/x: init script: entry 2, after expect "": it ends in a single backslash`, line("", `x\`)},
+		{`/dev/x: init script: entry 2, after expect "": strconv.ParseUint: parsing "777": value out of range`, line("", `\777`)},
 	} {
-		if err := Check(c); err == nil || err.Error() != want {
-			t.Errorf("%v\nwant %s", err, want)
+		if err := Check(c.tty); err == nil || err.Error() != c.want {
+			t.Errorf("%v\nwant %s", err, c.want)
 		}
-		if l, err := Open(Config{TTY: c}); err == nil {
+		if l, err := Open(Config{TTY: c.tty}); err == nil {
 			l.Close()
-			t.Errorf("opened in spite of %s", want)
+			t.Errorf("opened in spite of %s", c.want)
 		}
 	}
 	for _, words := range [][]string{{strings.Repeat("x", 129)}, strings.Split(strings.Repeat("ABORT x ", 33)+"OK", " ")} {

@@ -201,7 +201,7 @@ func (l *Line) ringing(calling string) {
 	l.status.CallingNumber = calling
 	l.status.Counters.Rung++
 	l.mu.Unlock()
-	l.note(slog.LevelDebug, "line rings", "tty-ring", slog.String("calling", calling))
+	l.log.LogAttrs(context.Background(), slog.LevelDebug, "line rings", slog.String("event", "tty-ring"), slog.String("calling", calling))
 	l.handler.Ringing(calling)
 }
 
@@ -215,7 +215,7 @@ func (l *Line) lost(why string) {
 	l.status.Counters.Lost++
 	l.status.Why = why
 	l.mu.Unlock()
-	l.note(slog.LevelInfo, "call did not arrive", "tty-lost", slog.String("reason", why))
+	l.log.LogAttrs(context.Background(), slog.LevelInfo, "call did not arrive", slog.String("event", "tty-lost"), slog.String("reason", why))
 	l.handler.Ended(why)
 }
 
