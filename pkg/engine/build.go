@@ -72,6 +72,8 @@ func (s *session) params() call.Params {
 		p.Access = true
 	case s.near != nil:
 		p.Tunnel, p.PeerTunnel, p.Forward, p.Reply = s.t.id, s.t.ctl.PeerID(), true, s.near.reply()
+	case s.placed != nil:
+		p.Tunnel, p.PeerTunnel, p.Forward, p.Reply = s.t.id, s.t.ctl.PeerID(), true, s.placed.connected()
 	default:
 		p.Tunnel, p.PeerTunnel, p.Reply, p.Endpoint = s.t.id, s.t.ctl.PeerID(), s.reply(seq), s.t.remote.Addr()
 	}

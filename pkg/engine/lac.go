@@ -291,8 +291,16 @@ func (s *session) endFar(ev call.EvDown, code uint16) {
 
 // bridge joins the far side with the subscriber's channel.
 func (s *session) bridge(op call.OpBridge) {
-	near, far := s.near.data, s.data
+	near, far := s.joinedWith(), s.data
 	s.async(op, func() call.Result { return call.Result{Err: near.Bridge(far)} })
+}
+
+// joinedWith is the other end of a session that has no PPP of its own.
+func (s *session) joinedWith() Session {
+	if s.near != nil {
+		return s.near.data
+	}
+	return s.placed.data
 }
 
 // offer is what an LNS is told of a subscriber's call, before and beside his login: of a call that came through a tunnel, what its LAC

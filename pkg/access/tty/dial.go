@@ -86,3 +86,6 @@ func (e *DialError) Error() string {
 
 // Unwrap gives what there is to say beyond the reason.
 func (e *DialError) Unwrap() error { return e.Err }
+
+// CDN is the result code by which an LNS learns of it.
+func (e *DialError) CDN() uint16 { return e.Reason.CDN() }
