@@ -129,6 +129,15 @@ func (s *session) gone(st *step, e EvSessionDown) {
 	st.watchIdle()
 }
 
+// learnPeer takes the peer's id from whatever answer shows it, for the header of the CDN that is to follow. A peer that is told
+// of session 0 must guess which one is meant, and xl2tpd ends them all. The id is used for nothing else: it may be that of
+// another session.
+func (s *session) learnPeer(m wire.Message) {
+	if id, ok := m.Uint16(wire.AVPAssignedSessionID); ok && s.Peer == 0 {
+		s.Peer = SessionID(id)
+	}
+}
+
 // hangUp ends a session and tells the peer by CDN, unless the peer has never heard of it (P80, P85).
 func (s *session) hangUp(st *step, cause Cause, result wire.Result, disconnect []byte) {
 	t := st.t
