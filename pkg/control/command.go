@@ -134,6 +134,7 @@ func (s *session) connectWith(call CallInfo) {
 	call.SubAddress = cmp.Or(call.SubAddress, old.SubAddress)
 	call.BearerType = cmp.Or(call.BearerType, old.BearerType)
 	call.PhysicalChannel = cmp.Or(call.PhysicalChannel, old.PhysicalChannel)
+	call.Line = cmp.Or(call.Line, old.Line)
 	s.Local = &call
 }
 
