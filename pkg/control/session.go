@@ -40,6 +40,13 @@ type SessionRecord struct {
 	Deadline    Time // set-up ends then; 0: none (P109)
 	Since       Time // when the first deadline was set
 	Established Time
+	Told        *ErrorReport // LAC: the last WEN; nil: there was none
+}
+
+// ErrorReport is a WEN and when it was sent.
+type ErrorReport struct {
+	At     Time
+	Errors [6]uint32
 }
 
 // become is the only writer of a session's state. It also sets the time that the new state may take; where a message of
