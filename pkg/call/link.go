@@ -60,10 +60,7 @@ func (c *Call) linkEvent(now Time, ev ppp.Event, out *Output) {
 	switch ev := ev.(type) {
 	case ppp.EvLinkUp:
 		c.tellACCM(accms{send: ev.PeerACCM, receive: ev.ACCM}, out)
-		c.lapse(out)
-		if c.p.Access && c.p.PPP.Async {
-			out.Ops = append(out.Ops, OpACCM{Send: ev.PeerACCM, Receive: ev.ACCM})
-		}
+		c.setACCM(ev.PeerACCM, ev.ACCM, out)
 		c.mru, c.reached = ev.PeerMRU, StageUserAuth
 		if ev.Auth == ppp.AuthNone && ev.Answer == ppp.AuthNone {
 			c.reached = StageAddress
@@ -75,7 +72,15 @@ func (c *Call) linkEvent(now Time, ev ppp.Event, out *Output) {
 		}
 		out.Ops = append(out.Ops, OpAuthorize{Request: ev, User: c.user})
 	case ppp.EvHeld:
-		c.route(OpRoute{}, out)
+		if c.routed { // and negotiated anew
+			c.link.Do(now, ppp.CmdProceed(ev), &c.linkOut)
+			c.collect(now, out)
+			return
+		}
+		c.route(OpRoute{Login: ppp.EvAuthRequest{Attempt: ev.Attempt}}, out)
+	case ppp.EvLCPDown:
+		c.lapse(out)
+		c.setACCM(ppp.DefaultACCM, ppp.DefaultACCM, out)
 	case ppp.EvAuthenticated:
 		c.reached = StageAddress
 		c.wantPrefixes(out) // before the unit: the interface waits for it

@@ -188,12 +188,13 @@ func (s *session) pppConfig(t *policy.Template, mtu int) ppp.Config {
 	}
 	c.MRU = min(c.MRU, uint16(mtu))
 	c.Hold = s.isRouted()
-	if s.line != nil {
-		if s.line.caller.PPPoE != nil {
-			c.Ethernet = s.line.caller.PPPoE.MaxPayload
-			c.Passive = true // the subscriber begins, when he has learnt his session's number
-		}
-		c.Async = s.line.caller.TTY != nil
+	switch s.lineKind() {
+	case noLine:
+	case pppoeLine:
+		c.Line, c.MaxMRU = ppp.LinePPPoE, s.line.caller.PPPoE.MaxPayload
+		c.Passive = true // the subscriber begins, when he has learnt his session's number
+	case ttyLine:
+		c.Line = ppp.LineAsync
 	}
 	if t.IPv4 {
 		c.IPv4, c.Local = ppp.IPv4Unnumbered, t.IPv4Local
