@@ -308,7 +308,7 @@ func (s *session) joinedWith() Session {
 func (s *session) offer() control.CallInfo {
 	if s.line == nil {
 		info := s.remote
-		info.SequencingRequired, info.HasSessionWindow, info.SessionWindow = false, false, 0
+		info.SequencingRequired, info.HasSessionWindow, info.SessionWindow, info.ProcessingDelay = false, false, 0, 0 // of that tunnel alone
 		return info
 	}
 	c := &s.line.caller
