@@ -37,6 +37,9 @@ func showStatus(s *api.Snapshot, counters bool) string {
 	v.row("tunnels", "%d, and %d half-open", c.Tunnels, c.HalfOpen)
 	v.row("sessions", "%d", c.Sessions)
 	v.row("calls", "%d up, %d down", c.Calls.Up, c.Calls.Down)
+	if c.Lines > 0 {
+		v.row("subscribers", "%d on lines of this box", c.Lines)
+	}
 	for i, n := range c.LNS {
 		label := ""
 		if i == 0 {
@@ -177,7 +180,11 @@ func showSession(s *api.Snapshot) string {
 		v.row("remote", "%s, role %s", or(port(c.Remote)), c.Role)
 	}
 	if f := c.Forwarded; f != nil {
-		v.row("goes on", "at LNS %s, %v, by session %s", f.LNS, f.Address, ids(f.TunnelID, f.SessionID))
+		lns := f.Address.String()
+		if f.LNS != f.Address.Addr().String() {
+			lns = f.LNS + ", " + lns
+		}
+		v.row("goes on", "at LNS %s, by session %s", lns, ids(f.TunnelID, f.SessionID))
 	}
 	if c.Subscriber != "" {
 		v.row("subscriber", "%s, whose frames the kernel takes from his line", c.Subscriber)

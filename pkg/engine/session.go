@@ -439,9 +439,8 @@ func (s *session) last() (attrs []slog.Attr) {
 		attrs = append(attrs, slog.String("user", v.User))
 	}
 	if s.data != nil {
-		if st, err := s.data.Stats(); err == nil {
-			attrs = append(attrs, slog.Uint64("rx_bytes", st.RxBytes), slog.Uint64("tx_bytes", st.TxBytes))
-		}
+		u := s.usage()
+		attrs = append(attrs, slog.Uint64("rx_bytes", u.RxBytes), slog.Uint64("tx_bytes", u.TxBytes))
 	}
 	if !s.upSince.IsZero() {
 		attrs = append(attrs, slog.Duration("up", s.sh.e.cfg.WallClock().Sub(s.upSince).Round(time.Second)))

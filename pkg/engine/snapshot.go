@@ -29,6 +29,7 @@ type part struct {
 	data     [9]uint64
 	up, half int
 	sessUp   int
+	lines    int
 }
 
 // Snapshot implements api.Backend.
@@ -48,6 +49,7 @@ func (e *Engine) Snapshot(ctx context.Context, q api.Query) (*api.Snapshot, erro
 		all.up += p.up
 		all.half += p.half
 		all.sessUp += p.sessUp
+		all.lines += p.lines
 		for j := range all.control {
 			all.control[j] += p.control[j]
 		}
@@ -118,7 +120,7 @@ func (s *shard) look(q api.Query) part {
 		p.sessions = append(p.sessions, s.lines.views(q)...)
 	}
 	if q.Status && s.lac != nil {
-		p.lns = s.lac.views()
+		p.lns, p.lines = s.lac.views(), len(s.lines.byID)
 	}
 	if (q.Calls || q.Status) && s.dialers != nil {
 		for _, x := range s.dialers.byName {
@@ -235,10 +237,8 @@ func (s *session) view(c control.SessionView, stats bool) api.Session {
 		s.viewCall(&v)
 	}
 	if stats && s.data != nil {
-		if st, err := s.data.Stats(); err == nil {
-			d := dataTraffic(dataOf(st))
-			v.Data = &d
-		}
+		d := dataTraffic(dataOf(s.usage()))
+		v.Data = &d
 		if v.Interface != "" && !s.releasing {
 			if idle, err := s.data.Idle(); err == nil {
 				v.IdleSeconds = int64(idle.Seconds())
@@ -372,7 +372,7 @@ func (e *Engine) status(all *part) *api.Status {
 			st.Calls.Down++
 		}
 	}
-	st.LNS = all.lns
+	st.LNS, st.Lines = all.lns, all.lines
 	st.Counters = e.totals(all)
 	return st
 }
