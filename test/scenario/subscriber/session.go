@@ -183,7 +183,7 @@ func (p *Port) client(s *sub, byTimer bool, do func(*ppp.Output)) {
 	out := p.output()
 	do(out)
 	for _, f := range out.Frames {
-		if proto, body, _ := ppp.SplitFrame(f); byTimer && !(proto == ppp.ProtoLCP && len(body) > 0 && body[0] == codeEchoRequest) {
+		if proto, body, _ := ppp.SplitFrame(f); byTimer && (proto != ppp.ProtoLCP || len(body) == 0 || body[0] != codeEchoRequest) {
 			s.Repeats++
 			p.traffic.FrameRepeats++
 		}
@@ -236,10 +236,10 @@ func (p *Port) happened(s *sub, ev ppp.Event) {
 	}
 }
 
-// linkDown ends the session, unless the peer has ended PPP: it will say so by PADT, too.
+// linkDown ends the session, unless it is the peer's doing: it will say so by PADT, too.
 func (p *Port) linkDown(s *sub, ev ppp.EvLinkDown) {
 	s.Link = ev
-	if !ev.Peer {
+	if ev.Reason == ppp.ReasonLocal {
 		p.disconnect(s)
 		return
 	}
