@@ -5,6 +5,7 @@ package lab
 import (
 	"context"
 	"fmt"
+	"net/netip"
 	"strings"
 
 	"github.com/l2tpd/l2tpd/test/scenario/subscriber"
@@ -50,4 +51,24 @@ func (x *Subscribers) Await(what string, cond func(subscriber.Tally) bool) {
 		}
 		t.Fatalf("host %s: %s: %v\n%s", x.host.Name, what, err, &all)
 	}
+}
+
+// Reach has everybody who is up ping an address until it has answered each.
+func (x *Subscribers) Reach(to netip.Addr) {
+	t := x.host.l.t
+	t.Helper()
+	before := x.Sessions()
+	x.host.l.Eventually("subscribers of host "+x.host.Name+" do not reach "+to.String(), func() error {
+		var silent []int
+		for n, s := range x.Sessions() {
+			if s.State == subscriber.Up && (n >= len(before) || s.Pongs == before[n].Pongs) {
+				silent = append(silent, n)
+			}
+		}
+		if len(silent) > 0 {
+			x.Ping(to, 56, silent...)
+			return fmt.Errorf("%d have no answer", len(silent))
+		}
+		return nil
+	})
 }

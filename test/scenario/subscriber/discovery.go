@@ -1,6 +1,7 @@
 package subscriber
 
 import (
+	"cmp"
 	"encoding/binary"
 	"strings"
 
@@ -93,7 +94,9 @@ func (p *Port) discovered(pkt pppoe.Packet) bool {
 		}
 		s.hear(pkt)
 		s.PADT = true
-		s.Told, _ = failure(pkt)
+		if s.Told, _ = failure(pkt); s.link != nil {
+			s.Link = s.link.View().End
+		}
 		p.end(s)
 		return true
 	}
@@ -132,7 +135,7 @@ func (p *Port) offered(s *sub, pkt pppoe.Packet) {
 // confirmed begins with PPP, unless the access concentrator has refused.
 func (p *Port) confirmed(s *sub, pkt pppoe.Packet) {
 	if text, bad := failure(pkt); bad || pkt.SessionID == 0 {
-		s.Refused = text
+		s.Refused = cmp.Or(text, "no session")
 		p.end(s)
 		return
 	}
@@ -191,5 +194,5 @@ func failure(pkt pppoe.Packet) (string, bool) {
 			return strings.TrimSpace(kind.String() + " " + string(v)), true
 		}
 	}
-	return "no session", false
+	return "", false
 }
