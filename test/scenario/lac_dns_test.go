@@ -157,7 +157,7 @@ func TestNameServersThatAreSilent(t *testing.T) {
 	p := e.net.Subscribers(subscriber.Config{Interface: "lac"})
 	d.Etc("resolv.conf", "nameserver 10.5.0.3\n")
 	mark := d.Mark()
-	if s := dialOne(p, "alice@other.example"); s.State != subscriber.Ended || s.Link.Text == "" || !strings.Contains(s.Told, "10.5.0.3:53") {
+	if s := dialOne(p, "alice@other.example"); s.State != subscriber.Ended || s.Link.Text == "" || s.Told == "" {
 		t.Errorf("nobody answers: %+v", s)
 	}
 	explained(t, d, mark, `lns.other.example.*10\.5\.0\.3:53`)
