@@ -18,7 +18,7 @@ const grace = 5 * time.Second
 
 // Call is what one subscriber shall be.
 type Call struct {
-	// Client is the caller. Random is filled in, Ethernet and MRU are 1492 unless it says otherwise; IPv4 is IPv4Request for one that wants
+	// Client is the caller. Random and Line are filled in; IPv4 is IPv4Request for one that wants
 	// an address.
 	Client  ppp.Config
 	MAC     pppoe.MAC // zero: one of its own
@@ -98,9 +98,7 @@ func (p *Port) Dial(calls ...Call) (first int) {
 			if c.Client.Random == nil {
 				c.Client.Random = rand.Reader
 			}
-			const payload = 1492 // RFC 2516, 7
-			c.Client.Ethernet = cmp.Or(c.Client.Ethernet, payload)
-			c.Client.MRU = cmp.Or(c.Client.MRU, c.Client.Ethernet)
+			c.Client.Line = ppp.LinePPPoE
 			s := &sub{Session: Session{MAC: c.MAC}, number: n, call: c}
 			p.subs, p.queue = append(p.subs, s), append(p.queue, s)
 			p.tally.In[Waiting]++
@@ -232,7 +230,7 @@ func (p *Port) happened(s *sub, ev ppp.Event) {
 		p.client(s, false, func(out *ppp.Output) { s.link.Do(p.now, ppp.CmdAddress{}, out) })
 	case ppp.EvEncryptionWanted:
 		p.client(s, false, func(out *ppp.Output) { s.link.Do(p.now, ppp.CmdEncryption{Attempt: ev.Attempt}, out) })
-	case ppp.EvHeld, ppp.EvAnomaly, ppp.EvAuthRequest, ppp.EvDecryptionCheck, ppp.EvEncryptionDown, ppp.EvEncryptionUp, ppp.EvIdleCheck:
+	case ppp.EvHeld, ppp.EvLCPDown, ppp.EvAnomaly, ppp.EvAuthRequest, ppp.EvDecryptionCheck, ppp.EvEncryptionDown, ppp.EvEncryptionUp, ppp.EvIdleCheck:
 	}
 }
 

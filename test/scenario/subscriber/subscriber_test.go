@@ -58,7 +58,7 @@ func newCable(t *testing.T) *cable {
 	}
 	ac.Up(acMAC, 1500)
 	c := &cable{t: t, ac: ac, began: time.Now(), links: map[uint16]*peer{}, frames: make(chan []byte, 10000), end: make(chan struct{}), cfg: ppp.Config{
-		Auth: []ppp.AuthMethod{ppp.AuthCHAPMD5}, Name: "ac", IPv4: ppp.IPv4Own, Local: acAddr, Ethernet: payload, Random: rand.Reader,
+		Auth: []ppp.AuthMethod{ppp.AuthCHAPMD5}, Name: "ac", IPv4: ppp.IPv4Own, Local: acAddr, Line: ppp.LinePPPoE, MaxMRU: payload, Random: rand.Reader,
 	}}
 	c.alarm = time.AfterFunc(never, func() { c.frames <- nil })
 	return c
