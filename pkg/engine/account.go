@@ -93,6 +93,14 @@ func (s *session) usage() (u kernel.Stats) {
 	return u
 }
 
+// carried is what a session that has data tells of it. The kernel counts nothing of a subscriber's line that is bridged.
+func (s *session) carried() (kernel.Stats, error) {
+	if s.line != nil && s.subscriber().data != nil {
+		return s.usage(), nil
+	}
+	return s.data.Stats()
+}
+
 func (s *session) accountRecord(kind radius.Kind) {
 	e := s.sh.e
 	v := s.call.View()

@@ -235,7 +235,7 @@ func (s *session) view(c control.SessionView, stats bool) api.Session {
 		s.viewCall(&v)
 	}
 	if stats && s.data != nil {
-		if st, err := s.data.Stats(); err == nil {
+		if st, err := s.carried(); err == nil {
 			d := dataTraffic(dataOf(st))
 			v.Data = &d
 		}
