@@ -82,9 +82,9 @@ func (s *town) newcomer(t *testing.T) time.Duration {
 	t.Helper()
 	began := time.Now()
 	bob := s.street.Subscriber("lac", "bob", theirPass)
-	_, local, _ := bob.WaitUp()
+	device, _, _ := bob.WaitUp()
 	took := time.Since(began)
-	if err := s.street.Ping(s.served, 10, local); err != nil {
+	if err := s.street.Ping(s.served, 10, device); err != nil {
 		t.Errorf("bob: %v", err)
 	}
 	bob.Signal(unix.SIGTERM)
@@ -367,6 +367,10 @@ func TestForgedDiscoveryChangesNothing(t *testing.T) {
 	s.waitCalls(t, 1)
 	s.same(t)
 	s.newcomer(t)
+	s.lac.WaitLog(`call down .*user=bob rx_bytes=[1-9]\d* tx_bytes=[1-9]`) // though the daemon has not seen them
+	if x := s.lac.Session("alice@corp.example"); x.Data == nil || x.Data.InPackets == 0 || x.Data.OutPackets == 0 {
+		t.Errorf("alice's data: %+v", x.Data)
+	}
 	if out := s.lac.Ctl("status", "--counters"); !regexp.MustCompile(`dropped .*cookie 6, .*no-session 5`).MatchString(out) {
 		t.Errorf("l2tpctl does not tell what was dropped:\n%s", out)
 	}
@@ -489,7 +493,7 @@ func (s *town) crowd(t *testing.T, n int) time.Duration {
 // end them, the strangers are told, and nothing of them is left; the subscriber who is there notices nothing.
 func TestHalfSetUpSubscribersGiveEverythingBack(t *testing.T) {
 	t.Parallel()
-	const most, ofOne = 30, 3
+	const most, ofOne = 100, 3
 	s := newTown(t, fmt.Sprintf(", max_sessions: %d, max_sessions_per_mac: %d", most, ofOne))
 	x := s.evil
 	s.newcomer(t)
@@ -537,7 +541,7 @@ func TestHalfSetUpSubscribersGiveEverythingBack(t *testing.T) {
 	lines = s.lac.CountLog(".") - lines
 	note(t, "%d sessions asked for and left alone, %d refused; %d log lines; %v", d.Offered-before.Offered, d.RefusedLimit-before.RefusedLimit,
 		lines, s.lac.Status().Counters.SessionEnds)
-	if lines > 3*most {
+	if lines > most/2 {
 		t.Errorf("%d log lines", lines)
 	}
 	s.same(t)
