@@ -423,13 +423,15 @@ func (s *session) logDown(ev call.EvDown) {
 	default:
 		level, event, msg = slog.LevelWarn, "call-failed", "call not established: stage "+ev.Stage.String()
 	}
-	attrs := []slog.Attr{
-		slog.String("event", event), slog.String("cause", ev.Cause), slog.String("why", ev.Text),
-	}
+	attrs := []slog.Attr{slog.String("cause", ev.Cause), slog.String("why", ev.Text)}
 	if s.call != nil {
 		attrs = append(attrs, s.last()...)
 	}
-	say(s.log(), level, msg, attrs...)
+	if s.line != nil && event == "call-failed" && (s.call == nil || s.call.View().User == "") { // anybody on the Ethernet can do that
+		s.strange(level, event, msg, attrs...)
+		return
+	}
+	say(s.log(), level, msg, append([]slog.Attr{slog.String("event", event)}, attrs...)...)
 }
 
 // last is what the log says of a session that ends: whose it was, what it carried, for how long.

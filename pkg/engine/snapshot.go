@@ -372,7 +372,7 @@ func (e *Engine) status(all *part) *api.Status {
 			st.Calls.Down++
 		}
 	}
-	st.LNS, st.Lines = all.lns, all.lines
+	st.LNS, st.Lines, st.Access = all.lns, all.lines, e.accessViews()
 	st.Counters = e.totals(all)
 	return st
 }
