@@ -9,9 +9,10 @@ func (l *Link) Proxy(r EvAuthRequest) *Proxy {
 	if s.State != stOpened {
 		return nil
 	}
-	x := &Proxy{LastSent: bytes.Clone(s.Sent), LastReceived: bytes.Clone(s.Acked), Type: ProxyTypeNone}
+	whole := func(list []byte) []byte { return append([]byte{}, list...) } // an empty list is one, too
+	x := &Proxy{LastSent: whole(s.Sent), LastReceived: whole(s.Acked), Type: ProxyTypeNone}
 	if s.Initial != nil {
-		x.InitialReceived = append([]byte{}, *s.Initial...)
+		x.InitialReceived = whole(*s.Initial)
 	}
 	if from := l.cfg.Proxy; l.s.Proxied && from != nil { // it was a LAC before us that has negotiated
 		x.InitialReceived = bytes.Clone(from.InitialReceived)
@@ -19,6 +20,9 @@ func (l *Link) Proxy(r EvAuthRequest) *Proxy {
 	switch r.Method {
 	case AuthPAP:
 		x.Type, x.Name, x.ID, x.Response = ProxyTypePAP, r.Name, r.ID, bytes.Clone(r.Password)
+		if s.Auth == AuthNone { // the login was before PPP: no packet has brought it
+			x.Type, x.ID = ProxyTypeText, 0
+		}
 	case AuthCHAPMD5, AuthMSCHAPv1:
 		x.Type, x.Name, x.ID, x.Challenge, x.Response = ProxyTypeCHAP, r.Name, r.ID, bytes.Clone(r.Challenge), bytes.Clone(r.Response)
 		if r.Method == AuthMSCHAPv1 {
@@ -33,5 +37,5 @@ func (l *Link) Proxy(r EvAuthRequest) *Proxy {
 
 // TerminateRequest is a frame that ends LCP for a peer whose link is not ours any more, with a text for him.
 func TerminateRequest(id uint8, text string) []byte {
-	return newFrame(ProtoLCP, codeTerminateRequest, id, truncate([]byte(text), 255))
+	return newFrame(ProtoLCP, codeTerminateRequest, id, truncate([]byte(text), maxGoodbye))
 }

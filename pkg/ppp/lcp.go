@@ -37,6 +37,7 @@ type LCPRecord struct {
 	ACCM      uint32  // what the peer escapes on its way to us: of our making with Config.Async only, else perhaps of the LAC's
 	AskedACCM bool    // it is in our request, where it is of our making
 	Initial   *[]byte // with Config.Hold: options of the peer's first request in this negotiation
+	Settled   bool    // with it: LCP has been open since Initial came
 	PeerACCM  uint32
 	Magic     uint32 // 0: rejected
 	PeerMagic uint32
@@ -55,7 +56,7 @@ type lcp struct{ l *Link }
 func (p lcp) reset() {
 	s := &p.l.s.LCP
 	s.MRU, s.Magic, s.Auth, s.Tried, s.NoLogin, s.ACCM = 0, p.l.random32(), AuthNone, 0, false, DefaultACCM
-	s.Initial, s.AskedACCM = nil, p.l.cfg.Async
+	s.AskedACCM = p.l.cfg.Async
 	if s.AskedACCM {
 		s.ACCM = 0
 	}
@@ -87,12 +88,12 @@ func (p lcp) wishes() []byte {
 
 func (p lcp) judge(opts []option) verdict {
 	var v verdict
-	if s := &p.l.s.LCP; p.l.cfg.Hold && s.Initial == nil {
+	if s := &p.l.s.LCP; p.l.cfg.Hold && (s.Initial == nil || s.Settled) {
 		var list []byte
 		for _, o := range opts {
 			list = append(list, o.raw...)
 		}
-		s.Initial = &list
+		s.Initial, s.Settled = &list, false
 	}
 	for _, o := range opts {
 		switch o.typ {
@@ -187,6 +188,15 @@ func (p lcp) accept(opts []option) {
 			s.Answer, _ = parseAuthOption(o.data)
 		}
 	}
+	s.PeerMRU = p.carried(s.PeerMRU)
+}
+
+// carried bounds an MRU, which an end that says nothing of it has too, by what Ethernet carries.
+func (p lcp) carried(mru uint16) uint16 {
+	if most := p.l.cfg.Ethernet; most != 0 {
+		return min(mru, most)
+	}
+	return mru
 }
 
 func (p lcp) refused(c code, opts []option) bool {
@@ -247,6 +257,7 @@ func (p lcp) changed(c change) {
 	switch c {
 	case layerUp:
 		s := &l.s.LCP
+		s.Settled = s.Initial != nil
 		l.event(EvLinkUp{MRU: p.mru(), PeerMRU: s.PeerMRU, ACCM: s.ACCM, PeerACCM: s.PeerACCM, Auth: s.Auth, Answer: s.Answer})
 		if l.cfg.EchoInterval > 0 {
 			l.s.EchoAt, l.s.EchoTries = l.now+l.cfg.EchoInterval, 0
@@ -354,7 +365,7 @@ func (p lcp) mru() uint16 {
 	if p.l.s.LCP.MRU != 0 {
 		return p.l.s.LCP.MRU
 	}
-	return defaultMRU
+	return p.carried(defaultMRU)
 }
 
 func (m AuthMethod) protocol() Protocol {
