@@ -208,8 +208,8 @@ func (a auth) send(frame []byte) { a.l.out.Frames = append(a.l.out.Frames, frame
 // expire runs the timers of both directions.
 func (a auth) expire() {
 	l := a.l
-	if l.cfg.Hold && (l.s.Held || l.s.Authenticator.Progress == authAsked) {
-		l.s.AuthDeadline = 0 // it is the owner who takes the time
+	if l.cfg.Hold && (l.s.Held || l.s.Authenticator.Progress == authAsked) && due(&l.s.AuthDeadline, l.now) {
+		l.s.AuthDeadline = l.now + l.cfg.AuthTimeout // it is the owner who takes the time
 	}
 	if due(&l.s.AuthDeadline, l.now) {
 		l.s.Goodbye = "authentication timed out"
