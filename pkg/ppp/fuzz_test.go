@@ -78,13 +78,15 @@ func FuzzReceive(f *testing.F) {
 }
 
 // fuzzStarts is how many beginnings fuzzLink knows.
-const fuzzStarts = 13
+const fuzzStarts = 19
 
 // fuzzLink is a link in one of the situations that are worth a start.
 func fuzzLink(t *testing.T, start byte) *probe {
 	t.Helper()
 	start %= fuzzStarts
 	switch {
+	case start >= 13:
+		return fuzzLAC(t, start-13)
 	case start >= 9:
 		x := forwarded([]string{askCHAP, askPAP, askMSv1, askMSv2}[start-9])
 		p, _ := through(t, Config{Auth: append(allCHAPs, AuthPAP), IPv6: true, MPPE: MPPEAllow}, x)
@@ -101,6 +103,25 @@ func fuzzLink(t *testing.T, start byte) *probe {
 	}
 	p := newProbe(t, cfg)
 	if start > 0 {
+		p.openLCP()
+	}
+	return p
+}
+
+// fuzzLAC is a link of a LAC's, on Ethernet or an asynchronous line, which is asked where the call goes or has been asked.
+func fuzzLAC(t *testing.T, start byte) *probe {
+	t.Helper()
+	cfg := Config{Hold: true, IPv4: IPv4Unnumbered, IPv6: true, SessionTimeout: time.Hour}
+	if start%2 == 0 {
+		cfg.Ethernet, cfg.MRU, cfg.Passive = 1492, 1492, true
+	} else {
+		cfg.Async = true
+	}
+	if start >= 2 {
+		cfg.Auth = append(allCHAPs, AuthPAP)
+	}
+	p := newProbe(t, cfg)
+	if start < 4 {
 		p.openLCP()
 	}
 	return p
@@ -131,7 +152,12 @@ func fuzzStep(t *testing.T, p *probe, frame []byte) {
 	for _, e := range events {
 		switch e := e.(type) {
 		case EvAuthRequest:
+			if p.link.cfg.Hold {
+				fuzzHeld(t, p, e)
+			}
 			p.link.Do(p.now, CmdAuthResult{Attempt: e.Attempt, OK: true, Success: sampleSuccess, Keys: sampleKeys}, &p.out)
+		case EvHeld:
+			fuzzHeld(t, p, EvAuthRequest{})
 		case EvAddressWanted:
 			p.link.Do(p.now, CmdAddress{Peer: addr("10.0.0.2")}, &p.out)
 		case EvEncryptionWanted:
@@ -151,6 +177,24 @@ func fuzzStep(t *testing.T, p *probe, frame []byte) {
 		t.Fatalf("after %x: %v", kept, err)
 	}
 	p.link = l
+}
+
+// fuzzHeld looks at what an LNS is told, of which it must be able to make a link, and goes on here.
+func fuzzHeld(t *testing.T, p *probe, login EvAuthRequest) {
+	t.Helper()
+	if x := p.link.Proxy(login); x != nil {
+		if x.InitialReceived == nil || x.LastSent == nil || x.LastReceived == nil {
+			t.Errorf("a list is missing: %+v", x)
+		}
+		lns, got := through(t, Config{Auth: append(allCHAPs, AuthPAP)}, *x)
+		if v := lns.link.View(); login.Method != AuthNone && !v.Proxied {
+			t.Errorf("an LNS makes nothing of %+v: %q", x, got)
+		}
+	}
+	here := *p.link.cfg
+	here.IPv6ID, here.SessionTimeout = 5, time.Minute
+	p.link.Do(p.now, CmdConfigure{Config: here.Complete()}, &p.out)
+	p.link.Do(p.now, CmdProceed{}, &p.out)
 }
 
 // FuzzOptions: what is taken apart can be put together again.

@@ -88,7 +88,7 @@ func (c *cable) open() {
 func (o *owner) stops() bool {
 	for _, e := range o.events {
 		switch e.(type) {
-		case EvAuthRequest, EvAuthenticated:
+		case EvAuthRequest, EvHeld:
 			return true
 		}
 	}
@@ -98,6 +98,7 @@ func (o *owner) stops() bool {
 // callThrough connects b to a LAC that stops when the client has logged in, or has nothing to log in for, and tells a what it knows.
 func (c *cable) callThrough(lac Config, x Proxy) {
 	c.t.Helper()
+	lac.Hold = true
 	l := newOwner(c.t, "l", lac)
 	l.slow = true
 	first := newCable(c.t, l, c.b)
@@ -107,15 +108,15 @@ func (c *cable) callThrough(lac Config, x Proxy) {
 	first.run(c.delay / 2) // what is under way at the same time arrives
 	c.now = first.now
 	c.log.WriteString(first.log.String())
-	r := l.link.Record()
-	x.InitialReceived, x.LastSent, x.LastReceived = r.LCP.Acked, r.LCP.Sent, r.LCP.Acked
-	types := map[AuthMethod]ProxyType{AuthNone: ProxyTypeNone, AuthPAP: ProxyTypePAP, AuthCHAPMD5: ProxyTypeCHAP, AuthMSCHAPv1: ProxyTypeMSCHAPv1}
-	x.Type = types[r.LCP.Auth]
+	var login EvAuthRequest
 	for _, e := range l.events {
-		if e, ok := e.(EvAuthRequest); ok && x.Type != 0 {
-			x.Name, x.ID, x.Challenge, x.Response = e.Name, e.ID, e.Challenge, append(e.Password, e.Response...)
+		if e, ok := e.(EvAuthRequest); ok {
+			login = e
 		}
 	}
+	told := *l.link.Proxy(login)
+	told.LCP, told.Auth = x.LCP, x.Auth
+	x = told
 	c.a.cfg.Proxy = &x
 	fmt.Fprintf(&c.log, "%8s a: call with %v\n", c.now.Round(time.Millisecond), x)
 }
@@ -228,7 +229,7 @@ func (c *cable) handle(o *owner, e Event) {
 			c.t.Errorf("%s: link down with the kernel still armed", o.name)
 		}
 		o.downs = append(o.downs, e)
-	case EvLinkUp, EvAuthenticated, EvAnomaly:
+	case EvLinkUp, EvHeld, EvAuthenticated, EvAnomaly:
 	}
 }
 
@@ -368,6 +369,8 @@ func show(e Event) string {
 		return s
 	case EvAuthRequest:
 		return fmt.Sprintf("auth request %v name=%q", e.Method, e.Name)
+	case EvHeld:
+		return "held"
 	case EvAuthenticated:
 		return fmt.Sprintf("authenticated peer=%q", e.PeerName)
 	case EvEncryptionWanted:
