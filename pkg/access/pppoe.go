@@ -6,6 +6,7 @@ import (
 	"github.com/l2tpd/l2tpd/pkg/access/pppoe"
 	"github.com/l2tpd/l2tpd/pkg/control"
 	"github.com/l2tpd/l2tpd/pkg/policy"
+	"github.com/l2tpd/l2tpd/pkg/wire"
 )
 
 // concentrator is an interface with a PPPoE access concentrator.
@@ -76,9 +77,7 @@ func (d discovery) Offered(o pppoe.Offer) {
 			Interface: o.Interface, SessionID: o.SessionID, MAC: o.Client, Service: o.Service, MaxPayload: o.MaxPayload,
 		},
 	}
-	if !o.Line.Empty() {
-		who.Line = &control.AccessLine{CircuitID: o.Line.CircuitID, RemoteID: o.Line.RemoteID}
-	}
+	who.Line = accessLine(&o.Line)
 	c.callers.arrived(int(o.SessionID), who, &offer{c: c, id: o.SessionID})
 }
 
@@ -108,4 +107,29 @@ func (o *offer) HangUp(why string) {
 	}
 	o.c.Terminate(o.id, why)
 	o.c.Freed(o.id)
+}
+
+// accessLine is a line in the terms of L2TP (RFC 5515; P222); nil: nothing is known of it.
+func accessLine(l *pppoe.Line) *control.AccessLine {
+	if l.Empty() {
+		return nil
+	}
+	x := &control.AccessLine{}
+	for _, a := range l.Attributes() {
+		switch t := wire.LineAttribute(a.Type); t {
+		case wire.LineCircuitID:
+			x.CircuitID = a.Value
+		case wire.LineRemoteID:
+			x.RemoteID = a.Value
+		case wire.LineIWFSession:
+			x.SetValue(t, 1)
+		default:
+			var n uint64
+			for _, b := range a.Value {
+				n = n<<8 | uint64(b)
+			}
+			x.SetValue(t, n)
+		}
+	}
+	return x
 }

@@ -125,6 +125,8 @@ type (
 		LoggedIn bool
 		Proxy    *ppp.Proxy
 	}
+	// OpACCM says which characters an asynchronous line escapes, and drops.
+	OpACCM struct{ Send, Receive uint32 }
 	// OpBridge joins the session's channel with that of the call that it is the far side of.
 	OpBridge struct{}
 	// OpRelease takes everything back: network state, unit, kernel session, address. It is the last operation of a call.
@@ -147,6 +149,7 @@ func (OpRun) op()        {}
 func (OpHangUp) op()     {}
 func (OpRoute) op()      {}
 func (OpBridge) op()     {}
+func (OpACCM) op()       {}
 func (OpRelease) op()    {}
 
 // Result is the outcome of an operation; only the fields that its kind names are looked at.
@@ -320,6 +323,7 @@ type Call struct {
 
 	routing  bool     // OpRoute is not answered
 	routed   bool     // it goes on here
+	lapsed   bool     // what it asks holds no more
 	stale    *OpRoute // what has to be asked instead of what is, for the subscriber has begun anew; nil: nothing
 	link     link     // nil until PPP begins
 	reached  Stage    // of PPP: LCP, user authentication, address

@@ -14,7 +14,7 @@ import (
 // route asks where the call goes. A subscriber who begins anew meanwhile is asked about again, once the owner has given up the first.
 func (c *Call) route(op OpRoute, out *Output) {
 	if x, ok := c.link.(*ppp.Link); ok {
-		op.Proxy = x.Proxy(op.Login)
+		op.Proxy = x.Proxy()
 	}
 	if c.routing {
 		c.stale = &op
@@ -25,11 +25,26 @@ func (c *Call) route(op OpRoute, out *Output) {
 	out.Ops = append(out.Ops, op)
 }
 
+// setACCM has a subscriber's asynchronous line escape what has been agreed on.
+func (c *Call) setACCM(send, receive uint32, out *Output) {
+	if c.p.Access && c.p.PPP.Line == ppp.LineAsync {
+		out.Ops = append(out.Ops, OpACCM{Send: send, Receive: receive})
+	}
+}
+
+// lapse gives up what is asked about a subscriber whose LCP is not open any more: what an LNS would be told of him holds no more. His login
+// follows.
+func (c *Call) lapse(out *Output) {
+	if c.routing && !c.lapsed {
+		c.lapsed = true
+		out.Events = append(out.Events, EvRouteStale{})
+	}
+}
+
 // routeFound goes on with what has been found.
 func (c *Call) routeFound(now Time, op OpRoute, r Result, out *Output) {
-	c.routing = false
-	again := c.stale
-	c.stale = nil
+	again, lapsed := c.stale, c.lapsed
+	c.routing, c.stale, c.lapsed = false, nil, false
 	if c.state != stateLink {
 		return // about to end
 	}
@@ -39,6 +54,7 @@ func (c *Call) routeFound(now Time, op OpRoute, r Result, out *Output) {
 		out.Events = append(out.Events, EvUp{User: c.user})
 	case again != nil:
 		c.route(*again, out)
+	case lapsed: // until he logs in again
 	case r.Route == RouteHere:
 		c.here(now, op, r, out)
 	case r.Route == RouteRejected && op.LoggedIn:
@@ -61,7 +77,7 @@ func (c *Call) here(now Time, op OpRoute, r Result, out *Output) {
 		return
 	}
 	c.reached = StageAddress
-	c.link.Do(now, ppp.CmdProceed{}, &c.linkOut)
+	c.link.Do(now, ppp.CmdProceed{Attempt: op.Login.Attempt}, &c.linkOut)
 	c.collect(now, out)
 }
 

@@ -60,6 +60,7 @@ func (c *Call) linkEvent(now Time, ev ppp.Event, out *Output) {
 	switch ev := ev.(type) {
 	case ppp.EvLinkUp:
 		c.tellACCM(accms{send: ev.PeerACCM, receive: ev.ACCM}, out)
+		c.setACCM(ev.PeerACCM, ev.ACCM, out)
 		c.mru, c.reached = ev.PeerMRU, StageUserAuth
 		if ev.Auth == ppp.AuthNone && ev.Answer == ppp.AuthNone {
 			c.reached = StageAddress
@@ -71,7 +72,15 @@ func (c *Call) linkEvent(now Time, ev ppp.Event, out *Output) {
 		}
 		out.Ops = append(out.Ops, OpAuthorize{Request: ev, User: c.user})
 	case ppp.EvHeld:
-		c.route(OpRoute{}, out)
+		if c.routed { // and negotiated anew
+			c.link.Do(now, ppp.CmdProceed(ev), &c.linkOut)
+			c.collect(now, out)
+			return
+		}
+		c.route(OpRoute{Login: ppp.EvAuthRequest{Attempt: ev.Attempt}}, out)
+	case ppp.EvLCPDown:
+		c.lapse(out)
+		c.setACCM(ppp.DefaultACCM, ppp.DefaultACCM, out)
 	case ppp.EvAuthenticated:
 		c.reached = StageAddress
 		c.wantPrefixes(out) // before the unit: the interface waits for it
@@ -257,7 +266,7 @@ func (c *Call) Done(now Time, op Op, r Result, out *Output) {
 		if r.Err != nil {
 			c.encrypted(now, op.Attempt, r, out)
 		}
-	case OpDisarm:
+	case OpDisarm, OpACCM:
 		if r.Err != nil {
 			out.Events = append(out.Events, EvAnomaly{Text: r.Err.Error()})
 		}

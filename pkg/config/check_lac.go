@@ -136,6 +136,12 @@ func (w *walker) checkLine(t *policy.TTY, at string) {
 	if !t.DialOut && w.has(at+".dial") {
 		w.faultAt(at+".dial", "dial has no meaning with dial_out: off", "remove it, or write dial_out: on")
 	}
+	switch from := w.has(at + ".dial_out_from"); {
+	case t.DialOut && !from:
+		w.faultAt(at+".dial_out", "nobody may have calls placed here", "write dial_out_from: [ADDRESS] with the LNSs that may")
+	case !t.DialOut && from:
+		w.faultAt(at+".dial_out_from", "dial_out_from has no meaning with dial_out: off", "remove it, or write dial_out: on")
+	}
 	if t.DialOut && len(t.Dial) > 0 && !slices.ContainsFunc(t.Dial, func(s string) bool { return strings.Contains(s, `\T`) }) {
 		w.warnAt(at+".dial", `dial has no \T: it would dial the same number whatever an LNS asks for`, `write \T where the number stands: 'ATDT\T'`)
 	}

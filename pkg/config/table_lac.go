@@ -158,6 +158,11 @@ func ttyFields() []field {
 			path: "lac.access[].tty.dial_out", def: "off", doc: "Place calls that an LNS asks for (OCRQ).",
 			at: tty(func(t *policy.TTY) *bool { return &t.DialOut }),
 		},
+		withAside(field{
+			path: "lac.access[].tty.dial_out_from", example: "[192.0.2.1]", rows: "S12, S60",
+			doc: "LNSs that may have calls placed here. Their tunnels are let in without an entry of lns.accept; secrets says with which secret.",
+			at:  tty(func(t *policy.TTY) *[]policy.Range { return &t.From }),
+		}),
 		script("init", `["", ATZ, OK, ATS0=0, OK]`, "What is expected and said in turn before the line waits for calls.", func(t *policy.TTY) *[]string { return &t.Init }),
 		script("answer", "[RING, ATA, CONNECT]", "The same when a call comes in. Default: PPP begins as soon as there is a carrier or data.",
 			func(t *policy.TTY) *[]string { return &t.Answer }),

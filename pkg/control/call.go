@@ -11,32 +11,45 @@ const maxPRE13 = 1500
 
 // mergeCall adds to c what m says of the call. What m does not say stays as it was.
 func mergeCall(c *CallInfo, m wire.Message) {
-	for t, field := range map[wire.AVPType]*uint32{
-		wire.AVPCallSerialNumber:  &c.SerialNumber,
-		wire.AVPMinimumBPS:        &c.MinimumBPS,
-		wire.AVPMaximumBPS:        &c.MaximumBPS,
-		wire.AVPBearerType:        &c.BearerType,
-		wire.AVPFramingType:       &c.FramingType,
-		wire.AVPPhysicalChannelID: &c.PhysicalChannel,
-		wire.AVPTxConnectSpeed:    &c.TxSpeed,
-		wire.AVPRxConnectSpeed:    &c.RxSpeed,
+	for _, f := range []struct {
+		kind wire.AVPType
+		to   *uint32
+		bit  FieldSet
+	}{
+		{wire.AVPCallSerialNumber, &c.SerialNumber, 0},
+		{wire.AVPMinimumBPS, &c.MinimumBPS, 0},
+		{wire.AVPMaximumBPS, &c.MaximumBPS, 0},
+		{wire.AVPBearerType, &c.BearerType, FieldBearerType},
+		{wire.AVPFramingType, &c.FramingType, 0},
+		{wire.AVPPhysicalChannelID, &c.PhysicalChannel, FieldPhysicalChannel},
+		{wire.AVPTxConnectSpeed, &c.TxSpeed, 0},
+		{wire.AVPRxConnectSpeed, &c.RxSpeed, FieldRxSpeed},
 	} {
-		if v, ok := m.Uint32(t); ok {
-			*field = v
+		if v, ok := m.Uint32(f.kind); ok {
+			*f.to = v
+			c.mark(f.bit, v == 0)
 		}
 	}
-	for t, field := range map[wire.AVPType]*string{
-		wire.AVPCalledNumber:   &c.CalledNumber,
-		wire.AVPCallingNumber:  &c.CallingNumber,
-		wire.AVPSubAddress:     &c.SubAddress,
-		wire.AVPPrivateGroupID: &c.PrivateGroup,
+	for _, f := range []struct {
+		kind wire.AVPType
+		to   *string
+		bit  FieldSet
+	}{
+		{wire.AVPCalledNumber, &c.CalledNumber, FieldCalledNumber},
+		{wire.AVPCallingNumber, &c.CallingNumber, FieldCallingNumber},
+		{wire.AVPSubAddress, &c.SubAddress, FieldSubAddress},
+		{wire.AVPPrivateGroupID, &c.PrivateGroup, FieldPrivateGroup},
 	} {
-		if v, ok := m.Text(t); ok {
-			*field = v
+		if v, ok := m.Text(f.kind); ok {
+			*f.to = v
+			c.mark(f.bit, v == "")
 		}
 	}
 	if slices.ContainsFunc(m.AVPs, proxies) {
-		c.Proxy = mergeProxy(c.Proxy, m)
+		mergeProxy(c, m)
+	}
+	if slices.ContainsFunc(m.AVPs, ofLine) {
+		c.Line = readLine(m)
 	}
 	c.SequencingRequired = c.SequencingRequired || m.Has(wire.AVPSequencingRequired)
 	if v, ok := m.Uint16(wire.AVPPacketProcDelay); ok {
@@ -47,21 +60,34 @@ func mergeCall(c *CallInfo, m wire.Message) {
 	}
 }
 
-// mergeProxy is old with what m says.
-func mergeProxy(old *Proxy, m wire.Message) *Proxy {
-	p := &Proxy{}
-	if old != nil {
-		*p = *old
+// mark notes whether a value that was sent is empty.
+func (c *CallInfo) mark(f FieldSet, empty bool) {
+	c.Empty &^= f
+	if empty {
+		c.Empty |= f
 	}
-	for t, field := range map[wire.AVPType]*[]byte{
-		wire.AVPInitialRecvLCP:       &p.LCP.InitialReceived,
-		wire.AVPLastSentLCP:          &p.LCP.LastSent,
-		wire.AVPLastRecvLCP:          &p.LCP.LastReceived,
-		wire.AVPProxyAuthenChallenge: &p.Auth.Challenge,
-		wire.AVPProxyAuthenResponse:  &p.Auth.Response,
+}
+
+// mergeProxy adds what m says of the LAC's talk with the caller.
+func mergeProxy(c *CallInfo, m wire.Message) {
+	p := &Proxy{}
+	if c.Proxy != nil {
+		*p = *c.Proxy
+	}
+	for _, f := range []struct {
+		kind wire.AVPType
+		to   *[]byte
+		bit  FieldSet
+	}{
+		{wire.AVPInitialRecvLCP, &p.LCP.InitialReceived, FieldInitialReceivedLCP},
+		{wire.AVPLastSentLCP, &p.LCP.LastSent, FieldLastSentLCP},
+		{wire.AVPLastRecvLCP, &p.LCP.LastReceived, FieldLastReceivedLCP},
+		{wire.AVPProxyAuthenChallenge, &p.Auth.Challenge, 0},
+		{wire.AVPProxyAuthenResponse, &p.Auth.Response, 0},
 	} {
-		if v, ok := m.Bytes(t); ok {
-			*field = slices.Clone(v)
+		if v, ok := m.Bytes(f.kind); ok {
+			*f.to = slices.Clone(v)
+			c.mark(f.bit, len(v) == 0)
 		}
 	}
 	if v, ok := m.Text(wire.AVPProxyAuthenName); ok {
@@ -69,11 +95,12 @@ func mergeProxy(old *Proxy, m wire.Message) *Proxy {
 	}
 	if v, ok := m.Uint16(wire.AVPProxyAuthenType); ok {
 		p.Auth.Type = v
+		p.Auth.Partial = slices.ContainsFunc(proxyParts(v), func(t wire.AVPType) bool { return !m.Has(t) })
 	}
 	if v, ok := m.Uint16(wire.AVPProxyAuthenID); ok {
 		p.Auth.ID = uint8(v)
 	}
-	return p
+	c.Proxy = p
 }
 
 // proxies says whether an AVP is of a Proxy.
@@ -86,13 +113,12 @@ func icrq(s *session) wire.Message {
 	m := wire.NewMessage(wire.MsgICRQ,
 		wire.Uint16(wire.AVPAssignedSessionID, uint16(s.ID)),
 		wire.Uint32(wire.AVPCallSerialNumber, c.SerialNumber))
-	if c.BearerType != 0 {
-		m.AVPs = append(m.AVPs, wire.Uint32(wire.AVPBearerType, c.BearerType))
-	}
-	m.AVPs = appendChannel(m.AVPs, c)
-	m.AVPs = appendText(m.AVPs, wire.AVPCallingNumber, c.CallingNumber)
-	m.AVPs = appendText(m.AVPs, wire.AVPCalledNumber, c.CalledNumber)
-	m.AVPs = appendText(m.AVPs, wire.AVPSubAddress, c.SubAddress)
+	m.AVPs = c.appendNumber(m.AVPs, wire.AVPBearerType, c.BearerType, FieldBearerType)
+	m.AVPs = c.appendNumber(m.AVPs, wire.AVPPhysicalChannelID, c.PhysicalChannel, FieldPhysicalChannel)
+	m.AVPs = c.appendText(m.AVPs, wire.AVPCallingNumber, c.CallingNumber, FieldCallingNumber)
+	m.AVPs = c.appendText(m.AVPs, wire.AVPCalledNumber, c.CalledNumber, FieldCalledNumber)
+	m.AVPs = c.appendText(m.AVPs, wire.AVPSubAddress, c.SubAddress, FieldSubAddress)
+	m.AVPs = c.Line.appendTo(m.AVPs)
 	return m
 }
 
@@ -108,12 +134,12 @@ func iccn(t *Tunnel, s *session) wire.Message {
 		wire.Uint32(wire.AVPTxConnectSpeed, c.TxSpeed),
 		wire.Uint32(wire.AVPFramingType, offeredBits(c.FramingType, t.peer.Framing)))
 	if p := c.Proxy; p != nil {
-		m.AVPs = appendBytes(m.AVPs, wire.AVPInitialRecvLCP, p.LCP.InitialReceived)
-		m.AVPs = appendBytes(m.AVPs, wire.AVPLastSentLCP, p.LCP.LastSent)
-		m.AVPs = appendBytes(m.AVPs, wire.AVPLastRecvLCP, p.LCP.LastReceived)
+		m.AVPs = c.appendBytes(m.AVPs, wire.AVPInitialRecvLCP, p.LCP.InitialReceived, FieldInitialReceivedLCP)
+		m.AVPs = c.appendBytes(m.AVPs, wire.AVPLastSentLCP, p.LCP.LastSent, FieldLastSentLCP)
+		m.AVPs = c.appendBytes(m.AVPs, wire.AVPLastRecvLCP, p.LCP.LastReceived, FieldLastReceivedLCP)
 		m.AVPs = appendProxyAuth(m.AVPs, p.Auth)
 	}
-	m.AVPs = appendText(m.AVPs, wire.AVPPrivateGroupID, c.PrivateGroup)
+	m.AVPs = c.appendText(m.AVPs, wire.AVPPrivateGroupID, c.PrivateGroup, FieldPrivateGroup)
 	return appendConnect(m, t, c)
 }
 
@@ -127,14 +153,14 @@ func ocrq(t *Tunnel, s *session) wire.Message {
 		wire.Uint32(wire.AVPBearerType, offeredBits(c.BearerType, t.peer.Bearer)),
 		wire.Uint32(wire.AVPFramingType, offeredBits(c.FramingType, t.peer.Framing)),
 		wire.Text(wire.AVPCalledNumber, c.CalledNumber))
-	m.AVPs = appendText(m.AVPs, wire.AVPSubAddress, c.SubAddress)
+	m.AVPs = c.appendText(m.AVPs, wire.AVPSubAddress, c.SubAddress, FieldSubAddress)
 	m.AVPs = appendWindow(m.AVPs, t, c)
 	return m
 }
 
 func ocrp(s *session) wire.Message {
 	m := wire.NewMessage(wire.MsgOCRP, wire.Uint16(wire.AVPAssignedSessionID, uint16(s.ID)))
-	m.AVPs = appendChannel(m.AVPs, s.Local)
+	m.AVPs = s.Local.appendNumber(m.AVPs, wire.AVPPhysicalChannelID, s.Local.PhysicalChannel, FieldPhysicalChannel)
 	return m
 }
 
@@ -150,7 +176,9 @@ func occn(t *Tunnel, s *session) wire.Message {
 
 func cdn(id SessionID, result wire.Result, disconnect []byte, pre13 bool) wire.Message {
 	m := wire.NewMessage(wire.MsgCDN, wire.ResultAVP(result, pre13), wire.Uint16(wire.AVPAssignedSessionID, uint16(id)))
-	m.AVPs = appendBytes(m.AVPs, wire.AVPPPPDisconnectCause, disconnect)
+	if len(disconnect) > 0 {
+		m.AVPs = append(m.AVPs, wire.Bytes(wire.AVPPPPDisconnectCause, disconnect))
+	}
 	return m
 }
 
@@ -171,9 +199,7 @@ func offeredBits(want, advertised uint32) uint32 {
 // appendConnect adds what ICCN and OCCN share. To a pre-draft 13 peer Sequencing Required means nothing without a
 // session window (P285).
 func appendConnect(m wire.Message, t *Tunnel, c *CallInfo) wire.Message {
-	if c.RxSpeed != 0 {
-		m.AVPs = append(m.AVPs, wire.Uint32(wire.AVPRxConnectSpeed, c.RxSpeed))
-	}
+	m.AVPs = c.appendNumber(m.AVPs, wire.AVPRxConnectSpeed, c.RxSpeed, FieldRxSpeed)
 	if c.SequencingRequired && (!t.cfg.PRE13 || c.HasSessionWindow) {
 		m.AVPs = append(m.AVPs, wire.Flag(wire.AVPSequencingRequired))
 	}
@@ -195,22 +221,23 @@ func appendWindow(avps []wire.AVP, t *Tunnel, c *CallInfo) []wire.AVP {
 	return avps
 }
 
-func appendChannel(avps []wire.AVP, c *CallInfo) []wire.AVP {
-	if c.PhysicalChannel == 0 {
+// appendNumber, appendText and appendBytes add a value that a message need not hold, if there is one.
+func (c *CallInfo) appendNumber(avps []wire.AVP, t wire.AVPType, v uint32, f FieldSet) []wire.AVP {
+	if v == 0 && c.Empty&f == 0 {
 		return avps
 	}
-	return append(avps, wire.Uint32(wire.AVPPhysicalChannelID, c.PhysicalChannel))
+	return append(avps, wire.Uint32(t, v))
 }
 
-func appendText(avps []wire.AVP, t wire.AVPType, s string) []wire.AVP {
-	if s == "" {
+func (c *CallInfo) appendText(avps []wire.AVP, t wire.AVPType, s string, f FieldSet) []wire.AVP {
+	if s == "" && c.Empty&f == 0 {
 		return avps
 	}
 	return append(avps, wire.Text(t, s))
 }
 
-func appendBytes(avps []wire.AVP, t wire.AVPType, b []byte) []wire.AVP {
-	if len(b) == 0 {
+func (c *CallInfo) appendBytes(avps []wire.AVP, t wire.AVPType, b []byte, f FieldSet) []wire.AVP {
+	if len(b) == 0 && c.Empty&f == 0 {
 		return avps
 	}
 	return append(avps, wire.Bytes(t, b))
@@ -218,35 +245,58 @@ func appendBytes(avps []wire.AVP, t wire.AVPType, b []byte) []wire.AVP {
 
 // Proxy Authen Types (RFC 2661, 4.4.5).
 const (
+	proxyUnset uint16 = 0
 	proxyText  uint16 = 1
 	proxyCHAP  uint16 = 2
 	proxyPAP   uint16 = 3
+	proxyNone  uint16 = 4
 	proxyMSv1  uint16 = 5
-	proxyUnset uint16 = 0
 )
 
-// appendProxyAuth adds the AVPs that belong to a type of proxy authentication (P187).
+// proxyParts are the AVPs that a type of proxy authentication needs (P187); of a type that has not been defined, none.
+func proxyParts(kind uint16) []wire.AVPType {
+	name, challenge, id, response := wire.AVPProxyAuthenName, wire.AVPProxyAuthenChallenge, wire.AVPProxyAuthenID, wire.AVPProxyAuthenResponse
+	switch kind {
+	case proxyText:
+		return []wire.AVPType{name, response}
+	case proxyCHAP, proxyMSv1:
+		return []wire.AVPType{name, challenge, id, response}
+	case proxyPAP:
+		return []wire.AVPType{name, id, response}
+	}
+	return nil
+}
+
+// appendProxyAuth adds the AVPs that belong to a type of proxy authentication (P187), and of a partial one or an unknown type
+// whatever there is.
 func appendProxyAuth(avps []wire.AVP, p ProxyAuth) []wire.AVP {
 	if p.Type == proxyUnset {
 		return avps
 	}
 	avps = append(avps, wire.Uint16(wire.AVPProxyAuthenType, p.Type))
-	switch p.Type {
-	case proxyText:
-		avps = append(avps, wire.Text(wire.AVPProxyAuthenName, p.Name))
-	case proxyCHAP, proxyMSv1:
-		avps = append(avps, wire.Text(wire.AVPProxyAuthenName, p.Name), wire.Bytes(wire.AVPProxyAuthenChallenge, p.Challenge),
-			wire.Uint16(wire.AVPProxyAuthenID, uint16(p.ID)))
-	case proxyPAP:
-		avps = append(avps, wire.Text(wire.AVPProxyAuthenName, p.Name), wire.Uint16(wire.AVPProxyAuthenID, uint16(p.ID)))
-	default:
+	if p.Type == proxyNone {
 		return avps
 	}
-	return append(avps, wire.Bytes(wire.AVPProxyAuthenResponse, p.Response))
+	parts := proxyParts(p.Type)
+	for _, part := range []struct {
+		avp   wire.AVP
+		empty bool
+	}{
+		{wire.Text(wire.AVPProxyAuthenName, p.Name), p.Name == ""},
+		{wire.Bytes(wire.AVPProxyAuthenChallenge, p.Challenge), len(p.Challenge) == 0},
+		{wire.Uint16(wire.AVPProxyAuthenID, uint16(p.ID)), p.ID == 0},
+		{wire.Bytes(wire.AVPProxyAuthenResponse, p.Response), len(p.Response) == 0},
+	} {
+		belongs := slices.Contains(parts, part.avp.Type)
+		if belongs && !p.Partial || !part.empty && (belongs || parts == nil) {
+			avps = append(avps, part.avp)
+		}
+	}
+	return avps
 }
 
-// withoutProxy is m without the proxy AVPs, which the peer can do without.
-func withoutProxy(m wire.Message) wire.Message {
-	m.AVPs = slices.DeleteFunc(slices.Clone(m.AVPs), proxies)
+// withoutExtras is m without the proxy and access line AVPs, which the peer can do without.
+func withoutExtras(m wire.Message) wire.Message {
+	m.AVPs = slices.DeleteFunc(slices.Clone(m.AVPs), func(a wire.AVP) bool { return proxies(a) || ofLine(a) })
 	return m
 }

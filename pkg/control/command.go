@@ -2,6 +2,7 @@ package control
 
 import (
 	"cmp"
+	"time"
 
 	"github.com/l2tpd/l2tpd/pkg/wire"
 )
@@ -38,7 +39,7 @@ func (t *Tunnel) Do(now Time, c Command, out *Output) {
 		}
 	case CmdSendWEN:
 		if s := t.sess.byID[c.Session]; s != nil && s.Role.IsLAC() {
-			notify(st, s, wire.NewMessage(wire.MsgWEN, wire.CallErrorsAVP(c.Errors)))
+			report(st, s, c.Errors)
 		}
 	case CmdSendSLI:
 		if s := t.sess.byID[c.Session]; s != nil && !s.Role.IsLAC() {
@@ -134,7 +135,25 @@ func (s *session) connectWith(call CallInfo) {
 	call.SubAddress = cmp.Or(call.SubAddress, old.SubAddress)
 	call.BearerType = cmp.Or(call.BearerType, old.BearerType)
 	call.PhysicalChannel = cmp.Or(call.PhysicalChannel, old.PhysicalChannel)
+	call.Line = cmp.Or(call.Line, old.Line)
 	s.Local = &call
+}
+
+// errorInterval is the time between two WEN of a call (RFC 2661, 6.13).
+const errorInterval = 60 * time.Second
+
+// report sends WEN if there are errors that the peer has not been told of, and it was not told of others just now (P204).
+func report(st *step, s *session, errors [6]uint32) {
+	last := ErrorReport{At: st.now - errorInterval}
+	if s.Told != nil {
+		last = *s.Told
+	}
+	if s.State != SessionEstablished || errors == last.Errors || st.now-last.At < errorInterval {
+		return
+	}
+	s.Told = &ErrorReport{At: st.now, Errors: errors}
+	st.out.Persist = true
+	notify(st, s, wire.NewMessage(wire.MsgWEN, wire.CallErrorsAVP(errors)))
 }
 
 // notify sends WEN or SLI on an established session; it replaces one that has not left yet.

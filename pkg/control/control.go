@@ -130,8 +130,9 @@ type PeerInfo struct {
 	ReceiveWindow    uint16
 }
 
-// CallInfo is what a session's messages said of the call (ICRQ, OCRQ, OCRP, ICCN, OCCN); zero values mean "not sent".
-// The same type carries what we say in OpenSession, AcceptSession and ConnectSession.
+// CallInfo is what a session's messages said of the call (ICRQ, OCRQ, OCRP, ICCN, OCCN); zero values mean "not sent",
+// unless Empty names them. The same type carries what we say in OpenSession, AcceptSession and ConnectSession: what one tunnel
+// has read of a call, another can send again.
 type CallInfo struct {
 	SerialNumber       uint32
 	MinimumBPS         uint32
@@ -145,17 +146,30 @@ type CallInfo struct {
 	TxSpeed, RxSpeed   uint32
 	PrivateGroup       string
 	SequencingRequired bool
-	ProcessingDelay    uint16 // PRE13, tenths of a second
-	SessionWindow      uint16 // PRE13: value of AVP 10 in a session message
 	HasSessionWindow   bool
-	Proxy              *Proxy // nil: nothing of it was sent. It is never written to
-	Line               *AccessLine
+	ProcessingDelay    uint16      // PRE13, tenths of a second
+	SessionWindow      uint16      // PRE13: value of AVP 10 in a session message. Like the delay it is of one tunnel's path
+	Empty              FieldSet    // what is zero or empty and was sent all the same
+	Proxy              *Proxy      // nil: nothing of it was sent. It is never written to
+	Line               *AccessLine // nil: nothing of it was sent. It is never written to
 }
 
-// AccessLine is what a LAC says of the subscriber's line.
-type AccessLine struct {
-	CircuitID, RemoteID []byte
-}
+// FieldSet is a set of those values of a call that a message need not hold.
+type FieldSet uint16
+
+// Values of a CallInfo, and options of its ProxyLCP: an LCP CONFREQ without options is an empty one.
+const (
+	FieldBearerType FieldSet = 1 << iota
+	FieldCalledNumber
+	FieldCallingNumber
+	FieldSubAddress
+	FieldPhysicalChannel
+	FieldRxSpeed
+	FieldPrivateGroup
+	FieldInitialReceivedLCP
+	FieldLastSentLCP
+	FieldLastReceivedLCP
+)
 
 // Proxy is what a LAC says of its own talk with the caller.
 type Proxy struct {
@@ -173,6 +187,9 @@ type ProxyAuth struct {
 	Challenge []byte
 	ID        uint8
 	Response  []byte
+	// Partial: an AVP that the type needs was not sent. Only what is not empty is sent again: who is told of an empty
+	// response takes it for a wrong one, who is told of none asks the user.
+	Partial bool
 }
 
 // Event is something the owner must know. The concrete types are the Ev… structs.
@@ -288,7 +305,8 @@ type (
 	}
 	// CmdHeard says that data came from the peer at At: it counts as silence broken (P150).
 	CmdHeard struct{ At Time }
-	// CmdSendWEN and CmdSendSLI notify about an established session (P204, P206).
+	// CmdSendWEN and CmdSendSLI notify about an established session (P204, P206). The counters of WEN begin at 0 with the call
+	// and only grow; they are sent if they have changed and the last WEN is 60 s old. What is not sent then must be said again.
 	CmdSendWEN struct {
 		Session SessionID
 		Errors  [6]uint32

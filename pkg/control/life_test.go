@@ -203,7 +203,7 @@ func (l *life) command(op byte) {
 	var id SessionID
 	switch op {
 	case 16, 17:
-		c = CmdOpenSession{Role: Role(l.next() % 4), Call: CallInfo{CalledNumber: "1"}, Session: &id}
+		c = CmdOpenSession{Role: Role(l.next() % 4), Call: CallInfo{CalledNumber: "1", Line: testLine()}, Session: &id}
 	case 18, 19:
 		c = CmdAcceptSession{Session: l.session()}
 	case 20:
@@ -212,7 +212,7 @@ func (l *life) command(op byte) {
 		c = CmdCloseSession{Session: l.session(), Result: wire.Result{Code: wire.CDNAdmin}}
 	case 22:
 		c = []Command{
-			CmdSendWEN{Session: l.session()}, CmdSendSLI{Session: l.session()}, CmdHeard{At: l.now}, CmdProbe{},
+			CmdSendWEN{Session: l.session(), Errors: [6]uint32{uint32(l.next())}}, CmdSendSLI{Session: l.session()}, CmdHeard{At: l.now}, CmdProbe{},
 		}[l.next()%4]
 	default:
 		switch l.next() % 32 {

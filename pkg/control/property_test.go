@@ -70,20 +70,21 @@ func TestManyMessages(t *testing.T) {
 	a, b := testConfig(1), testConfig(2)
 	w := newWorld(t, 3, a, b)
 	w.establish()
-	id := w.openSession(0, LACIncoming, CallInfo{})
+	w.openSession(0, LACIncoming, CallInfo{})
 	w.runUntil(time.Minute, func() bool { return len(w.n[0].up) == 1 && len(w.n[1].up) == 1 })
-	w.n[1].events = nil
+	id := w.n[1].t.View().Sessions[0].ID
+	w.n[0].events = nil
 	const total = 70_000
 	for i := range uint32(total) {
-		w.do(0, CmdSendWEN{Session: id, Errors: [6]uint32{i}})
-		w.runUntil(time.Minute, func() bool { return w.n[0].t.ch.backlog() == 0 })
+		w.do(1, CmdSendSLI{Session: id, Send: i})
+		w.runUntil(time.Minute, func() bool { return w.n[1].t.ch.backlog() == 0 })
 	}
 	w.run(time.Minute)
 	next := uint32(0)
-	for _, e := range w.n[1].events {
-		if e, ok := e.(EvCallErrors); ok {
-			if e.Errors[0] != next {
-				t.Fatalf("got %d, want %d", e.Errors[0], next)
+	for _, e := range w.n[0].events {
+		if e, ok := e.(EvACCM); ok {
+			if e.Send != next {
+				t.Fatalf("got %d, want %d", e.Send, next)
 			}
 			next++
 		}
@@ -185,14 +186,16 @@ func randomRun(t *testing.T, seed uint64, cut func(*world, int)) []string {
 		}
 		switch w.rng.IntN(8) {
 		case 0, 1, 2:
-			w.openSession(i, []Role{LACIncoming, LNSOutgoing}[w.rng.IntN(2)], CallInfo{CalledNumber: "1"})
+			w.openSession(i, []Role{LACIncoming, LNSOutgoing}[w.rng.IntN(2)], CallInfo{CalledNumber: "1", Line: testLine()})
 		case 3, 4:
 			if ids := w.n[i].t.sess.ordered(); len(ids) > 0 {
 				w.do(i, CmdCloseSession{Session: ids[w.rng.IntN(len(ids))].ID, Result: wire.Result{Code: wire.CDNAdmin}})
 			}
 		case 5:
 			if ids := w.n[i].t.sess.ordered(); len(ids) > 0 {
-				w.do(i, CmdSendSLI{Session: ids[w.rng.IntN(len(ids))].ID, Send: 1, Receive: 2})
+				id := ids[w.rng.IntN(len(ids))].ID
+				w.do(i, CmdSendSLI{Session: id, Send: 1, Receive: 2})
+				w.do(i, CmdSendWEN{Session: id, Errors: [6]uint32{uint32(seed) + 1}})
 			}
 		case 6:
 			w.do(i, CmdHeard{At: w.now})

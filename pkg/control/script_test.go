@@ -137,6 +137,8 @@ func (s *script) configure(args map[string]string) {
 			s.cfg.HelloInterval = duration(s.t, v)
 		case "idle":
 			s.cfg.IdleTimeout = duration(s.t, v)
+		case "answer":
+			s.cfg.AnswerTimeout = duration(s.t, v)
 		case "window":
 			s.cfg.ReceiveWindow = uint16(s.number(args, k, 0))
 		case "max":
@@ -243,7 +245,7 @@ func (s *script) amend(m *wire.Message, args map[string]string) {
 		}
 		m.AVPs = append(m.AVPs, a)
 	}
-	for _, k := range []string{"without", "version", "host", "window", "framing", "ftype", "bearer", "btype", "challenge", "response", "tie", "result", "unknown", "seq", "minbps", "delay", "disconnect", "cause931"} {
+	for _, k := range []string{"without", "version", "host", "window", "framing", "ftype", "bearer", "btype", "challenge", "response", "tie", "result", "unknown", "line", "seq", "minbps", "delay", "disconnect", "cause931"} {
 		v, ok := args[k]
 		if !ok {
 			continue
@@ -291,6 +293,9 @@ func (s *script) amend(m *wire.Message, args map[string]string) {
 			put(wire.ResultAVP(r, false))
 		case "unknown":
 			m.AVPs = append(m.AVPs, wire.AVP{Mandatory: n() == 1, Vendor: 9, Type: 500, Value: []byte{1}})
+		case "line":
+			m.AVPs = append(m.AVPs, wire.LineBytes(wire.LineCircuitID, []byte("node-1")), wire.LineBytes(wire.LineRemoteID, []byte(v)),
+				wire.LineNumber(wire.LineActualRateDown, 16e6))
 		case "seq":
 			put(wire.Flag(wire.AVPSequencingRequired))
 		case "delay":
@@ -363,15 +368,21 @@ func (s *script) command(name string, args map[string]string, out *Output) {
 	switch name {
 	case "close":
 		c = CmdClose{Result: wire.Result{Code: code}}
+	case "open-line":
+		c = CmdOpenSession{Role: LACIncoming, Call: CallInfo{CallingNumber: "line", Line: testLine()}, Session: &s.session}
 	case "open-icrq":
 		c = CmdOpenSession{Role: LACIncoming, Call: CallInfo{CalledNumber: "lan"}, Session: &s.session}
 	case "open-ocrq":
 		c = CmdOpenSession{Role: LNSOutgoing, Call: CallInfo{CalledNumber: "lan", MaximumBPS: 64000, BearerType: 1, FramingType: 1}, Session: &s.session}
 	case "accept":
 		_, has := args["window"]
-		c = CmdAcceptSession{Session: id, Call: CallInfo{HasSessionWindow: has, SessionWindow: uint16(s.number(args, "window", 0))}}
+		c = CmdAcceptSession{Session: id, Call: CallInfo{
+			HasSessionWindow: has, SessionWindow: uint16(s.number(args, "window", 0)), PhysicalChannel: uint32(s.number(args, "channel", 0)),
+		}}
 	case "connect":
 		_, call.SequencingRequired = args["seq"]
+		call.TxSpeed, call.RxSpeed = uint32(s.number(args, "tx", 100e6)), uint32(s.number(args, "rx", 0))
+		call.FramingType = uint32(s.number(args, "ftype", uint64(wire.FramingSync)))
 		c = CmdConnectSession{Session: id, Call: call}
 	case "connect-proxy":
 		call.Proxy = &Proxy{LCP: ProxyLCP{InitialReceived: []byte{1, 4, 5, 220}, LastSent: []byte{1, 4, 5, 212}, LastReceived: []byte{5, 6, 1, 2, 3, 4}}}
@@ -385,7 +396,9 @@ func (s *script) command(name string, args map[string]string, out *Output) {
 	case "heard":
 		c = CmdHeard{At: s.now}
 	case "wen":
-		c = CmdSendWEN{Session: id, Errors: [6]uint32{1, 2, 3, 4, 5, 6}}
+		c = CmdSendWEN{Session: id, Errors: [6]uint32{uint32(s.number(args, "crc", 1)), 2, 3, 4, 5, 6}}
+	case "wen-none":
+		c = CmdSendWEN{Session: id}
 	case "sli":
 		c = CmdSendSLI{Session: id, Send: 0xffffffff, Receive: 0xa0000}
 	case "probe":
@@ -489,6 +502,8 @@ func fields(v reflect.Value) string {
 			fmt.Fprintf(&b, " %s{%s}", name, strings.TrimSpace(fields(f.Elem())))
 		case f.Kind() == reflect.String:
 			fmt.Fprintf(&b, " %s=%q", name, f.String())
+		case f.Kind() == reflect.Slice && f.Type().Elem().Kind() != reflect.Uint8:
+			fmt.Fprintf(&b, " %s=%v", name, f.Interface())
 		case f.Kind() == reflect.Slice:
 			fmt.Fprintf(&b, " %s=%x", name, f.Bytes())
 		default:

@@ -40,6 +40,13 @@ type SessionRecord struct {
 	Deadline    Time // set-up ends then; 0: none (P109)
 	Since       Time // when the first deadline was set
 	Established Time
+	Told        *ErrorReport // LAC: the last WEN; nil: there was none
+}
+
+// ErrorReport is a WEN and when it was sent.
+type ErrorReport struct {
+	At     Time
+	Errors [6]uint32
 }
 
 // become is the only writer of a session's state. It also sets the time that the new state may take; where a message of
@@ -127,6 +134,15 @@ func (s *session) gone(st *step, e EvSessionDown) {
 	st.emit(e)
 	st.out.Persist = true
 	st.watchIdle()
+}
+
+// learnPeer takes the peer's id from whatever answer shows it, for the header of the CDN that is to follow. A peer that is told
+// of session 0 must guess which one is meant, and xl2tpd ends them all. The id is used for nothing else: it may be that of
+// another session.
+func (s *session) learnPeer(m wire.Message) {
+	if id, ok := m.Uint16(wire.AVPAssignedSessionID); ok && s.Peer == 0 {
+		s.Peer = SessionID(id)
+	}
 }
 
 // hangUp ends a session and tells the peer by CDN, unless the peer has never heard of it (P80, P85).

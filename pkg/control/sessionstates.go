@@ -67,6 +67,7 @@ func malformedSession(st *step, id SessionID, m wire.Message, result wire.Result
 	case s != nil && m.Type == wire.MsgCDN:
 		s.disconnected(st, m)
 	case s != nil:
+		s.learnPeer(m)
 		s.hangUp(st, CauseProtocol, result, nil)
 	case id == 0 && peer != 0 && (m.Type == wire.MsgICRQ || m.Type == wire.MsgOCRQ):
 		refuseCall(st, SessionID(peer), result)
@@ -94,6 +95,7 @@ func (s *session) message(st *step, m wire.Message) {
 
 // unexpected ends the session on a message that does not fit its state (P84, P86, P91, P93, P99, P104, P105, P107).
 func (s *session) unexpected(st *step, m wire.Message) {
+	s.learnPeer(m)
 	s.hangUp(st, CauseProtocol, wire.Result{
 		Code: wire.CDNError, Error: wire.ErrCodeValue, HasError: true,
 		Text: m.Type.String() + " in state " + s.State.String(),
@@ -127,6 +129,7 @@ func waitReply(st *step, s *session, m wire.Message) {
 func (s *session) replied(st *step, m wire.Message) {
 	peer, _ := m.Uint16(wire.AVPAssignedSessionID)
 	if !st.t.sess.setPeer(s, SessionID(peer)) {
+		s.learnPeer(m)
 		s.hangUp(st, CauseProtocol, wire.Result{
 			Code: wire.CDNError, Error: wire.ErrCodeSessionID, HasError: true, Text: "session id already in use",
 		}, nil)

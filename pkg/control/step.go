@@ -49,8 +49,8 @@ func (st *step) send(s *session, m wire.Message) {
 	}
 	p.Datagram = wire.AppendMessage(nil, uint16(t.peer.TunnelID), uint16(peer), 0, 0, m, hide)
 	if t.cfg.PRE13 && len(p.Datagram) > maxPRE13 {
-		p.Datagram = wire.AppendMessage(nil, uint16(t.peer.TunnelID), uint16(peer), 0, 0, withoutProxy(m), hide)
-		st.anomaly(p.Session, m.Type.String()+" too long for a pre-draft 13 peer: proxy AVPs left out")
+		p.Datagram = wire.AppendMessage(nil, uint16(t.peer.TunnelID), uint16(peer), 0, 0, withoutExtras(m), hide)
+		st.anomaly(p.Session, m.Type.String()+" too long for a pre-draft 13 peer: proxy and access line AVPs left out")
 	}
 	t.ch.push(p)
 }
@@ -106,8 +106,8 @@ func deliver(st *step, id SessionID, payload []byte) {
 		return
 	}
 	m, err := wire.ParseMessage(payload)
-	if err == nil {
-		err = m.Unhide(t.cfg.Secret)
+	if e := m.Unhide(t.cfg.Secret); err == nil { // what follows may ask even a broken message for its ids
+		err = e
 	}
 	if err == nil {
 		var ignored []string

@@ -72,6 +72,8 @@ func (s *session) params() call.Params {
 		p.Access = true
 	case s.near != nil:
 		p.Tunnel, p.PeerTunnel, p.Forward, p.Reply = s.t.id, s.t.ctl.PeerID(), true, s.near.reply()
+	case s.placed != nil:
+		p.Tunnel, p.PeerTunnel, p.Forward, p.Reply = s.t.id, s.t.ctl.PeerID(), true, s.placed.connected()
 	default:
 		p.Tunnel, p.PeerTunnel, p.Reply, p.Endpoint = s.t.id, s.t.ctl.PeerID(), s.reply(seq), s.t.remote.Addr()
 	}
@@ -186,12 +188,13 @@ func (s *session) pppConfig(t *policy.Template, mtu int) ppp.Config {
 	}
 	c.MRU = min(c.MRU, uint16(mtu))
 	c.Hold = s.isRouted()
-	if s.line != nil {
-		if s.line.caller.PPPoE != nil {
-			c.Ethernet = s.line.caller.PPPoE.MaxPayload
-			c.Passive = true // the subscriber begins, when he has learnt his session's number
-		}
-		c.Async = s.line.caller.TTY != nil
+	switch s.lineKind() {
+	case noLine:
+	case pppoeLine:
+		c.Line, c.MaxMRU = ppp.LinePPPoE, s.line.caller.PPPoE.MaxPayload
+		c.Passive = true // the subscriber begins, when he has learnt his session's number
+	case ttyLine:
+		c.Line = ppp.LineAsync
 	}
 	if t.IPv4 {
 		c.IPv4, c.Local = ppp.IPv4Unnumbered, t.IPv4Local

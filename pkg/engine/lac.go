@@ -291,8 +291,16 @@ func (s *session) endFar(ev call.EvDown, code uint16) {
 
 // bridge joins the far side with the subscriber's channel.
 func (s *session) bridge(op call.OpBridge) {
-	near, far := s.near.data, s.data
+	near, far := s.joinedWith(), s.data
 	s.async(op, func() call.Result { return call.Result{Err: near.Bridge(far)} })
+}
+
+// joinedWith is the other end of a session that has no PPP of its own.
+func (s *session) joinedWith() Session {
+	if s.near != nil {
+		return s.near.data
+	}
+	return s.placed.data
 }
 
 // offer is what an LNS is told of a subscriber's call, before and beside his login: of a call that came through a tunnel, what its LAC
@@ -405,4 +413,30 @@ func (l *lac) views() (all []api.LNS) {
 	}
 	slices.SortFunc(all, func(a, b api.LNS) int { return a.Address.Compare(b.Address) })
 	return all
+}
+
+// escaper is a session that may be an asynchronous line.
+type escaper interface {
+	SetACCM(send, receive uint32) error
+}
+
+// setACCM says which characters a line escapes, and drops. It may sleep.
+func setACCM(data Session, send, receive uint32) error {
+	if x, ok := data.(escaper); ok {
+		return x.SetACCM(send, receive)
+	}
+	return nil
+}
+
+// accm takes the maps that the LNS has agreed on with the subscriber (RFC 2661, 4.4.6; P205). They are news to asynchronous lines only.
+func (fw *forward) accm(send, receive uint32) {
+	if fw.call.FramingType != wire.FramingAsync {
+		return
+	}
+	e, data := fw.lac.s.e, fw.data
+	e.exec.submit(func() {
+		if err := setACCM(data, send, receive); err != nil {
+			e.log.Warn("ACCM of a line", slog.String("why", err.Error()))
+		}
+	})
 }

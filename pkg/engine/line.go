@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"context"
 	"errors"
 	"log/slog"
 
@@ -16,6 +17,8 @@ import (
 type Access interface {
 	// Serve opens and closes what makes the difference to the list before. The errors are of places that cannot be served now.
 	Serve(list []policy.Access, ring access.Ring) error
+	// Dial has a call placed on a line. An error that has a method CDN() uint16 says what an LNS is told.
+	Dial(ctx context.Context, name, number, subAddress string) (access.Caller, access.Line, error)
 }
 
 // AccessKernel makes the kernel's end of a subscriber's line.

@@ -88,6 +88,8 @@ func (s *session) start(op call.Op) {
 		s.route(op)
 	case call.OpBridge:
 		s.bridge(op)
+	case call.OpACCM:
+		s.async(op, func() call.Result { return call.Result{Err: setACCM(s.data, op.Send, op.Receive)} })
 	case call.OpRun:
 		s.runPppd(op)
 	case call.OpHangUp:
@@ -470,7 +472,7 @@ type lent struct {
 func (s *session) release(op call.Op) {
 	s.releasing = true
 	e := s.sh.e
-	data, applied, owner, open := s.data, s.netApplied, s.owner(), s.waitingPackets()
+	data, line, applied, owner, open := s.data, s.line, s.netApplied, s.owner(), s.waitingPackets()
 	s.sh.ask(func() func() {
 		var errs []error
 		if s.serving {
@@ -480,9 +482,12 @@ func (s *session) release(op call.Op) {
 			open(false, false)
 			errs = append(errs, e.cfg.Network.Remove(e.life, owner))
 		}
-		errs = append(errs, s.stopPppd())
+		errs = append(errs, s.stopPppd(), s.placed.letGo("the LNS has ended the call"))
 		if data != nil {
 			errs = append(errs, data.Close())
+		}
+		if line != nil {
+			line.end.HangUp(line.why)
 		}
 		err := errors.Join(errs...)
 		return func() {

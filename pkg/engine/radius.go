@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"net/netip"
 	"time"
 
@@ -14,6 +15,7 @@ import (
 	"github.com/l2tpd/l2tpd/pkg/control"
 	"github.com/l2tpd/l2tpd/pkg/policy"
 	"github.com/l2tpd/l2tpd/pkg/ppp"
+	"github.com/l2tpd/l2tpd/pkg/wire"
 )
 
 // RADIUS asks servers about users, and tells them what sessions use. Authorize may sleep, Account does not.
@@ -262,5 +264,11 @@ func accessLine(l *control.AccessLine) radius.AccessLine {
 	if l == nil {
 		return radius.AccessLine{}
 	}
-	return radius.AccessLine{CircuitID: string(l.CircuitID), RemoteID: string(l.RemoteID)}
+	rate := func(t wire.LineAttribute) uint32 {
+		v, _ := l.Value(t)
+		return uint32(min(v, math.MaxUint32))
+	}
+	return radius.AccessLine{
+		CircuitID: string(l.CircuitID), RemoteID: string(l.RemoteID), ActualUp: rate(wire.LineActualRateUp), ActualDown: rate(wire.LineActualRateDown),
+	}
 }

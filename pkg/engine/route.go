@@ -247,6 +247,11 @@ func (s *session) joined(ev call.EvUp) {
 		s.near.joined(s)
 		return
 	}
+	if s.placed != nil {
+		s.log().Info("call placed", slog.String("event", "call-up"), slog.String("called", s.remote.CalledNumber),
+			slog.String("line", s.placed.caller.Name()), slog.Int("speed", int(s.placed.connected().TxSpeed)))
+		return
+	}
 	s.accountStart()
 	far := s.sub.far
 	s.log().Info("call forwarded", slog.String("event", "call-up"), slog.String("user", ev.User), slog.String("lns", far.target.Name),

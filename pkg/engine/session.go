@@ -39,8 +39,9 @@ type session struct {
 	authentic radius.Authentic // who has let the user in
 	account   *account         // nil: RADIUS servers have not been asked about it, nor told
 
-	sub  *subscriber // nil: nobody has asked where the call goes
-	near *forward    // it is the far side of a subscriber's call
+	sub    *subscriber // nil: nobody has asked where the call goes
+	placed *placed     // it is a call that an LNS has had placed on a line
+	near   *forward    // it is the far side of a subscriber's call
 
 	call *call.Call // nil until the peer's id is known
 	out  call.Output
@@ -116,7 +117,7 @@ func (t *tunnel) offered(ev control.EvSessionOffered) {
 	s.peer, s.remote = ev.Peer, ev.Call
 	v := s.pol.ForOffer(policy.Offer{
 		Source: t.remote.Addr(), HostName: t.peer.HostName, Outgoing: ev.Role == control.LACOutgoing,
-		CalledNumber: ev.Call.CalledNumber, SubAddress: ev.Call.SubAddress, MinimumBPS: ev.Call.MinimumBPS, Secret: t.secret,
+		CalledNumber: ev.Call.CalledNumber, SubAddress: ev.Call.SubAddress, BearerType: ev.Call.BearerType, MinimumBPS: ev.Call.MinimumBPS, Secret: t.secret,
 	}, t.s.e.peersOf)
 	switch {
 	case t.s.e.stopping.Load():
@@ -131,6 +132,8 @@ func (t *tunnel) offered(ev control.EvSessionOffered) {
 		}
 	case v.Call != nil:
 		t.s.dialers.incoming(s, v.Call)
+	case v.Lines != nil:
+		s.place(v.Lines)
 	default:
 		s.acceptTemporary(v.Accept)
 	}
@@ -252,6 +255,9 @@ func (s *session) leave() {
 	if s.near != nil {
 		s.near.gone(s)
 	}
+	if s.placed != nil {
+		s.placed.cancel()
+	}
 	if s.accept != nil {
 		s.sh.e.sessions.give(s.accept)
 		s.accept = nil
@@ -363,7 +369,7 @@ func (s *session) send(frame []byte) {
 func (s *session) event(ev call.Event) {
 	switch ev := ev.(type) {
 	case call.EvUp:
-		if s.subscriber().far != nil || s.near != nil {
+		if s.subscriber().far != nil || s.near != nil || s.placed != nil {
 			s.joined(ev)
 			return
 		}

@@ -249,7 +249,7 @@ func unserved() map[string]bool {
 	for section, names := range map[string]string{
 		"lac":                  "lockout attempt switch",
 		"lac.access[].pppoe":   "interface service_names ac_name delay max_payload max_sessions max_sessions_per_mac rate rate_per_mac template",
-		"lac.access[].tty":     "device speed type names dial_in dial_out init answer dial hang_up template",
+		"lac.access[].tty":     "device speed type names dial_in dial_out dial_out_from init answer dial hang_up template",
 		"lac.rules[]":          "match action balance prefix template radius_user radius_password secret strip_realm proxy_auth sequencing compat pre13_flow assignment_id tunnel_sessions withhold_calling_number hide_avps host_name local_address",
 		"lac.rules[].lns[]":    "address port preference weight secret max_sessions withhold_calling_number hide_avps",
 		"lac.rules[].tunnel":   "receive_window hello retransmit retransmit_cap max_retransmits setup_timeout idle_timeout",

@@ -75,10 +75,12 @@ func bind(s *Session) (int32, error) {
 	})
 	loop.forget(s.link)
 	s.reading.Unlock()
-	buf := s.k.buffers.Get().(*[maxFrame]byte)
-	defer s.k.buffers.Put(buf)
 	var queued [][]byte
-	_ = read(sourceLink, s.link, buf[:], drainBurst, func(f []byte) { queued = append(queued, bytes.Clone(f)) })
+	if readable(s.link) { // seldom: a buffer is large
+		buf := s.k.buffers.Get().(*[maxFrame]byte)
+		defer s.k.buffers.Put(buf)
+		_ = read(sourceLink, s.link, buf[:], drainBurst, func(f []byte) { queued = append(queued, bytes.Clone(f)) })
+	}
 	index, err := channelOf(s.link)
 	s.set(func() {
 		s.bound = err == nil

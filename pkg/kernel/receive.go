@@ -74,6 +74,13 @@ func read(from source, fd int, buf []byte, burst int, take func([]byte)) error {
 	return nil
 }
 
+// readable says whether something waits to be read.
+func readable(fd int) bool {
+	fds := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
+	n, err := unix.Poll(fds, 0)
+	return err != nil || n > 0
+}
+
 // gone tells that the link has vanished, on the loop's goroutine.
 func (s *Session) gone(err error) {
 	s.reading.Lock()

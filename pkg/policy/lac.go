@@ -35,6 +35,7 @@ type TTY struct {
 	Names   []string // by which a Sub-Address selects this line; empty: any call of its type
 	DialIn  bool
 	DialOut bool
+	From    []Range  // LNSs that may have it dial out
 	Init    []string // chat script before the line waits for calls: "expect", "send", ...
 	Answer  []string // chat script when it rings; empty: PPP begins as soon as carrier or data is there
 	Dial    []string // chat script that places a call; \T in it is the number

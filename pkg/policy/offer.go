@@ -3,6 +3,7 @@ package policy
 import (
 	"fmt"
 	"maps"
+	"net/netip"
 	"slices"
 	"strings"
 
@@ -13,8 +14,9 @@ import (
 //
 //  1. the virtual call whose Match, or name, is the Called Number and whose peer is the source; else such a passive one;
 //  2. without a Called Number, the only virtual call whose peer is the source;
-//  3. a temporary call by the most specific accept entry;
-//  4. nothing: CDN 5 for a role that we do not play or a line that we do not have (S44, S60), CDN 6 for a Called Number that
+//  3. an OCRQ with another Called Number: a line that dials it for this LNS;
+//  4. a temporary call by the most specific accept entry;
+//  5. nothing: CDN 5 for a role that we do not play or a line that we do not have (S44, S60), CDN 6 for a Called Number that
 //     nobody here answers to, CDN 3 else (P57, P88).
 //
 // An OCRQ with a Called Number that is no call's, or with a Sub-Address, or for more speed than a virtual call has, asks for a
@@ -27,13 +29,18 @@ func (p *Policy) ForOffer(o Offer, peers Peers) Verdict {
 	if !o.Outgoing && !incoming {
 		return refuse(wire.CDNNoFacilitiesPerm, "incoming call for a server without the LNS role")
 	}
+	c, several := p.callFor(o, peers)
+	if c == nil && o.Outgoing {
+		if lines := p.linesFor(o); len(lines) > 0 {
+			return Verdict{Lines: lines}
+		}
+	}
 	switch {
 	case o.Outgoing && o.SubAddress != "":
 		return refuse(wire.CDNNoFacilitiesPerm, "no line for an outgoing call with a sub-address")
 	case o.Outgoing && o.MinimumBPS > VirtualSpeed:
 		return refuse(wire.CDNNoFacilitiesPerm, fmt.Sprintf("no line of %d bit/s", o.MinimumBPS))
 	}
-	c, several := p.callFor(o, peers)
 	if c != nil {
 		return Verdict{Call: c}
 	}
@@ -82,6 +89,40 @@ func (p *Policy) callFor(o Offer, peers Peers) (call *Call, several bool) {
 		return unnamed[0], false
 	}
 	return passive, len(unnamed) > 1
+}
+
+// linesFor finds the lines on which an outgoing call may be placed: of the kind that is asked for, of the name that travels as
+// Sub-Address if there is one, fast enough, and for this LNS (S60, P202).
+func (p *Policy) linesFor(o Offer) (lines []*Access) {
+	if o.CalledNumber == "" {
+		return nil
+	}
+	for i := range p.LAC.Access {
+		a := &p.LAC.Access[i]
+		t := a.TTY
+		if t == nil || !t.DialOut || !t.mayDial(o.Source) || uint32(t.Speed) < o.MinimumBPS {
+			continue
+		}
+		kind := uint32(wire.BearerAnalog)
+		if t.Type == CallISDN {
+			kind = wire.BearerDigital
+		}
+		named := slices.ContainsFunc(t.Names, func(n string) bool { return strings.EqualFold(n, o.SubAddress) })
+		if named || (o.BearerType == 0 || o.BearerType&kind != 0) && (o.SubAddress == "" || len(t.Names) == 0) {
+			lines = append(lines, a)
+		}
+	}
+	return lines
+}
+
+// mayDial says that an LNS may have the line dial out.
+func (t *TTY) mayDial(src netip.Addr) bool {
+	return slices.ContainsFunc(t.From, func(r Range) bool { return r.Contains(src) })
+}
+
+// dialsFor says that there is a line for an LNS.
+func (p *Policy) dialsFor(src netip.Addr) bool {
+	return slices.ContainsFunc(p.LAC.Access, func(a Access) bool { return a.TTY != nil && a.TTY.DialOut && a.TTY.mayDial(src) })
 }
 
 // MatchName is the name by which the peer's calls select c: Match, else the call's own name.

@@ -282,14 +282,16 @@ type Offer struct {
 	Outgoing     bool // OCRQ: we are asked to place the call
 	CalledNumber string
 	SubAddress   string
+	BearerType   uint32 // OCRQ: what kind of line it asks for
 	MinimumBPS   uint32 // OCRQ: the slowest line that would do
 	Secret       bool   // the tunnel was authenticated
 }
 
-// Verdict is what to do with an offered call (S63, S64): exactly one of Call, Accept, Refuse is set.
+// Verdict is what to do with an offered call (S63, S64): exactly one of Call, Accept, Lines, Refuse is set.
 type Verdict struct {
 	Call   *Call
-	Accept *Accept // a temporary call, by this entry's template
+	Accept *Accept   // a temporary call, by this entry's template
+	Lines  []*Access // an outgoing call on one of these, whichever is free first
 	Refuse bool
 	Code   uint16 // wire.CDNXxx
 	Error  uint16 // wire.ErrCodeXxx, with Code 2

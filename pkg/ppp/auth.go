@@ -11,6 +11,7 @@ const (
 	authAsked                   // the owner is deciding
 	authPassed
 	authFailed
+	authHeld // nothing is asked of the peer, and the owner has not said yet that the link goes on
 )
 
 // AuthenticatorRecord is what we demand of the peer, part of a Record.
@@ -21,7 +22,7 @@ type AuthenticatorRecord struct {
 	Proxied     bool  // the question is about what the LAC took from the client
 	Challenge   []byte
 	Name        []byte // presented by the peer
-	Response    []byte // CHAP, while the owner is deciding
+	Response    []byte // CHAP, while the owner is deciding; with Config.Hold longer
 	Message     string // of the verdict, for repeated requests
 	Success     string // of the verdict: MS-CHAPv2's authenticator response
 	Error       uint16 // of the verdict: MS-CHAP's error code
@@ -69,11 +70,73 @@ func (a auth) begin() {
 	a.check()
 }
 
-// demand asks the peer for its login.
+// put begins a new question to the owner, who may take its time with Config.Hold: only then no time is set for the answer.
+func (a auth) put(p progress) {
+	s := &a.l.s
+	s.Authenticator.Progress = p
+	s.Authenticator.Attempt++
+	if a.l.cfg.Hold {
+		s.AuthDeadline = 0
+	}
+}
+
+// hold asks the owner whether the link goes on here.
+func (a auth) hold() { a.l.event(EvHeld{Attempt: a.l.s.Authenticator.Attempt}) }
+
+// proceed is the owner's answer to EvHeld.
+func (a auth) proceed(c CmdProceed) {
+	s := &a.l.s.Authenticator
+	if s.Progress != authHeld || s.Attempt != c.Attempt {
+		return
+	}
+	s.Progress = authIdle
+	a.l.out.Persist = true
+	a.resume()
+}
+
+// resume goes on after an answer of the owner. The peer's time, which Config.Hold has stopped, begins anew.
+func (a auth) resume() {
+	l := a.l
+	a.check()
+	if l.cfg.Hold && l.s.Phase == PhaseAuthenticate {
+		l.s.AuthDeadline = l.now + l.cfg.AuthTimeout
+	}
+}
+
+// restore asks the owner again what waits for its answer.
+func (a auth) restore() {
+	l := a.l
+	s := &l.s.Authenticator
+	switch s.Progress {
+	case authIdle, authWaiting, authPassed, authFailed:
+		return
+	case authHeld:
+		a.hold()
+		return
+	case authAsked:
+	}
+	switch l.s.LCP.Auth {
+	case AuthCHAPMD5, AuthMSCHAPv1, AuthMSCHAPv2:
+		chap{l}.ask()
+	case AuthPAP, AuthNone: // the latter after a login before PPP
+		if s.Forgotten = !s.Proxied || l.cfg.Proxy == nil; !s.Forgotten {
+			lac{l}.presented(l.cfg.Proxy.Response)
+			proxy{l}.ask()
+		} else if l.cfg.Hold && l.s.Phase == PhaseAuthenticate {
+			l.s.AuthDeadline = l.now + l.cfg.AuthTimeout
+		}
+	}
+}
+
+// demand asks the peer for its login, or without one the owner to go on.
 func (a auth) demand() {
 	l := a.l
 	switch l.s.LCP.Auth {
 	case AuthNone:
+		if l.cfg.Hold {
+			a.put(authHeld)
+			a.hold()
+		}
 	case AuthPAP:
 		l.s.Authenticator.Progress = authWaiting
 	case AuthCHAPMD5, AuthMSCHAPv1, AuthMSCHAPv2:
@@ -84,7 +147,7 @@ func (a auth) demand() {
 // stop forgets everything but the identifiers used: LCP has left Opened.
 func (a auth) stop() {
 	s := &a.l.s
-	s.AuthDeadline, s.PeerName, s.Held = 0, nil, false
+	s.AuthDeadline, s.PeerName = 0, nil
 	if s.CCP != nil {
 		s.CCP.Keys = Keys{}
 	}
@@ -97,11 +160,6 @@ func (a auth) check() {
 	l := a.l
 	done := func(p progress) bool { return p == authIdle || p == authPassed }
 	if l.s.Phase != PhaseAuthenticate || !done(l.s.Authenticator.Progress) || !done(l.s.Claimant.Progress) {
-		return
-	}
-	if l.cfg.Hold && !l.s.Proceeds && l.s.Authenticator.Progress == authIdle {
-		l.s.Held = true
-		l.event(EvHeld{})
 		return
 	}
 	l.s.AuthDeadline = 0
@@ -137,11 +195,11 @@ func (a auth) receive(proto Protocol, p packet) {
 	}
 }
 
-// asked is the attempt that the owner is deciding; 0: none. Attempts have numbers because a verdict may come when the peer has begun
+// asked is the attempt that the owner is deciding; 0: none. Attempts have numbers because an answer may come when the peer has begun
 // anew, perhaps under another name.
 func (a auth) asked() uint32 {
 	s := &a.l.s.Authenticator
-	if s.Progress != authAsked {
+	if s.Progress != authAsked && s.Progress != authHeld {
 		return 0
 	}
 	return s.Attempt
@@ -160,7 +218,10 @@ func (a auth) verdict(c CmdAuthResult) {
 		l.anomaly("the verdict on an MS-CHAPv2 login has no authenticator response: it counts as a refusal")
 		c.OK = false
 	}
-	s.Progress, s.Message, s.Success, s.Error, s.Response, s.Forgotten = authFailed, c.Message, success, c.Error, nil, false
+	s.Progress, s.Message, s.Success, s.Error, s.Forgotten = authFailed, c.Message, success, c.Error, false
+	if !l.cfg.Hold {
+		s.Response = nil
+	}
 	if c.OK {
 		s.Progress = authPassed
 	}
@@ -178,7 +239,7 @@ func (a auth) verdict(c CmdAuthResult) {
 	if l.s.LCP.Auth.protocol() == ProtoCHAP && l.cfg.Rechallenge > 0 {
 		s.Rechallenge = l.now + l.cfg.Rechallenge
 	}
-	a.check()
+	a.resume()
 }
 
 // reply says the verdict, the first time and again to every repeat (P257, P258).
@@ -208,9 +269,6 @@ func (a auth) send(frame []byte) { a.l.out.Frames = append(a.l.out.Frames, frame
 // expire runs the timers of both directions.
 func (a auth) expire() {
 	l := a.l
-	if l.cfg.Hold && (l.s.Held || l.s.Authenticator.Progress == authAsked) && due(&l.s.AuthDeadline, l.now) {
-		l.s.AuthDeadline = l.now + l.cfg.AuthTimeout // it is the owner who takes the time
-	}
 	if due(&l.s.AuthDeadline, l.now) {
 		l.s.Goodbye = "authentication timed out"
 		l.fail(ReasonAuthTimeout, false, "")

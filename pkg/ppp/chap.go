@@ -67,11 +67,11 @@ func (c chap) responded(in packet) {
 	case authPassed, authFailed:
 		auth{l}.reply(in.id)
 		return
-	case authIdle, authAsked:
+	case authIdle, authAsked, authHeld:
 		return
 	}
-	s.Progress, s.Name, s.Response, s.Deadline, s.Tries = authAsked, bytes.Clone(name), bytes.Clone(value), 0, 0
-	s.Attempt++
+	s.Name, s.Response, s.Deadline, s.Tries = bytes.Clone(name), bytes.Clone(value), 0, 0
+	auth{l}.put(authAsked)
 	c.ask()
 }
 

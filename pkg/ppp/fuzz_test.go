@@ -78,7 +78,7 @@ func FuzzReceive(f *testing.F) {
 }
 
 // fuzzStarts is how many beginnings fuzzLink knows.
-const fuzzStarts = 19
+const fuzzStarts = 20
 
 // fuzzLink is a link in one of the situations that are worth a start.
 func fuzzLink(t *testing.T, start byte) *probe {
@@ -86,7 +86,7 @@ func fuzzLink(t *testing.T, start byte) *probe {
 	start %= fuzzStarts
 	switch {
 	case start >= 13:
-		return fuzzLAC(t, start-13)
+		return fuzzHeld(t, start-13)
 	case start >= 9:
 		x := forwarded([]string{askCHAP, askPAP, askMSv1, askMSv2}[start-9])
 		p, _ := through(t, Config{Auth: append(allCHAPs, AuthPAP), IPv6: true, MPPE: MPPEAllow}, x)
@@ -108,23 +108,54 @@ func fuzzLink(t *testing.T, start byte) *probe {
 	return p
 }
 
-// fuzzLAC is a link of a LAC's, on Ethernet or an asynchronous line, which is asked where the call goes or has been asked.
-func fuzzLAC(t *testing.T, start byte) *probe {
+// fuzzHeld is a LAC's link, on each line and with each login.
+func fuzzHeld(t *testing.T, start byte) *probe {
 	t.Helper()
-	cfg := Config{Hold: true, IPv4: IPv4Unnumbered, IPv6: true, SessionTimeout: time.Hour}
-	if start%2 == 0 {
-		cfg.Ethernet, cfg.MRU, cfg.Passive = 1492, 1492, true
-	} else {
-		cfg.Async = true
+	cfg := Config{Hold: true, Line: Line(start % 3), ACCM: 0x000a0000, IPv4: IPv4Unnumbered, IPv6: true, MPPE: MPPEAllow}
+	if start > 0 {
+		cfg.Auth = [][]AuthMethod{onlyPAP, onlyCHAP, onlyMSv1, onlyMSv2, allCHAPs, nil}[start-1]
 	}
-	if start >= 2 {
-		cfg.Auth = append(allCHAPs, AuthPAP)
+	if start == 6 { // handed over by another LAC
+		x := forwarded(askCHAP)
+		cfg.Auth, cfg.Line, cfg.Proxy = onlyCHAP, LineTunnel, &x
 	}
 	p := newProbe(t, cfg)
-	if start < 4 {
-		p.openLCP()
+	if start > 0 && start < 6 {
+		p.openLCP("0104 05d4")
 	}
 	return p
+}
+
+// fuzzTold wants what the link tells an LNS to be known when LCP is open, to fit AVPs, and to be what an LNS can take.
+func fuzzTold(t *testing.T, p *probe) {
+	t.Helper()
+	x := p.link.Proxy()
+	if (x != nil) != (p.link.cfg.Hold && p.link.s.LCP.State == stOpened) {
+		t.Errorf("LCP is %v, told %v", p.link.s.LCP.State, x)
+	}
+	if x == nil {
+		return
+	}
+	for _, v := range [][]byte{x.InitialReceived, x.LastSent, x.LastReceived, []byte(x.Name), x.Challenge, x.Response} {
+		if len(v) > maxAVPValue {
+			t.Errorf("%d octets do not fit an AVP: %v", len(v), x)
+		}
+	}
+	if x.InitialReceived == nil {
+		t.Errorf("the first request is not known: %v", x)
+	}
+	lists := []struct {
+		what string
+		list []byte
+	}{{"sent", x.LastSent}, {"received", x.LastReceived}}
+	for _, l := range lists {
+		if _, why := readProxied(l.list); why != "" {
+			t.Errorf("%s: %s in %x", l.what, why, l.list)
+		}
+	}
+	if (x.Type == ProxyTypeAbsent || x.Type == ProxyTypeNone) && (x.Name != "" || x.Challenge != nil || x.Response != nil || x.ID != 0) {
+		t.Errorf("%v with a login", x)
+	}
 }
 
 func fuzzStep(t *testing.T, p *probe, frame []byte) {
@@ -149,22 +180,22 @@ func fuzzStep(t *testing.T, p *probe, frame []byte) {
 	}
 	events := p.out.Events
 	p.out = Output{}
+	fuzzTold(t, p)
 	for _, e := range events {
 		switch e := e.(type) {
 		case EvAuthRequest:
-			if p.link.cfg.Hold {
-				fuzzHeld(t, p, e)
+			if !p.link.cfg.Hold || p.now%(4*time.Second) == 0 { // a LAC takes its time
+				p.link.Do(p.now, CmdAuthResult{Attempt: e.Attempt, OK: true, Success: sampleSuccess, Keys: sampleKeys}, &p.out)
 			}
-			p.link.Do(p.now, CmdAuthResult{Attempt: e.Attempt, OK: true, Success: sampleSuccess, Keys: sampleKeys}, &p.out)
 		case EvHeld:
-			fuzzHeld(t, p, EvAuthRequest{})
+			p.link.Do(p.now, CmdProceed(e), &p.out)
 		case EvAddressWanted:
 			p.link.Do(p.now, CmdAddress{Peer: addr("10.0.0.2")}, &p.out)
 		case EvEncryptionWanted:
 			p.link.Do(p.now, CmdEncryption{Attempt: e.Attempt, OK: true}, &p.out)
 		case EvDecryptionCheck:
 			p.link.Do(p.now, CmdDecryption{Attempt: e.Attempt}, &p.out)
-		case EvLinkUp, EvAuthenticated, EvEncryptionUp, EvEncryptionDown, EvNetworkUp, EvNetworkDown, EvLinkDown, EvIdleCheck, EvAnomaly:
+		case EvLinkUp, EvLCPDown, EvAuthenticated, EvEncryptionUp, EvEncryptionDown, EvNetworkUp, EvNetworkDown, EvLinkDown, EvIdleCheck, EvAnomaly:
 		}
 	}
 	if d := p.link.Deadline(); d != 0 && d <= p.now {
@@ -177,24 +208,6 @@ func fuzzStep(t *testing.T, p *probe, frame []byte) {
 		t.Fatalf("after %x: %v", kept, err)
 	}
 	p.link = l
-}
-
-// fuzzHeld looks at what an LNS is told, of which it must be able to make a link, and goes on here.
-func fuzzHeld(t *testing.T, p *probe, login EvAuthRequest) {
-	t.Helper()
-	if x := p.link.Proxy(login); x != nil {
-		if x.InitialReceived == nil || x.LastSent == nil || x.LastReceived == nil {
-			t.Errorf("a list is missing: %+v", x)
-		}
-		lns, got := through(t, Config{Auth: append(allCHAPs, AuthPAP)}, *x)
-		if v := lns.link.View(); login.Method != AuthNone && !v.Proxied {
-			t.Errorf("an LNS makes nothing of %+v: %q", x, got)
-		}
-	}
-	here := *p.link.cfg
-	here.IPv6ID, here.SessionTimeout = 5, time.Minute
-	p.link.Do(p.now, CmdConfigure{Config: here.Complete()}, &p.out)
-	p.link.Do(p.now, CmdProceed{}, &p.out)
 }
 
 // FuzzOptions: what is taken apart can be put together again.
@@ -251,7 +264,7 @@ func FuzzProxy(f *testing.F) {
 			LCP: ProxyLCP(mode % 3), Auth: ProxyAuth(mode / 3 % 3), Type: ProxyType(typ), ID: id, Name: name,
 			InitialReceived: initial, LastSent: sent, LastReceived: received, Challenge: challenge, Response: response,
 		}
-		cfg := Config{Answer: chapOrPAP, User: "u"}
+		cfg := Config{Answer: chapOrPAP, User: "u", Hold: mode%2 == 1}
 		if mode < 128 {
 			cfg.Auth = append(allCHAPs, AuthPAP)
 		}
@@ -259,6 +272,7 @@ func FuzzProxy(f *testing.F) {
 		if len(got) == 0 || p.link.s.Dead && len(got) != 1 {
 			t.Errorf("%+v: %q", x, got)
 		}
+		fuzzTold(t, p)
 		if v := p.link.View(); v.Proxied && (v.LCP != "Opened" || v.PeerMRU < minMRU || v.MRU < minMRU) {
 			t.Errorf("%+v: %+v", x, v)
 		}
@@ -268,6 +282,7 @@ func FuzzProxy(f *testing.F) {
 		}
 		p.take()
 		p.do(CmdAuthResult{OK: true, Success: sampleSuccess})
+		p.do(CmdProceed{Attempt: p.link.Asked()})
 		p.do(CmdClose{Text: "end"})
 		p.wait(time.Hour)
 		if !p.link.s.Dead || p.link.Deadline() != 0 {

@@ -108,17 +108,19 @@ func (c *cable) callThrough(lac Config, x Proxy) {
 	first.run(c.delay / 2) // what is under way at the same time arrives
 	c.now = first.now
 	c.log.WriteString(first.log.String())
-	var login EvAuthRequest
-	for _, e := range l.events {
-		if e, ok := e.(EvAuthRequest); ok {
-			login = e
-		}
+	c.hand(l, x)
+}
+
+// hand makes a the LNS that l hands its client to, with the modes of x.
+func (c *cable) hand(l *owner, x Proxy) {
+	c.t.Helper()
+	told := l.link.Proxy()
+	if told == nil {
+		c.t.Fatalf("the LAC tells nothing:\n%s", c.log.String())
 	}
-	told := *l.link.Proxy(login)
 	told.LCP, told.Auth = x.LCP, x.Auth
-	x = told
-	c.a.cfg.Proxy = &x
-	fmt.Fprintf(&c.log, "%8s a: call with %v\n", c.now.Round(time.Millisecond), x)
+	c.a.cfg.Proxy = told
+	fmt.Fprintf(&c.log, "%8s a: call with %v\n", c.now.Round(time.Millisecond), told)
 }
 
 func (c *cable) other(o *owner) *owner {
@@ -183,6 +185,10 @@ func (c *cable) handle(o *owner, e Event) {
 		if !o.slow {
 			o.link.Do(c.now, o.judge(e), &o.out)
 		}
+	case EvHeld:
+		if !o.slow {
+			o.link.Do(c.now, CmdProceed(e), &o.out)
+		}
 	case EvAddressWanted:
 		if !o.slow {
 			o.link.Do(c.now, CmdAddress{Peer: o.give}, &o.out)
@@ -229,7 +235,7 @@ func (c *cable) handle(o *owner, e Event) {
 			c.t.Errorf("%s: link down with the kernel still armed", o.name)
 		}
 		o.downs = append(o.downs, e)
-	case EvLinkUp, EvHeld, EvAuthenticated, EvAnomaly:
+	case EvLinkUp, EvLCPDown, EvAuthenticated, EvAnomaly:
 	}
 }
 
@@ -371,6 +377,8 @@ func show(e Event) string {
 		return fmt.Sprintf("auth request %v name=%q", e.Method, e.Name)
 	case EvHeld:
 		return "held"
+	case EvLCPDown:
+		return "LCP down"
 	case EvAuthenticated:
 		return fmt.Sprintf("authenticated peer=%q", e.PeerName)
 	case EvEncryptionWanted:

@@ -192,6 +192,9 @@ func TestNames(t *testing.T) {
 	for v := codeResetRequest; v <= codeResetAck; v++ {
 		add("code " + v.String())
 	}
+	for v := LineTunnel; v <= LineAsync; v++ {
+		add("line " + v.String())
+	}
 	for v := MPPEOff; v <= MPPERequire; v++ {
 		add("encryption " + v.String())
 	}

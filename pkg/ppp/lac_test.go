@@ -2,6 +2,7 @@ package ppp
 
 import (
 	"bytes"
+	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
@@ -11,487 +12,452 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// lacConfig is the end of a subscriber's line at a LAC that asks for a login in this way.
-func lacConfig(m []AuthMethod) Config {
-	return Config{Name: "lac", Auth: m, MRU: 1492, Ethernet: 1492, Hold: true, Passive: true}
-}
+// holding is a LAC's configuration with a login by one of these methods.
+func holding(m []AuthMethod) Config { return with(demand(m), func(c *Config) { c.Hold = true }) }
 
-// subscriber is a client of a PPPoE line who has all the time that it takes.
-func subscriberConfig(m []AuthMethod) Config {
-	return with(answer(m), func(c *Config) { c.MRU, c.AuthTimeout, c.MaxConfigure = 1492, time.Hour, 1000 })
-}
-
-// heldCall is a subscriber's line whose LAC is asked where the call goes.
-type heldCall struct {
-	*cable
-	lac, client *owner
-	login       EvAuthRequest // the zero one: he need not log in
-}
-
-// holdCall has a client log in to a LAC, as far as that goes.
-func holdCall(t *testing.T, lac, client Config) *heldCall {
-	t.Helper()
-	h := &heldCall{lac: newOwner(t, "l", lac), client: newOwner(t, "c", client)}
-	h.lac.slow = true
-	h.cable = newCable(t, h.lac, h.client)
-	h.open()
-	for !h.waits() && h.next(h.now+10*time.Second) {
-	}
-	if !h.waits() {
-		t.Fatalf("nothing is asked\n%s", h.log.String())
-	}
-	return h
-}
-
-// waits says that the LAC has been asked, and about what.
-func (h *heldCall) waits() bool {
-	h.login = EvAuthRequest{}
-	asked := false
-	for _, e := range h.lac.events {
-		switch e := e.(type) {
-		case EvAuthRequest:
-			h.login, asked = e, true
-		case EvHeld:
-			asked = true
+func holdScenes() []scene {
+	slow := func(a, b *owner) { dialIn(a, b); a.slow = true }
+	patient := func(c Config) Config { return with(c, func(c *Config) { c.AuthTimeout = 10 * time.Minute }) }
+	minute := func(c *cable) { // S97: the rule that is found in the end says "local"
+		c.run(time.Minute)
+		c.a.slow = false
+		for _, e := range slices.Clone(c.a.events) {
+			c.handle(c.a, e)
 		}
+		c.drain(c.a)
+		c.run(time.Second)
+		c.do(c.b, CmdClose{Text: "bye"})
+		c.run(time.Minute)
 	}
-	return asked
+	leaves := func(c *cable) {
+		c.run(time.Second)
+		c.do(c.b, CmdClose{Text: "bye"})
+		c.run(time.Minute)
+	}
+	closes := func(c *cable) {
+		c.run(time.Second)
+		c.do(c.a, CmdClose{Text: "no LNS"})
+		c.run(time.Minute)
+	}
+	local := []scene{
+		{name: "hold-none", a: holding(nil), b: request(), set: dialIn},
+		{name: "hold-chap", a: holding(onlyCHAP), b: answer(onlyCHAP), set: dialIn},
+		{name: "hold-mschapv2-mppe", a: mppe(holding(onlyMSv2), MPPERequire), b: mppe(answer(onlyMSv2), MPPERequire), set: dialIn},
+		{name: "hold-chap-minute", a: holding(onlyCHAP), b: patient(answer(onlyCHAP)), set: slow, act: minute},
+		// P272
+		{
+			name: "line-pppoe", a: with(holding(onlyCHAP), func(c *Config) { c.Line = LinePPPoE }),
+			b: with(answer(onlyCHAP), func(c *Config) { c.MRU = 1496 }), set: dialIn,
+		},
+		{
+			name: "line-async", a: with(holding(onlyCHAP), func(c *Config) { c.Line, c.ACCM = LineAsync, 0x000a0000 }),
+			b: with(answer(onlyCHAP), func(c *Config) { c.Line = LineAsync }), set: dialIn,
+		},
+	}
+	for i := range local {
+		local[i].reasonA, local[i].reasonB = ReasonPeer, ReasonLocal
+	}
+	return append(local,
+		scene{name: "hold-client-leaves", a: holding(onlyCHAP), b: answer(onlyCHAP), set: slow, act: leaves, reasonA: ReasonPeer, reasonB: ReasonLocal},
+		scene{name: "hold-close", a: holding(nil), b: request(), set: slow, act: closes, reasonA: ReasonLocal, reasonB: ReasonPeer},
+	)
 }
 
-// bridge joins the client with an LNS, which is told what the LAC knows. What is under way to the LAC arrives there.
-func (h *heldCall) bridge(lns Config, take Proxy) *cable {
-	h.t.Helper()
-	x := h.lac.link.Proxy(h.login)
-	if x == nil {
-		h.t.Fatalf("nothing to tell\n%s", h.log.String())
-	}
-	x.LCP, x.Auth = take.LCP, take.Auth
-	lns.Proxy = x
-	a := newOwner(h.t, "n", lns)
-	dialIn(a, nil)
-	c := newCable(h.t, a, h.client)
-	c.now, c.seq = h.now, h.seq
-	c.log.WriteString(h.log.String())
-	for _, f := range h.queue {
-		if f.to == h.lac {
-			f.to = a
-		}
-		c.queue = append(c.queue, f)
-	}
-	c.open()
-	return c
-}
-
-// after are the lines of a transcript from a time on.
-func after(log string, n int) []string { return strings.Split(strings.TrimSpace(log[n:]), "\n") }
-
-var lacMethods = map[string][]AuthMethod{"none": nil, "pap": onlyPAP, "chap": onlyCHAP, "mschapv1": onlyMSv1, "mschapv2": onlyMSv2}
-
-// P186-P200, P272: whatever the login and whatever the LNS makes of it, at once or after a minute in which the client repeats himself, with
-// a LAC that has begun anew or one that has not: the client comes up at the LNS.
-func TestHeldCallComesUpAtTheLNS(t *testing.T) {
+// P186 to P189: what a LAC tells, octet for octet.
+func TestProxyTellsWhatTheClientAgreedTo(t *testing.T) {
 	t.Parallel()
-	for name, m := range lacMethods {
-		for mode := range 9 {
-			for _, wait := range []time.Duration{0, 75 * time.Second} {
-				take := Proxy{LCP: ProxyLCP(mode % 3), Auth: ProxyAuth(mode / 3)}
-				t.Run(fmt.Sprintf("%s/lcp=%d/auth=%d/%v", name, take.LCP, take.Auth, wait), func(t *testing.T) {
-					t.Parallel()
-					h := holdCall(t, lacConfig(m), subscriberConfig(m))
-					if wait > 0 {
-						h.run(wait / 2)
-						restart(h.lac, h.now)
-						if m != nil && m[0] == AuthPAP && !h.waits() {
-							t.Error("the question is not asked again")
-						}
-						h.run(wait / 2)
-						h.waits()
-					}
-					c := h.bridge(demand(m), take)
-					n := c.log.Len()
-					c.run(time.Minute)
-					if len(c.a.up) != 1 || len(c.b.up) != 1 {
-						t.Fatalf("networks up: LNS %v, client %v\n%s", c.a.up, c.b.up, c.log.String())
-					}
-					lcp := slices.ContainsFunc(after(c.log.String(), n), func(l string) bool { return strings.Contains(l, "n> LCP Configure-Request") })
-					if anew := take.LCP == ProxyLCPRenegotiate || take.Auth == ProxyAuthRenegotiate; lcp && !anew {
-						t.Errorf("LCP begins anew\n%s", c.log.String())
-					}
-					c.do(c.b, CmdClose{Text: "bye"})
-					c.run(time.Minute)
-					if len(c.a.downs) != 1 || c.a.downs[0].Reason != ReasonPeer {
-						t.Errorf("the LNS ends with %+v", c.a.downs)
-					}
-				})
-			}
+	value := bytes.Repeat([]byte{0x7e}, 49)
+	for name, c := range map[string]struct {
+		ask   []AuthMethod
+		frame func(p *probe) []byte
+		want  Proxy
+	}{
+		"none": {want: Proxy{Type: ProxyTypeNone}},
+		"PAP": {
+			onlyPAP, func(*probe) []byte { return papFrame(0x43, "bob", "secret") },
+			Proxy{Type: ProxyTypePAP, Name: "bob", ID: 0x43, Response: []byte("secret")},
+		},
+		"CHAP": {
+			onlyCHAP, func(p *probe) []byte { return response(p, 1, "bob") },
+			Proxy{Type: ProxyTypeCHAP, Name: "bob", ID: 1},
+		},
+		"MS-CHAPv1": {
+			onlyMSv1, func(*probe) []byte { return msResponse(1, "bob", value) },
+			Proxy{Type: ProxyTypeMSCHAPv1, Name: "bob", ID: 1, Response: value},
+		},
+		"MS-CHAPv2": {onlyMSv2, func(*probe) []byte { return msResponse(1, "bob", value) }, Proxy{}},
+	} {
+		p := newProbe(t, Config{Auth: c.ask, Hold: true, IPv4: IPv4Unnumbered, Line: LinePPPoE})
+		if p.link.Proxy() != nil {
+			t.Errorf("%s: told before LCP is open", name)
+		}
+		first := opts("0104 05d4 1104 05dc", peerMagic)
+		p.give(newFrame(ProtoLCP, codeConfigureRequest, 1, first))
+		p.openLCP("0104 0578")
+		if got := p.link.Proxy(); len(c.ask) > 0 && (got.Type != ProxyTypeAbsent || got.Name != "" || got.Challenge != nil || got.Response != nil) {
+			t.Errorf("%s: a login that has not come: %v", name, got)
+		}
+		want := c.want
+		want.InitialReceived, want.LastReceived = first, opts(peerMagic, "0104 0578")
+		want.LastSent = p.link.s.LCP.Sent
+		if c.frame != nil {
+			p.give(c.frame(p))
+		}
+		if want.Type == ProxyTypeCHAP || want.Type == ProxyTypeMSCHAPv1 {
+			want.Challenge = bytes.Clone(p.link.s.Authenticator.Challenge)
+		}
+		if want.Type == ProxyTypeCHAP {
+			want.Response = bytes.Clone(p.link.s.Authenticator.Response)
+		}
+		got := p.link.Proxy()
+		if d := cmp.Diff(want, *got); d != "" {
+			t.Errorf("%s (-want +got):\n%s", name, d)
+		}
+		for _, b := range [][]byte{got.InitialReceived, got.LastSent, got.LastReceived, got.Challenge, got.Response} {
+			clear(b)
+		}
+		if d := cmp.Diff(want, *p.link.Proxy()); d != "" {
+			t.Errorf("%s shares memory (-want +got):\n%s", name, d)
+		}
+		p.do(CmdClose{})
+		if p.link.Proxy() != nil {
+			t.Errorf("%s: told of a link that is closing", name)
 		}
 	}
 }
 
-// P198, P257, P258: while the owner finds out, he is asked once, and the LAC says nothing on its own: no verdict, no new challenge, no NCP.
-// Echo requests are answered.
-func TestHoldIsPatientAndQuiet(t *testing.T) {
+// Nothing that an AVP cannot hold is told, and nothing is kept where nobody may ask.
+func TestProxyFitsAVPs(t *testing.T) {
 	t.Parallel()
-	for name, m := range lacMethods {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			h := holdCall(t, lacConfig(m), with(subscriberConfig(m), func(c *Config) { c.EchoInterval = 10 * time.Second }))
-			n, asked := h.log.Len(), len(h.lac.events)
-			h.run(10 * time.Minute)
-			for _, l := range after(h.log.String(), n) {
-				if strings.Contains(l, "l> ") && !strings.Contains(l, "l> LCP Echo-Reply") {
-					t.Errorf("the LAC says: %s", l)
-				}
-			}
-			if len(h.lac.events) != asked || len(h.lac.downs)+len(h.client.downs) > 0 {
-				t.Errorf("events %v, ends %v and %v\n%s", h.lac.events[asked:], h.lac.downs, h.client.downs, h.log.String())
-			}
-			if m == nil {
-				h.do(h.lac, CmdProceed{})
-			}
-		})
+	p := newProbe(t, Config{Auth: onlyCHAP, Hold: true})
+	many := append(bytes.Repeat(opts("63ff", strings.Repeat("00", 253)), 4), opts(peerMagic)...)
+	p.give(newFrame(ProtoLCP, codeConfigureRequest, 1, many))
+	p.openLCP(strings.Repeat("0104 0578", 300))
+	p.give(response(p, 1, strings.Repeat("x", 1018)))
+	got := p.link.Proxy()
+	if got.LastReceived != nil || len(got.InitialReceived) != 3*255 || got.Type != ProxyTypeAbsent {
+		t.Errorf("%v, initially %d octets", got, len(got.InitialReceived))
+	}
+
+	p = newProbe(t, Config{Auth: onlyPAP})
+	p.openLCP()
+	p.give(papFrame(1, "bob", "secret"))
+	if p.link.Proxy() != nil || p.link.s.Handover != nil {
+		t.Error("kept without Config.Hold")
 	}
 }
 
-// P190, P200: the answer that the LNS gives is the one to what the client said to the LAC, and a repeat gets the same.
-func TestRepeatsAfterTheBridgeGetTheSameAnswer(t *testing.T) {
+// Without a login the owner is asked once, and again when LCP has begun anew; an answer to the question before counts for nothing.
+func TestHeldLinkWaitsForItsOwner(t *testing.T) {
 	t.Parallel()
-	for name, m := range lacMethods {
-		if m == nil || m[0] == AuthMSCHAPv2 {
-			continue
+	p := newProbe(t, Config{Hold: true, IPv4: IPv4Unnumbered})
+	up := "! link up mru=1500 peer-mru=1500 auth=none answer=none"
+	p.want(p.openLCP(), up, "! held")
+	p.want(p.give(newFrame(ProtoIPCP, codeConfigureRequest, 1))) // P198
+	p.want(p.give(newFrame(ProtoLCP, codeConfigureRequest, 1, opts(peerMagic))), "> LCP Configure-Ack id=1 magic=00000099")
+	p.want(p.wait(time.Hour))
+	if p.link.Asked() != 1 {
+		t.Errorf("asked %d", p.link.Asked())
+	}
+	first := opts("0506 000000aa", "1104 05dc")
+	p.give(newFrame(ProtoLCP, codeConfigureRequest, 2, first)) // the whole negotiation is new, from its rejected request on
+	p.want(p.give(newFrame(ProtoLCP, codeConfigureRequest, 3, opts("0506 000000aa"))), "> LCP Configure-Ack id=3 magic=000000aa")
+	p.want(p.give(p.ack(ProtoLCP)), up, "! held")
+	if got := p.link.Proxy().InitialReceived; !bytes.Equal(got, first) {
+		t.Errorf("first request %x", got)
+	}
+	p.want(p.do(CmdProceed{Attempt: 1}))
+	p.want(p.do(CmdAuthResult{Attempt: 2, OK: true}))
+	p.want(p.do(CmdProceed{Attempt: 2}), "> IPCP Configure-Request id=1", `! authenticated peer=""`)
+	p.want(p.do(CmdProceed{Attempt: 2}))
+	p.openIPCP()
+}
+
+// A client that begins anew or leaves is followed at once.
+func TestHeldClientBeginsAnewOrLeaves(t *testing.T) {
+	t.Parallel()
+	p := newProbe(t, Config{Auth: onlyCHAP, Hold: true, IPv4: IPv4Unnumbered})
+	p.openLCP()
+	p.want(p.give(response(p, 1, "bob")), `! auth request CHAP-MD5 name="bob"`)
+	p.now += 10 * time.Second
+	got := p.give(newFrame(ProtoLCP, codeConfigureRequest, 9, opts("0506 000000aa")))
+	if len(got) != 3 || got[1] != "> LCP Configure-Ack id=9 magic=000000aa" || got[2] != "! LCP down" || p.link.Proxy() != nil {
+		t.Errorf("%q", got)
+	}
+	p.want(p.do(CmdAuthResult{Attempt: 1, OK: true}))
+	p.want(p.give(p.ack(ProtoLCP)), `> CHAP Challenge id=2 name="" value=***`, "! link up mru=1500 peer-mru=1500 auth=CHAP-MD5 answer=none")
+	p.want(p.give(response(p, 2, "eve")), `! auth request CHAP-MD5 name="eve"`)
+	if x := p.link.Proxy(); x.Name != "eve" || !bytes.Equal(x.InitialReceived, opts("0506 000000aa")) {
+		t.Errorf("%v", x)
+	}
+	p.want(p.give(newFrame(ProtoLCP, codeTerminateRequest, 5, []byte("bye"))), "> LCP Terminate-Ack id=5", "! LCP down")
+	p.want(p.wait(time.Minute), `! link down stage=user authentication reason=closed by the peer peer=true text="bye"`)
+}
+
+// While the owner looks for an LNS the client repeats itself, or says something else: the first word counts, no timer ends the login, and
+// the verdict is under the latest identifier.
+func TestHoldAbsorbsRepeatedLogins(t *testing.T) {
+	t.Parallel()
+	p := newProbe(t, Config{Auth: onlyPAP, Hold: true, IPv4: IPv4Unnumbered, EchoInterval: time.Hour})
+	p.openLCP()
+	p.want(p.give(papFrame(1, "bob", "secret")), `! auth request PAP name="bob"`)
+	for id := byte(2); id < 42; id++ {
+		p.want(p.wait(3 * time.Second))
+		p.want(p.give(papFrame(id, "bob", "secret")))
+		p.want(p.give(newFrame(ProtoLCP, codeEchoRequest, id, u32(0x99))), fmt.Sprintf("> LCP Echo-Reply id=%d magic=%08x", id, p.link.View().Magic))
+	}
+	p.want(p.give(papFrame(42, "eve", "other")))
+	if x := p.link.Proxy(); x.Name != "bob" || string(x.Response) != "secret" || x.ID != 42 {
+		t.Errorf("%v with %q", x, x.Response)
+	}
+	p.want(p.do(CmdAuthResult{OK: true}), `> PAP Authenticate-Ack id=42 message=""`, "> IPCP Configure-Request id=1", `! authenticated peer="bob"`)
+
+	p = newProbe(t, Config{Auth: onlyCHAP, Hold: true, IPv4: IPv4Unnumbered})
+	p.openLCP()
+	p.want(p.give(response(p, 1, "bob")), `! auth request CHAP-MD5 name="bob"`)
+	for range 40 {
+		p.want(p.wait(3 * time.Second))
+		p.want(p.give(response(p, 1, "bob")))
+		p.want(p.give(response(p, 1, "eve")))
+	}
+	p.want(p.do(CmdAuthResult{OK: true}), `> CHAP Success id=1 message=""`, "> IPCP Configure-Request id=1", `! authenticated peer="bob"`)
+	if x := p.link.Proxy(); x.Name != "bob" || x.Type != ProxyTypeCHAP || len(x.Response) != 16 {
+		t.Errorf("%v", x)
+	}
+
+	// A client that never logs in is still not waited for longer than AuthTimeout.
+	p = newProbe(t, Config{Auth: onlyPAP, Hold: true})
+	p.openLCP()
+	p.wait(61 * time.Second)
+	if end := p.link.View().End; end.Reason != ReasonAuthTimeout {
+		t.Errorf("%+v", end)
+	}
+	// Nor is one that lets us wait for its own verdict.
+	p = newProbe(t, Config{Hold: true, User: "lac", Answer: onlyCHAP})
+	p.openLCP(askCHAP)
+	p.want(p.wait(time.Hour))
+	p.want(p.do(CmdProceed{Attempt: 1}))
+	p.wait(61 * time.Second)
+	if end := p.link.View().End; end.Reason != ReasonAuthTimeout {
+		t.Errorf("%+v", end)
+	}
+}
+
+// A link goes on waiting after Restore, and tells the same; the password of PAP comes with the client's next request.
+func TestRestoreOfAHeldLink(t *testing.T) {
+	t.Parallel()
+	for _, m := range [][]AuthMethod{nil, onlyCHAP, onlyMSv1, onlyMSv2, onlyPAP} {
+		p := newProbe(t, Config{Auth: m, Hold: true, IPv4: IPv4Unnumbered})
+		p.openLCP()
+		switch {
+		case m == nil:
+		case m[0] == AuthPAP:
+			p.give(papFrame(1, "bob", "secret"))
+		case m[0] == AuthCHAPMD5:
+			p.give(response(p, 1, "bob"))
+		default:
+			p.give(msResponse(1, "bob", make([]byte, 49)))
 		}
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			h := holdCall(t, lacConfig(m), subscriberConfig(m))
-			c := h.bridge(demand(m), Proxy{})
-			c.run(time.Minute)
-			repeat, id := papFrame(h.login.ID+9, "bob", "secret"), h.login.ID+9
-			if m[0] != AuthPAP {
-				repeat, id = newFrame(ProtoCHAP, chapResponse, h.login.ID, []byte{byte(len(h.login.Response))}, h.login.Response, []byte("bob")), h.login.ID
-			}
-			var out Output
-			c.a.link.Receive(c.now, repeat, &out)
-			if len(out.Frames) != 1 || len(out.Events) > 0 || out.Frames[0][3] != id || out.Frames[0][2] != byte(papAck) && out.Frames[0][2] != byte(chapSuccess) {
-				t.Errorf("a repeat is answered by %x and %v", out.Frames, out.Events)
-			}
-			if len(c.a.up) != 1 {
-				t.Errorf("up: %v", c.a.up)
-			}
-		})
-	}
-}
-
-// A client that leaves ends the hold; one that begins anew is asked about anew, and an answer to the first question counts no more.
-func TestClientDoesNotWait(t *testing.T) {
-	t.Parallel()
-	for name, m := range lacMethods {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			h := holdCall(t, lacConfig(m), subscriberConfig(m))
-			h.do(h.client, CmdClose{Text: "enough"})
-			h.run(time.Minute)
-			if len(h.lac.downs) != 1 || h.lac.downs[0].Reason != ReasonPeer || !h.lac.downs[0].Peer || h.lac.downs[0].Text != "enough" {
-				t.Errorf("%+v", h.lac.downs)
-			}
-
-			h = holdCall(t, lacConfig(m), subscriberConfig(m))
-			first := h.login
-			again := newOwner(t, "d", with(subscriberConfig(m), func(c *Config) { c.MRU = 1400 }))
-			h.client, h.b, h.lac.events = again, again, nil
-			h.queue = nil
-			h.open()
-			h.run(10 * time.Second)
-			if !h.waits() {
-				t.Fatalf("nothing is asked anew\n%s", h.log.String())
-			}
-			if m != nil && h.login.Attempt == first.Attempt {
-				t.Errorf("attempt %d both times", first.Attempt)
-			}
-			h.do(h.lac, CmdAuthResult{Attempt: first.Attempt, OK: true, Success: sampleSuccess})
-			x := h.lac.link.Proxy(h.login)
-			want := again.link.Record().LCP.Sent
-			if !bytes.Equal(x.InitialReceived, want) || !bytes.Equal(x.LastReceived, want) {
-				t.Errorf("first %x, last %x, want both %x", x.InitialReceived, x.LastReceived, want)
-			}
-			if told := m != nil && m[0] != AuthMSCHAPv2; told && (x.Name != "bob" || x.ID != h.login.ID) || !told && x.Name != "" {
+		told := p.link.Proxy()
+		b, err := json.Marshal(p.link.Record())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if strings.Contains(string(b), "secret") || strings.Contains(string(b), "c2VjcmV0") {
+			t.Errorf("%v: the record holds the password: %s", m, b)
+		}
+		var r Record
+		if err := json.Unmarshal(b, &r); err != nil {
+			t.Fatal(err)
+		}
+		if p.link, err = Restore(r, *p.link.cfg, p.now, &p.out); err != nil {
+			t.Fatal(err)
+		}
+		switch {
+		case m == nil:
+			p.want(p.take(), "! held")
+			p.want(p.wait(time.Hour))
+		case m[0] == AuthPAP:
+			p.want(p.take())
+			if x := p.link.Proxy(); x.Type != ProxyTypeAbsent || x.Name != "" {
 				t.Errorf("%v", x)
 			}
-			c := h.bridge(demand(m), Proxy{})
-			c.run(time.Minute)
-			if len(c.b.up) != 1 {
-				t.Errorf("not up\n%s", c.log.String())
-			}
-		})
-	}
-}
-
-// P186: the first request is told as it came, though it was not the one that holds.
-func TestFirstRequestIsTold(t *testing.T) {
-	t.Parallel()
-	p := newProbe(t, lacConfig(onlyPAP))
-	p.take()
-	p.want(p.give(newFrame(ProtoLCP, codeConfigureRequest, 1, opts("0104 05dc 0702 0802", peerMagic)))[1:], "> LCP Configure-Reject id=1 pfc acfc")
-	p.give(newFrame(ProtoLCP, codeConfigureRequest, 2, opts("0104 05dc", peerMagic)))
-	if p.link.Proxy(EvAuthRequest{}) != nil {
-		t.Error("something is told before LCP is open")
-	}
-	p.give(newFrame(ProtoLCP, codeConfigureRequest, 3, opts("0104 05d4", peerMagic)))
-	p.give(p.ack(ProtoLCP))
-	x := p.link.Proxy(EvAuthRequest{})
-	want := &Proxy{
-		InitialReceived: opts("0104 05dc 0702 0802", peerMagic), LastSent: p.link.Record().LCP.Sent, LastReceived: opts("0104 05d4", peerMagic), Type: ProxyTypeNone,
-	}
-	if d := cmp.Diff(want, x); d != "" {
-		t.Error(d)
-	}
-	// What is told is the listener's own.
-	clear(x.LastSent)
-	clear(x.InitialReceived)
-	if d := cmp.Diff(want, p.link.Proxy(EvAuthRequest{})); d != "" {
-		t.Error(d)
-	}
-}
-
-// A list without options is told, too: it is not the same as nothing (P186, P195).
-func TestEmptyListsAreTold(t *testing.T) {
-	t.Parallel()
-	p := newProbe(t, Config{Hold: true})
-	p.take()
-	p.give(newFrame(ProtoLCP, codeConfigureReject, p.link.Record().LCP.SentID, p.link.Record().LCP.Sent))
-	p.give(p.ack(ProtoLCP))
-	p.give(newFrame(ProtoLCP, codeConfigureRequest, 1))
-	x := p.link.Proxy(EvAuthRequest{})
-	if x == nil || x.LastSent == nil || x.LastReceived == nil || x.InitialReceived == nil || len(x.LastSent)+len(x.LastReceived)+len(x.InitialReceived) > 0 {
-		t.Errorf("%+v", x)
-	}
-}
-
-// A LAC behind a LAC tells what the first one has negotiated (P186-P189).
-func TestProxyIsPassedOn(t *testing.T) {
-	t.Parallel()
-	for _, ask := range []string{askCHAP, askPAP, askMSv1, ""} {
-		from := forwarded(ask)
-		cfg := Config{Hold: true}
-		if m, ok := parseAuthOption(opts(ask)[min(2, len(opts(ask))):]); ok {
-			cfg.Auth = []AuthMethod{m}
+			p.want(p.give(papFrame(2, "bob", "secret")), `! auth request PAP name="bob"`)
+			told.ID = 2
+			p.want(p.wait(time.Hour))
+		default:
+			p.want(p.take(), fmt.Sprintf("! auth request %v name=\"bob\"", m[0]))
+			p.want(p.wait(time.Hour))
 		}
-		p, _ := through(t, cfg, from)
-		var login EvAuthRequest
-		if r := p.link.Record(); r.Authenticator.Progress == authAsked {
-			login = EvAuthRequest{
-				Method: r.LCP.Auth, ID: from.ID, Name: from.Name, Challenge: from.Challenge, Response: from.Response, Password: from.Response,
-			}
-		}
-		if ask == "" {
-			from.Name, from.ID = "", 0
-		}
-		if d := cmp.Diff(&from, p.link.Proxy(login)); d != "" {
-			t.Errorf("%q: %s", ask, d)
+		if d := cmp.Diff(told, p.link.Proxy()); d != "" {
+			t.Errorf("%v (-before +after):\n%s", m, d)
 		}
 	}
-	// A login before PPP has no packet to answer.
-	from := forwarded("")
-	from.Type, from.Response, from.ID = ProxyTypeText, []byte("secret"), 0
-	p, _ := through(t, Config{Hold: true, Auth: onlyPAP}, from)
-	got := p.link.Proxy(EvAuthRequest{Method: AuthPAP, Name: "bob", Password: []byte("secret")})
-	if d := cmp.Diff(&from, got); d != "" {
-		t.Error(d)
-	}
-}
 
-// P272: what concerns octets on a line is not agreed on over Ethernet, and no more than it carries.
-func TestEthernetOptions(t *testing.T) {
-	t.Parallel()
-	for in, want := range map[string]string{
-		"0104 05d4":               "> LCP Configure-Ack id=9 mru=1492",
-		"0104 05d5":               "> LCP Configure-Nak id=9 mru=1492",
-		"0104 0010":               "> LCP Configure-Nak id=9 mru=128",
-		"0206 00000000":           "> LCP Configure-Reject id=9 accm=00000000",
-		"0702":                    "> LCP Configure-Reject id=9 pfc",
-		"0802":                    "> LCP Configure-Reject id=9 acfc",
-		"0903 01 0104 05dc 0802":  "> LCP Configure-Reject id=9 9=01 acfc",
-		"0206 00000000 0702 0802": "> LCP Configure-Reject id=9 accm=00000000 pfc acfc",
-	} {
-		p := newProbe(t, Config{Ethernet: 1492, MRU: 1492})
-		p.want(p.take(), fmt.Sprintf("> LCP Configure-Request id=1 mru=1492 magic=%08x", p.link.View().Magic))
-		p.want(p.give(newFrame(ProtoLCP, codeConfigureRequest, 9, opts(in))), want)
-	}
-}
-
-// P272: who says nothing of an MRU takes 1500 octets, which Ethernet does not carry; the same holds for what we can be sent.
-func TestEthernetBoundsTheMRUThatNobodySpeaksOf(t *testing.T) {
-	t.Parallel()
-	for most, want := range map[uint16]uint16{1492: 1492, 1500: 1500, 0: 1500} {
-		p := newProbe(t, Config{Ethernet: most, IPv4: IPv4Unnumbered})
-		p.openLCP()
-		if v := p.link.View(); v.PeerMRU != want || v.MRU != want {
-			t.Errorf("Ethernet of %d octets: %d and %d, want %d", most, v.MRU, v.PeerMRU, want)
-		}
-	}
-}
-
-// A peer who insists on more is told so, and goes on with what there is (RFC 1661, 4.6).
-func TestEthernetMRUIsRejectedInTheEnd(t *testing.T) {
-	t.Parallel()
-	p := newProbe(t, Config{Ethernet: 1492, IPv4: IPv4Unnumbered})
-	p.take()
-	for id := range byte(5) {
-		p.want(p.give(newFrame(ProtoLCP, codeConfigureRequest, id+1, opts("0104 05dc"))), fmt.Sprintf("> LCP Configure-Nak id=%d mru=1492", id+1))
-	}
-	p.want(p.give(newFrame(ProtoLCP, codeConfigureRequest, 6, opts("0104 05dc"))), "> LCP Configure-Reject id=6 mru=1500")
-}
-
-// An asynchronous line offers to escape nothing, escapes what the peer wants besides, and everything when he knows no map (RFC 1662, 7.1).
-func TestAsyncMap(t *testing.T) {
-	t.Parallel()
-	for name, x := range map[string]struct {
-		code code
-		opts string
-		next string // of our next request; empty: there is no map in it
-		want uint32
-	}{
-		"taken":           {code: codeConfigureAck, next: "accm=00000000"},
-		"naked":           {code: codeConfigureNak, opts: "0206 000a0000", next: "accm=000a0000", want: 0xa0000},
-		"naked broken":    {code: codeConfigureNak, opts: "0204 000a", next: "accm=00000000"},
-		"rejected":        {code: codeConfigureReject, opts: "0206 00000000", want: DefaultACCM},
-		"not Async":       {want: DefaultACCM},
-		"peer speaks up":  {code: codeConfigureNak, opts: "0206 ffffffff", next: "accm=ffffffff", want: DefaultACCM},
-		"magic, too, and": {code: codeConfigureNak, opts: "0206 00000001 0506 00000012", next: "accm=00000001", want: 1},
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			p := newProbe(t, Config{Async: x.code != 0, Hold: true})
-			first := p.take()[0]
-			if strings.Contains(first, "accm=00000000") != (x.code != 0) {
-				t.Error(first)
-			}
-			p.give(newFrame(ProtoLCP, codeConfigureRequest, 1, opts(peerMagic, "0206 00000200")))
-			if x.opts != "" {
-				got := p.give(newFrame(ProtoLCP, x.code, p.link.Record().LCP.SentID, opts(x.opts)))
-				if len(got) != 1 || strings.Contains(got[0], "accm") != (x.next != "") || !strings.Contains(got[0], x.next) {
-					t.Errorf("%q, want %q", got, x.next)
-				}
-			}
-			got := p.give(p.ack(ProtoLCP))
-			up := fmt.Sprintf("accm=%08x peer-accm=00000200", x.want)
-			if !slices.ContainsFunc(got, func(l string) bool { return strings.HasSuffix(l, up) }) {
-				t.Errorf("%q, want %s", got, up)
-			}
-			// Another negotiation begins with none again.
-			if got := p.give(newFrame(ProtoLCP, codeConfigureRequest, 2, opts("0506 00000077"))); strings.Contains(got[0], "accm=00000000") != (x.code != 0) {
-				t.Errorf("%q", got)
-			}
-		})
-	}
-}
-
-// Without a login the owner is asked before the network phase, once in a negotiation, and his word holds for the later ones.
-func TestHeldAsksBeforeTheNetworkPhase(t *testing.T) {
-	t.Parallel()
-	p := newProbe(t, Config{Hold: true, IPv4: IPv4Unnumbered})
-	p.take()
-	open := func(id uint8) []string {
-		p.give(newFrame(ProtoLCP, codeConfigureRequest, id, opts(peerMagic)))
-		return p.give(p.ack(ProtoLCP))
-	}
-	p.want(open(1)[1:], "! held")
-	p.want(p.give(ipcpRequest(1, "")))
-	p.now += 10 * time.Second // it is no repeat
-	p.want(open(2)[1:], "! held")
-	p.want(p.do(CmdProceed{}), "> IPCP Configure-Request id=1", `! authenticated peer=""`)
-	p.want(p.do(CmdProceed{}))
-	p.now += 10 * time.Second
-	p.want(open(3), "> IPCP Configure-Request id=2", "! link up mru=1500 peer-mru=1500 auth=none answer=none", `! authenticated peer=""`)
-}
-
-// Events that wait for an answer come again after Restore (S17).
-func TestRestoreDuringTheHold(t *testing.T) {
-	t.Parallel()
-	p := newProbe(t, Config{Hold: true, IPv4: IPv4Unnumbered})
-	p.take()
+	// A client that does not repeat itself is not waited for longer than AuthTimeout.
+	p := newProbe(t, Config{Auth: onlyPAP, Hold: true})
 	p.openLCP()
-	survives(t, p.link.Record())
-	l, err := Restore(p.link.Record(), *p.link.cfg, p.now, &p.out)
-	if err != nil {
+	p.give(papFrame(1, "bob", "secret"))
+	var err error
+	if p.link, err = Restore(p.link.Record(), *p.link.cfg, p.now, &p.out); err != nil {
 		t.Fatal(err)
 	}
-	p.link = l
-	p.want(p.take(), "! held")
-	if x := p.link.Proxy(EvAuthRequest{}); x == nil || len(x.InitialReceived) == 0 || len(x.LastSent) == 0 || len(x.LastReceived) == 0 {
-		t.Errorf("%+v", x)
-	}
-	p.want(p.do(CmdProceed{}), "> IPCP Configure-Request id=1", `! authenticated peer=""`)
-}
-
-// The owner's time is not the client's: a client that still has something to show is not waited for without end.
-func TestHoldDoesNotStopTheClocksOfTheClient(t *testing.T) {
-	t.Parallel()
-	p := newProbe(t, Config{Hold: true, Auth: onlyPAP, Answer: onlyCHAP, User: "lac", Password: []byte("x"), IPv4: IPv4Unnumbered})
-	p.take()
-	p.openLCP("0305 c223 05")
-	p.give(papFrame(1, "bob", "secret"))
-	p.wait(10 * time.Minute)
-	if got := p.do(CmdAuthResult{Attempt: 1, OK: true}); len(got) != 1 {
-		t.Errorf("%q", got)
-	}
-	p.wait(2 * time.Minute)
-	if end := p.link.View().End; end.Reason != ReasonAuthTimeout && !p.link.s.Dead {
-		t.Errorf("%+v", p.link.View())
+	p.wait(61 * time.Second)
+	if end := p.link.View().End; end.Reason != ReasonAuthTimeout {
+		t.Errorf("%+v", end)
 	}
 }
 
-// Another configuration holds for what has not begun: the login's verdict brings it.
-func TestConfigureBeforeTheNetworkPhase(t *testing.T) {
+// P190 to P197, P200: whatever the LAC asked for, and whatever the LNS makes of it, the client comes up, also when it repeats its Response
+// into the tunnel because nobody has answered it yet.
+func TestClientComesUpThroughOurLAC(t *testing.T) {
 	t.Parallel()
-	p := newProbe(t, Config{Hold: true, Auth: onlyPAP, IPv4: IPv4Own, Local: addr("10.0.0.1")})
-	p.take()
-	p.openLCP()
-	p.give(papFrame(1, "bob", "secret"))
-	here := Config{IPv4: IPv4Own, Local: addr("10.9.9.1"), IPv6: true, SessionTimeout: 20 * time.Second, Random: keyed(3)}
-	p.want(p.do(CmdConfigure{Config: here.Complete()}))
-	got := p.do(CmdAuthResult{Attempt: 1, OK: true})
-	if !slices.Contains(got, "> IPCP Configure-Request id=1 addr=10.9.9.1") || !slices.ContainsFunc(got, func(l string) bool { return strings.HasPrefix(l, "> IPV6CP") }) {
-		t.Errorf("%q", got)
-	}
-	p.wait(20 * time.Second)
-	if end := p.link.View().End; end.Reason != ReasonSessionTime {
-		t.Errorf("ends with %+v", end)
-	}
-}
-
-// In the network phase it is for the two times, which begin again; the protocols are those that the link has.
-func TestConfigureInTheNetworkPhaseIsAboutTime(t *testing.T) {
-	t.Parallel()
-	p := openIPv4(t, Config{SessionTimeout: time.Minute, IPv6: true})
-	p.wait(50 * time.Second)
-	off := Config{IPv4: IPv4Off, SessionTimeout: 2 * time.Minute, IdleTimeout: 30 * time.Second}
-	p.do(CmdConfigure{Config: &off}) // completed, if it is not
-	if v := p.link.View(); v.IPCP != "Opened" || v.IPV6CP == "Initial" {
-		t.Errorf("%+v", v)
-	}
-	idle := p.wait(90 * time.Second)
-	if len(idle) == 0 || !slices.Contains(idle, "! idle?") {
-		t.Errorf("%q", idle)
-	}
-	if end := p.link.View().End; end.Reason != ReasonNone {
-		t.Fatalf("ends with %+v", end)
-	}
-	got := p.wait(31 * time.Second)
-	if !slices.Contains(got, "! IPv4 down") || p.link.View().End.Reason != ReasonSessionTime {
-		t.Errorf("%q, %+v", got, p.link.View().End)
-	}
-	if _, err := Restore(p.link.Record(), *p.link.cfg, p.now, &p.out); err != nil {
-		t.Error(err)
-	}
-}
-
-// The goodbye to a peer whose link is another's fits the smallest MRU.
-func TestTerminateRequestFits(t *testing.T) {
-	t.Parallel()
-	for _, text := range []string{"", "bye", strings.Repeat("long ", 100)} {
-		f := TerminateRequest(7, text)
-		if len(f) > 2+minMRU || !strings.HasPrefix(Summary(f), "LCP Terminate-Request id=7") {
-			t.Errorf("%d octets: %s", len(f), Summary(f))
+	patient := func(c *Config) { c.AuthTimeout = 10 * time.Minute }
+	for _, m := range [][]AuthMethod{nil, onlyPAP, onlyCHAP, onlyMSv1, onlyMSv2} {
+		for lcp := ProxyLCPAccept; lcp <= ProxyLCPRenegotiate; lcp++ {
+			for auth := ProxyAuthAccept; auth <= ProxyAuthRenegotiate; auth++ {
+				for _, late := range []bool{false, true} {
+					name := fmt.Sprintf("%v, LCP %v, auth %v, late %v", m, lcp, auth, late)
+					a, b := newOwner(t, "a", demand(m)), newOwner(t, "b", with(answer(m), patient))
+					dialIn(a, b)
+					c := newCable(t, a, b)
+					lac := with(demand(m), func(c *Config) { c.Name, c.MRU, c.Line = "lac", 1460, LinePPPoE })
+					c.callThrough(lac, Proxy{LCP: lcp, Auth: auth})
+					a.slow = late
+					c.open()
+					if late {
+						c.run(7 * time.Second) // with two repeats of a login in them
+						a.slow = false
+						if id := a.link.Asked(); id != 0 {
+							i := slices.IndexFunc(a.events, func(e Event) bool { _, ok := e.(EvAuthRequest); return ok })
+							c.handle(a, a.events[i])
+							c.drain(a)
+						} else if len(m) == 0 {
+							c.handle(a, EvAddressWanted{})
+							c.drain(a)
+						}
+					}
+					c.run(time.Minute)
+					if len(a.up) != 1 || len(b.up) != 1 || len(a.downs)+len(b.downs) != 0 {
+						t.Errorf("%s: up %v and %v, down %v and %v\n%s", name, a.up, b.up, a.downs, b.downs, c.log.String())
+						continue
+					}
+					kept := lcp != ProxyLCPRenegotiate && auth != ProxyAuthRenegotiate
+					if v := a.link.View(); v.Proxied != kept || kept && (v.MRU != 1460 || v.PeerMRU != 1492) {
+						t.Errorf("%s: %+v", name, v)
+					}
+					if s := a.link.s.Authenticator; s.Progress == authPassed && a.link.s.LCP.Auth.protocol() == ProtoCHAP {
+						p := &probe{t: t, link: a.link, now: c.now}
+						value := make([]byte, a.link.s.LCP.Auth.responseSize())
+						got := p.give(newFrame(ProtoCHAP, chapResponse, s.ID, []byte{byte(len(value))}, value, []byte("bob")))
+						if len(got) != 1 || !strings.HasPrefix(got[0], fmt.Sprintf("> CHAP Success id=%d ", s.ID)) {
+							t.Errorf("%s: %q", name, got)
+						}
+					}
+				}
+			}
 		}
 	}
+}
+
+// A LAC that gets its client from another one passes on what that one told (P186).
+func TestProxyOfAProxiedCall(t *testing.T) {
+	t.Parallel()
+	text := forwarded("")
+	text.Type, text.Response = ProxyTypeText, []byte("secret")
+	for name, x := range map[string]Proxy{
+		"none": forwarded(""), "CHAP": forwarded(askCHAP), "PAP": forwarded(askPAP), "MS-CHAPv1": forwarded(askMSv1), "text": text,
+	} {
+		switch x.Type {
+		case ProxyTypeNone:
+			x.Name, x.ID = "", 0
+		case ProxyTypeText:
+			x.ID = 0
+		case ProxyTypeAbsent, ProxyTypeCHAP, ProxyTypePAP, ProxyTypeMSCHAPv1:
+		}
+		cfg := Config{Auth: []AuthMethod{AuthCHAPMD5, AuthMSCHAPv1, AuthPAP}, Hold: true}
+		if x.Type == ProxyTypeNone {
+			cfg.Auth = nil
+		}
+		p, _ := through(t, cfg, x)
+		if d := cmp.Diff(&x, p.link.Proxy()); d != "" {
+			t.Errorf("%s (-want +got):\n%s", name, d)
+		}
+	}
+}
+
+// P272: what a line of PPPoE allows (RFC 2516, 7), and with PPP-Max-Payload (RFC 4638).
+func TestPPPoELine(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		most     uint16
+		in, want string
+	}{
+		"as it should be":  {0, "0104 05d4 0506 00000099", "> LCP Configure-Ack id=9 mru=1492 magic=00000099"},
+		"framing of HDLC":  {0, "0206 00000000 0104 05d4 0702 0802 0903 04", "> LCP Configure-Reject id=9 accm=00000000 pfc acfc 9=04"},
+		"MRU too big":      {0, "0104 05dc", "> LCP Configure-Nak id=9 mru=1492"},
+		"MRU of 1493":      {0, "0104 05d5", "> LCP Configure-Nak id=9 mru=1492"},
+		"MRU small":        {0, "0104 0500", "> LCP Configure-Ack id=9 mru=1280"},
+		"MRU too small":    {0, "0104 0001", "> LCP Configure-Nak id=9 mru=128"},
+		"MRU of one octet": {0, "0103 05", "> LCP Configure-Nak id=9 mru=1492"},
+		"no MRU":           {0, "0506 00000099", "> LCP Configure-Nak id=9 mru=1492"},
+		"jumbo":            {1500, "0104 05dc", "> LCP Configure-Ack id=9 mru=1500"},
+		"jumbo, no MRU":    {1500, "", "> LCP Configure-Ack id=9"},
+		"too big a jumbo":  {1500, "0104 2328", "> LCP Configure-Nak id=9 mru=1500"},
+	} {
+		p := newProbe(t, Config{Line: LinePPPoE, MaxMRU: c.most})
+		own := uint16(1492)
+		if c.most != 0 {
+			own = c.most
+		}
+		p.want(p.take(), fmt.Sprintf("> LCP Configure-Request id=1 mru=%d magic=f3ff4d45", own))
+		if got := p.give(newFrame(ProtoLCP, codeConfigureRequest, 9, opts(c.in))); len(got) != 1 || got[0] != c.want {
+			t.Errorf("%s: %q, want %q", name, got, c.want)
+		}
+	}
+
+	// It is asked for its MRU once; without the option it gets no more than fits, and we expect no more when it refuses ours.
+	p := newProbe(t, Config{Line: LinePPPoE, MRU: 1500, IPv4: IPv4Unnumbered})
+	p.give(newFrame(ProtoLCP, codeConfigureRequest, 1, opts(peerMagic)))
+	p.give(newFrame(ProtoLCP, codeConfigureReject, p.link.s.LCP.SentID, opts("0104 05d4")))
+	p.want(p.openLCP(), "> IPCP Configure-Request id=1", "! link up mru=1492 peer-mru=1492 auth=none answer=none", `! authenticated peer=""`)
+}
+
+// RFC 1662, 7.1: the map that we ask for, and what becomes of it.
+func TestAsyncLine(t *testing.T) {
+	t.Parallel()
+	async := func(accm uint32) *probe {
+		return newProbe(t, Config{Line: LineAsync, ACCM: accm, IPv4: IPv4Unnumbered, Hold: true})
+	}
+	p := async(DefaultACCM)
+	p.want(p.take(), "> LCP Configure-Request id=1 magic=f3ff4d45")
+	p.want(p.openLCP(), "! link up mru=1500 peer-mru=1500 auth=none answer=none", "! held")
+
+	p = async(0)
+	p.want(p.take(), "> LCP Configure-Request id=1 accm=00000000 magic=f3ff4d45")
+	p.want(p.give(newFrame(ProtoLCP, codeConfigureNak, 1, opts("0206 000a0000"))), "> LCP Configure-Request id=2 accm=000a0000 magic=f3ff4d45")
+	p.want(p.openLCP("0206 00000001"), "! link up mru=1500 peer-mru=1500 auth=none answer=none accm=000a0000 peer-accm=00000001", "! held")
+	p.now += time.Minute
+	got := p.give(newFrame(ProtoLCP, codeConfigureRequest, 9, opts("0506 000000aa"))) // what was agreed on is forgotten
+	if len(got) != 3 || !strings.HasPrefix(got[0], "> LCP Configure-Request id=3 accm=00000000 magic=") || got[2] != "! LCP down" {
+		t.Errorf("%q", got)
+	}
+	p.want(p.give(p.ack(ProtoLCP)), "! link up mru=1500 peer-mru=1500 auth=none answer=none accm=00000000 peer-accm=ffffffff", "! held")
+
+	p = async(0)
+	p.give(newFrame(ProtoLCP, codeConfigureReject, 1, opts("0206 00000000")))
+	p.want(p.openLCP(), "! link up mru=1500 peer-mru=1500 auth=none answer=none", "! held")
+}
+
+func TestTerminateRequestIsWhole(t *testing.T) {
+	t.Parallel()
+	if got, want := Summary(TerminateRequest(7, "the LNS is gone")), `LCP Terminate-Request id=7 text="the LNS is gone"`; got != want {
+		t.Errorf("%s, want %s", got, want)
+	}
+	if got := TerminateRequest(7, strings.Repeat("x", 2000)); len(got) > minMRU {
+		t.Errorf("%d octets", len(got))
+	}
+	p := newProbe(t, Config{})
+	p.openLCP()
+	p.want(p.give(TerminateRequest(7, "x")), "> LCP Terminate-Ack id=7")
 }

@@ -19,6 +19,8 @@ const (
 
 const (
 	defaultMRU = 1500
+	// pppoeMRU is what a frame of Ethernet has room for behind the headers of PPPoE and PPP (RFC 2516, 7).
+	pppoeMRU = 1492
 	// DefaultACCM escapes every control character: what holds where no map was agreed on (RFC 1662, 7.1).
 	DefaultACCM uint32 = 1<<32 - 1
 	// minMRU is the least we let a peer ask for; below it not even our own control packets fit reliably.
@@ -34,10 +36,7 @@ type LCPRecord struct {
 	Negotiation
 	MRU       uint16 // in our request; 0: the option was rejected or is not needed
 	PeerMRU   uint16
-	ACCM      uint32  // what the peer escapes on its way to us: of our making with Config.Async only, else perhaps of the LAC's
-	AskedACCM bool    // it is in our request, where it is of our making
-	Initial   *[]byte // with Config.Hold: options of the peer's first request in this negotiation
-	Settled   bool    // with it: LCP has been open since Initial came
+	ACCM      uint32 // what the peer escapes on its way to us: in our request on an asynchronous line, or of the LAC's making
 	PeerACCM  uint32
 	Magic     uint32 // 0: rejected
 	PeerMagic uint32
@@ -56,16 +55,16 @@ type lcp struct{ l *Link }
 func (p lcp) reset() {
 	s := &p.l.s.LCP
 	s.MRU, s.Magic, s.Auth, s.Tried, s.NoLogin, s.ACCM = 0, p.l.random32(), AuthNone, 0, false, DefaultACCM
-	s.AskedACCM = p.l.cfg.Async
-	if s.AskedACCM {
-		s.ACCM = 0
-	}
-	if p.l.cfg.MRU != defaultMRU {
+	if p.l.cfg.MRU != defaultMRU || p.l.cfg.Line == LinePPPoE {
 		s.MRU = p.l.cfg.MRU
+	}
+	if p.l.cfg.Line == LineAsync {
+		s.ACCM = p.l.cfg.ACCM
 	}
 	if len(p.l.cfg.Auth) > 0 {
 		s.Auth = p.l.cfg.Auth[0]
 	}
+	lac(p).forget()
 }
 
 func (p lcp) wishes() []byte {
@@ -74,7 +73,7 @@ func (p lcp) wishes() []byte {
 	if s.MRU != 0 {
 		b = appendOption(b, lcpMRU, byte(s.MRU>>8), byte(s.MRU))
 	}
-	if s.AskedACCM {
+	if p.l.cfg.Line == LineAsync && s.ACCM != DefaultACCM {
 		b = appendOption(b, lcpACCM, binary.BigEndian.AppendUint32(nil, s.ACCM)...)
 	}
 	if s.Auth != AuthNone {
@@ -88,54 +87,60 @@ func (p lcp) wishes() []byte {
 
 func (p lcp) judge(opts []option) verdict {
 	var v verdict
-	if s := &p.l.s.LCP; p.l.cfg.Hold && (s.Initial == nil || s.Settled) {
-		var list []byte
-		for _, o := range opts {
-			list = append(list, o.raw...)
-		}
-		s.Initial, s.Settled = &list, false
-	}
+	sized := false
 	for _, o := range opts {
 		switch o.typ {
 		case lcpMRU:
+			sized = true
 			p.judgeMRU(o, &v)
-		case lcpACCM, lcpPFC, lcpACFC:
-			p.judgeFraming(o, &v)
+		case lcpACCM:
+			// Any map is fine: we stuff no octets ourselves, and it may be news to who does, the owner of an asynchronous line or a LAC
+			// (RFC 2661, 4.4.6; P205, P253).
+			switch {
+			case p.l.cfg.Line == LinePPPoE:
+				v.reject(o)
+			case len(o.data) != 4:
+				v.nak(o, 0, 0, 0, 0)
+			}
 		case lcpAuth:
 			p.judgeAuth(o, &v)
 		case lcpMagic:
 			p.judgeMagic(o, &v)
+		case lcpPFC, lcpACFC:
+			switch {
+			case p.l.cfg.Line == LinePPPoE:
+				v.reject(o)
+			case len(o.data) != 0:
+				v.nak(o)
+			}
 		default:
 			v.reject(o)
 		}
 	}
+	if !sized && p.most() < defaultMRU && p.l.s.LCP.Naks == 0 {
+		// The default does not fit the line. We would send less anyway, but an LNS that gets the call knows only the option.
+		v.ask(lcpMRU, byte(p.most()>>8), byte(p.most()))
+	}
 	return v
 }
 
-// judgeMRU: on Ethernet a peer takes no more than that carries.
-func (p lcp) judgeMRU(o option, v *verdict) {
-	most := p.l.cfg.Ethernet
-	switch {
-	case len(o.data) != 2:
-		v.nak(o, defaultMRU>>8, defaultMRU&0xff)
-	case binary.BigEndian.Uint16(o.data) < minMRU:
-		v.nak(o, 0, minMRU)
-	case most != 0 && binary.BigEndian.Uint16(o.data) > most:
-		v.nak(o, byte(most>>8), byte(most))
+// most is the greatest MRU that the peer may have.
+func (p lcp) most() uint16 {
+	if p.l.cfg.Line == LinePPPoE {
+		return p.l.cfg.MaxMRU
 	}
+	return 1<<16 - 1
 }
 
-// judgeFraming: on Ethernet nothing is stuffed or compressed. Elsewhere any map is fine, and may be news to a LAC that stuffs octets
-// (RFC 2661, 4.4.6; P205, P253, P272).
-func (p lcp) judgeFraming(o option, v *verdict) {
-	switch {
-	case p.l.cfg.Ethernet != 0:
-		v.reject(o)
-	case o.typ == lcpACCM && len(o.data) != 4:
-		v.nak(o, 0, 0, 0, 0)
-	case o.typ != lcpACCM && len(o.data) != 0:
-		v.nak(o)
+func (p lcp) judgeMRU(o option, v *verdict) {
+	fit := min(defaultMRU, p.most())
+	if len(o.data) == 2 {
+		m := binary.BigEndian.Uint16(o.data)
+		if fit = min(max(m, minMRU), p.most()); fit == m {
+			return
+		}
 	}
+	v.nak(o, byte(fit>>8), byte(fit))
 }
 
 // judgeAuth: a method of cfg.Answer is fine, another one is Naked with the one we like best, and without any we refuse to
@@ -188,15 +193,7 @@ func (p lcp) accept(opts []option) {
 			s.Answer, _ = parseAuthOption(o.data)
 		}
 	}
-	s.PeerMRU = p.carried(s.PeerMRU)
-}
-
-// carried bounds an MRU, which an end that says nothing of it has too, by what Ethernet carries.
-func (p lcp) carried(mru uint16) uint16 {
-	if most := p.l.cfg.Ethernet; most != 0 {
-		return min(mru, most)
-	}
-	return mru
+	s.PeerMRU = min(s.PeerMRU, p.most())
 }
 
 func (p lcp) refused(c code, opts []option) bool {
@@ -206,17 +203,17 @@ func (p lcp) refused(c code, opts []option) bool {
 		case lcpMRU:
 			if c == codeConfigureReject {
 				s.MRU = 0
-			} else if s.MRU != 0 && len(o.data) == 2 {
-				// The peer may want less, not more than we can take.
-				if m := binary.BigEndian.Uint16(o.data); m >= minMRU && m < s.MRU {
+			} else if len(o.data) == 2 {
+				// The peer may want less, also where we did not ask (RFC 1661, 5.3), not more than we can take.
+				if m := binary.BigEndian.Uint16(o.data); m >= minMRU && m < p.mru() {
 					s.MRU = m
 				}
 			}
 		case lcpACCM:
 			if c == codeConfigureReject {
-				s.AskedACCM, s.ACCM = false, DefaultACCM
-			} else if len(o.data) == 4 { // the peer wants more escaped than we (RFC 1662, 7.1)
-				s.ACCM |= binary.BigEndian.Uint32(o.data)
+				s.ACCM = DefaultACCM
+			} else if p.l.cfg.Line == LineAsync && len(o.data) == 4 {
+				s.ACCM |= binary.BigEndian.Uint32(o.data) // both ends' needs (RFC 1662, 7.1)
 			}
 		case lcpMagic:
 			if c == codeConfigureReject {
@@ -257,7 +254,6 @@ func (p lcp) changed(c change) {
 	switch c {
 	case layerUp:
 		s := &l.s.LCP
-		s.Settled = s.Initial != nil
 		l.event(EvLinkUp{MRU: p.mru(), PeerMRU: s.PeerMRU, ACCM: s.ACCM, PeerACCM: s.PeerACCM, Auth: s.Auth, Answer: s.Answer})
 		if l.cfg.EchoInterval > 0 {
 			l.s.EchoAt, l.s.EchoTries = l.now+l.cfg.EchoInterval, 0
@@ -272,6 +268,9 @@ func (p lcp) changed(c change) {
 		if l.s.LCP.State == stReqSent || l.s.LCP.State == stAckSent {
 			l.s.Phase = PhaseEstablish
 			p.reset()
+		}
+		if l.cfg.Hold {
+			l.event(EvLCPDown{})
 		}
 	case layerFinished:
 		if l.s.PeerLeft {
@@ -314,7 +313,10 @@ func (p lcp) receive(in packet) {
 			n.in = in
 			n.fire(trEcho)
 		}
-	case codeConfigureRequest, codeConfigureAck, codeConfigureNak, codeConfigureReject, codeTerminateAck, codeCodeReject,
+	case codeConfigureRequest:
+		n.receive(in)
+		lac{l}.received(in)
+	case codeConfigureAck, codeConfigureNak, codeConfigureReject, codeTerminateAck, codeCodeReject,
 		codeResetRequest, codeResetAck:
 		n.receive(in)
 	default:
@@ -360,12 +362,12 @@ func (p lcp) rejectProtocol(proto Protocol, payload []byte) {
 	n.send(codeProtocolReject, n.s.nextID(), []byte{byte(proto >> 8), byte(proto)}, data)
 }
 
-// mru is what we can be sent: without an agreed option the default holds.
+// mru is what we can be sent: without an agreed option the default holds, if the line can carry it.
 func (p lcp) mru() uint16 {
 	if p.l.s.LCP.MRU != 0 {
 		return p.l.s.LCP.MRU
 	}
-	return p.carried(defaultMRU)
+	return min(defaultMRU, p.most())
 }
 
 func (m AuthMethod) protocol() Protocol {

@@ -30,10 +30,17 @@ func (c Config) Complete() *Config {
 			*n = v
 		}
 	}
+	if c.MaxMRU == 0 {
+		c.MaxMRU = pppoeMRU
+	}
+	c.MaxMRU = max(c.MaxMRU, minMRU)
 	if c.MRU == 0 {
 		c.MRU = defaultMRU
 	}
 	c.MRU = max(c.MRU, minMRU)
+	if c.Line == LinePPPoE {
+		c.MRU = min(c.MRU, c.MaxMRU)
+	}
 	def(&c.Restart, defaultRestart)
 	def(&c.AuthTimeout, defaultAuthTimeout)
 	count(&c.MaxConfigure, defaultMaxConfigure)
@@ -75,7 +82,7 @@ func Open(cfg *Config, now Time, out *Output) *Link {
 	l.s = Record{Version: recordVersion, Phase: PhaseEstablish}
 	l.s.complete(cfg)
 	defer l.leave()
-	l.s.LCP.PeerMRU = defaultMRU
+	l.s.LCP.PeerMRU = min(defaultMRU, lcp{l}.most())
 	if l.cfg.Proxy != nil && (proxy{l}).open() {
 		return l
 	}
@@ -163,6 +170,8 @@ func (l *Link) Do(now Time, c Command, out *Output) {
 	switch c := c.(type) {
 	case CmdAuthResult:
 		auth{l}.verdict(c)
+	case CmdProceed:
+		auth{l}.proceed(c)
 	case CmdEncryption:
 		ccp{l}.armed(c)
 	case CmdDecryption:
@@ -171,11 +180,6 @@ func (l *Link) Do(now Time, c Command, out *Output) {
 		ipcp{l}.assigned(c.Peer.Unmap())
 	case CmdIdle:
 		times{l}.idleFor(c.Idle)
-	case CmdProceed:
-		if l.s.Held {
-			l.s.Held, l.s.Proceeds = false, true
-			auth{l}.check()
-		}
 	case CmdConfigure:
 		l.configure(c.Config)
 	case CmdCloseNetwork:
@@ -246,7 +250,7 @@ func (l *Link) Deadline() Time {
 	return d
 }
 
-// Asked is the Attempt of the EvAuthRequest that waits for its answer; 0: none does.
+// Asked is the Attempt of the EvAuthRequest or EvHeld that waits for its answer; 0: none does.
 func (l *Link) Asked() uint32 { return auth{l}.asked() }
 
 // View is a consistent look at the link. Addresses are there while their protocol is open.

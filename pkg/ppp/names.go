@@ -56,6 +56,18 @@ func (m IPv4Mode) String() string {
 	return fmt.Sprintf("IPv4Mode(%d)", uint8(m))
 }
 
+func (l Line) String() string {
+	switch l {
+	case LineTunnel:
+		return "tunnel"
+	case LinePPPoE:
+		return "PPPoE"
+	case LineAsync:
+		return "async"
+	}
+	return fmt.Sprintf("Line(%d)", uint8(l))
+}
+
 func (m MPPEMode) String() string {
 	switch m {
 	case MPPEOff:

@@ -45,11 +45,12 @@ func (p pap) requested(in packet) {
 	case authPassed, authFailed:
 		auth{l}.reply(in.id)
 		return
-	case authIdle:
+	case authIdle, authHeld:
 		return
 	}
-	s.Progress, s.ID, s.Name, s.Forgotten, s.Proxied = authAsked, in.id, bytes.Clone(name), false, false
-	s.Attempt++
+	s.ID, s.Name, s.Forgotten, s.Proxied = in.id, bytes.Clone(name), false, false
+	lac{l}.presented(password)
+	auth{l}.put(authAsked)
 	l.event(EvAuthRequest{Attempt: s.Attempt, Method: AuthPAP, ID: in.id, Name: string(name), Password: bytes.Clone(password)})
 }
 

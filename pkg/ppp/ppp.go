@@ -58,9 +58,23 @@ const (
 	MPPERequire                 // no network protocol before encryption, and no link without it
 )
 
+// Line is what carries the frames, as far as LCP has a say in it. Whatever it is, PFC and ACFC are never asked for, and a peer's frames
+// are understood with and without them.
+type Line uint8
+
+// Lines.
+const (
+	LineTunnel Line = iota // L2TP: character maps and compressions are agreed to and mean nothing here
+	LinePPPoE              // RFC 2516, 7: ACCM, PFC and ACFC are rejected, and no MRU is above MaxMRU (P272)
+	LineAsync              // octets with the framing of RFC 1662: ACCM is asked for, the maps agreed on are in EvLinkUp
+)
+
 // Config is one link's policy. It is copied on use, unless Complete has made it.
 type Config struct {
-	MRU      uint16       // what we want to receive; 0 means 1500
+	Line     Line
+	MaxMRU   uint16       // with LinePPPoE, the most for either side; 0 means 1492, more is for PPP-Max-Payload (RFC 4638)
+	ACCM     uint32       // with LineAsync, the characters that the peer must escape on its way to us; DefaultACCM is not asked for
+	MRU      uint16       // what we want to receive; 0 means 1500, with LinePPPoE MaxMRU at most
 	Auth     []AuthMethod // what we demand of the peer, in order of preference; empty: nothing (P256)
 	Answer   []AuthMethod // what we agree to if the peer demands it; needs User and Password
 	Name     string       // our name in CHAP challenges
@@ -78,16 +92,13 @@ type Config struct {
 	IPv6ID     uint64 // our interface identifier; 0: chosen from Random (P264)
 	PeerIPv6ID uint64 // what the peer must take; 0: anything
 
-	Proxy *Proxy // at an LNS: what the LAC agreed on and took from the client; nil: nothing of that kind is known
-
-	// Hold: a LAC's link, which may go on at an LNS. The owner takes as long as he likes to judge a login, and without one EvHeld asks
-	// him before the network phase begins. Proxy tells of the link meanwhile.
+	// Hold is for a LAC: the link stands still after LCP and the login until its owner has said that it goes on here. What waits is the
+	// owner's answer to EvAuthRequest, or to EvHeld where there is no login; AuthTimeout does not count while it waits. Repeats of the
+	// peer's login are absorbed, of several that differ the first counts; echoes are answered and sent. Interop: pppd as a client waits
+	// 30 s for the answer to PAP or IPCP, ten requests long, and then hangs up; for the verdict of CHAP it waits without an end.
 	Hold bool
-	// Ethernet: the link is one of PPPoE and carries that many octets, by which the peer's MRU is bounded; what concerns octets on a line
-	// is not agreed on (RFC 2516, 7; P272). 0: it is not.
-	Ethernet uint16
-	// Async: the link is an asynchronous line whose hardware passes all octets: the peer is asked to escape none of them.
-	Async bool
+
+	Proxy *Proxy // at an LNS: what the LAC agreed on and took from the client; nil: nothing of that kind is known
 
 	Passive bool // LCP waits for the peer's Configure-Request before it sends its own, for MaxConfigure restart periods; not with Proxy
 
@@ -179,7 +190,8 @@ type (
 	// EvLinkUp: LCP is Opened. PeerMRU bounds the interface MTU (P275).
 	EvLinkUp struct {
 		MRU, PeerMRU uint16
-		// On an asynchronous line, which characters must be escaped on the way to us, and on the way to the peer (RFC 1662, 7.1).
+		// On an asynchronous line, which characters must be escaped on the way to us, and on the way to the peer (RFC 1662, 7.1). Before
+		// LCP is open, and again when it has left Opened, both are DefaultACCM; frames of LCP keep to that at any time.
 		ACCM, PeerACCM uint32
 		Auth           AuthMethod // agreed: what the peer must show us
 		Answer         AuthMethod // agreed: what we must show the peer
@@ -195,11 +207,15 @@ type (
 		Response  []byte // CHAP: the whole value; with the MS-CHAPs 49 octets, of which NTResponse cuts the proof
 		Proxied   bool   // the LAC took it from the client
 	}
+	// EvHeld: with Config.Hold, the peer need not log in, and the owner says with CmdProceed that the link goes on here. It is for such a
+	// link what EvAuthRequest is for one with a login: sent once after EvLinkUp, and anew, under a new number, after LCP has begun anew.
+	EvHeld struct{ Attempt uint32 } // goes into the answer
+	// EvLCPDown: with Config.Hold, LCP has left Opened: every question asked before is void, what Proxy told does not hold any more, and
+	// the character maps are back to DefaultACCM. EvLinkUp follows when the peer negotiates anew, EvLinkDown when it has gone.
+	EvLCPDown struct{}
 	// EvAuthenticated: both directions of authentication that were agreed on succeeded. It comes in any case, with an empty
 	// name if the peer had to show nothing; the network phase begins with it.
 	EvAuthenticated struct{ PeerName string }
-	// EvHeld: with Config.Hold, the peer need not log in, and waits for CmdProceed. It comes again when LCP has begun anew before that.
-	EvHeld struct{}
 	// EvEncryptionWanted: the kernel must be armed for MPPE; answer with CmdEncryption. That means, on a unit that has its channel:
 	// PPPIOCSCOMPRESS for both directions, each with Option and its key behind it, then the flag SC_CCP_OPEN without SC_CCP_UP. It
 	// comes after EvAuthenticated and again when CCP negotiates anew. Between it and the answer no CCP frame is sent, and none of the
@@ -246,8 +262,9 @@ type (
 
 func (EvLinkUp) event()           {}
 func (EvAuthRequest) event()      {}
-func (EvAuthenticated) event()    {}
 func (EvHeld) event()             {}
+func (EvLCPDown) event()          {}
+func (EvAuthenticated) event()    {}
 func (EvEncryptionWanted) event() {}
 func (EvEncryptionUp) event()     {}
 func (EvEncryptionDown) event()   {}
@@ -275,6 +292,9 @@ type (
 		Error   uint16 // MS-CHAP: the error code of a refusal (RFC 2759, 6); 0 means 691
 		Keys    Keys   // MS-CHAP: what MPPE starts from, if it is known
 	}
+	// CmdProceed answers EvHeld: the network phase begins. An answer to an attempt that is over is ignored. Who hands the link to an LNS
+	// takes Proxy and drops the link; who refuses it sends CmdClose.
+	CmdProceed struct{ Attempt uint32 }
 	// CmdEncryption answers EvEncryptionWanted. OK false says that the kernel cannot, or, later on, that it could not do what
 	// EvEncryptionUp says: the link goes on without encryption or ends. An answer to an attempt that is over is ignored.
 	CmdEncryption struct {
@@ -294,8 +314,6 @@ type (
 	CmdIdle struct{ Idle time.Duration }
 	// CmdCloseNetwork closes one NCP, ProtoIPv4 or ProtoIPv6, and leaves the other.
 	CmdCloseNetwork struct{ Proto Protocol }
-	// CmdProceed answers EvHeld: the network phase begins.
-	CmdProceed struct{}
 	// CmdConfigure has another configuration hold for what has not begun yet: before the verdict on a login, or CmdProceed, all of the
 	// network phase. Later it is for the session's time and the idle time, which begin again. Config is that of Config.Complete.
 	CmdConfigure struct{ Config *Config }
@@ -303,9 +321,9 @@ type (
 	CmdClose struct{ Text string }
 )
 
-func (CmdProceed) command()      {}
 func (CmdConfigure) command()    {}
 func (CmdAuthResult) command()   {}
+func (CmdProceed) command()      {}
 func (CmdEncryption) command()   {}
 func (CmdDecryption) command()   {}
 func (CmdAddress) command()      {}

@@ -220,6 +220,9 @@ func (p proxy) adopt(ours, theirs proxied) {
 	// A client that the LAC's Ack did not reach repeats its request: the magic number in it shows that it is the same (P199).
 	s.Acked, s.AckedAt, s.AckedFor = x.LastReceived, l.now, true
 	l.s.Proxied = true
+	if h := l.s.Handover; h != nil {
+		h.First = x.InitialReceived
+	}
 	if l.s.Authenticator.ID = x.ID; x.ID == 0 {
 		// The identifier of the LAC's challenge is not known, and must not be that of ours: a late response would count.
 		l.s.Authenticator.ID = uint8(l.random32())
@@ -250,11 +253,13 @@ func (p proxy) method() AuthMethod {
 func (p proxy) present() {
 	l := p.l
 	x, s := l.cfg.Proxy, &l.s.Authenticator
-	s.Progress, s.ID, s.Name = authAsked, x.ID, []byte(x.Name)
+	s.ID, s.Name = x.ID, []byte(x.Name)
 	if l.s.LCP.Auth.protocol() == ProtoCHAP {
 		s.Challenge, s.Response = x.Challenge, x.Response
+	} else {
+		lac{l}.presented(x.Response)
 	}
-	s.Attempt++
+	auth{l}.put(authAsked)
 	p.ask()
 }
 

@@ -13,14 +13,13 @@ type Record struct {
 	Phase    Phase
 	Proxied  bool // LCP is that of the LAC
 	BeenUp   bool // an NCP has been open
-	Held     bool // EvHeld is not answered
-	Proceeds bool // it has been
 	PeerLeft bool // a Terminate-Request came before LCP was open, with PeerWords
 	Dead     bool
 	LCP      LCPRecord
 	IPCP     IPCPRecord
 	IPV6CP   *IPV6CPRecord // nil, like CCP: the configuration has it off
 	CCP      *CCPRecord
+	Handover *HandoverRecord // nil without Config.Hold
 
 	Authenticator AuthenticatorRecord
 	Claimant      ClaimantRecord
@@ -49,6 +48,9 @@ func (r Record) clone() Record {
 	if r.CCP != nil {
 		r.CCP = new(*r.CCP)
 	}
+	if r.Handover != nil {
+		r.Handover = &HandoverRecord{First: r.Handover.First}
+	}
 	return r
 }
 
@@ -59,6 +61,9 @@ func (r *Record) complete(cfg *Config) {
 	}
 	if r.CCP == nil && cfg.MPPE != MPPEOff {
 		r.CCP = &CCPRecord{}
+	}
+	if r.Handover == nil && cfg.Hold {
+		r.Handover = &HandoverRecord{}
 	}
 }
 
@@ -79,7 +84,7 @@ func (r *Record) ccp() (c CCPRecord) {
 
 // Restore makes a link go on where r was taken; nothing is renegotiated. cfg is that of the old link. Events that wait
 // for the owner's answer are sent again, except a PAP EvAuthRequest: the password is not recorded, so it follows when
-// the peer repeats its request. That of a LAC is taken from cfg.Proxy.
+// the peer repeats its request, for which it has cfg.AuthTimeout with cfg.Hold. That of a LAC is taken from cfg.Proxy.
 func Restore(r Record, cfg Config, now Time, out *Output) (*Link, error) {
 	if err := r.check(cfg); err != nil {
 		return nil, fmt.Errorf("restore link: %w", err)
@@ -91,19 +96,7 @@ func Restore(r Record, cfg Config, now Time, out *Output) (*Link, error) {
 		return l, nil
 	}
 	times{l}.restore()
-	if s := &l.s.Authenticator; s.Progress == authAsked {
-		switch l.s.LCP.Auth {
-		case AuthCHAPMD5, AuthMSCHAPv1, AuthMSCHAPv2:
-			chap{l}.ask()
-		case AuthPAP, AuthNone: // the latter after a login before PPP
-			if s.Forgotten = !s.Proxied || cfg.Proxy == nil; !s.Forgotten {
-				proxy{l}.ask()
-			}
-		}
-	}
-	if l.s.Held {
-		l.event(EvHeld{})
-	}
+	auth{l}.restore()
 	if l.s.ccp().Armed == armAsked {
 		ccp{l}.question()
 	}
@@ -119,7 +112,7 @@ func (r *Record) check(cfg Config) error {
 		return fmt.Errorf("record version %d, want %d", r.Version, recordVersion)
 	}
 	if r.Phase > PhaseTerminate || r.LCP.Auth > AuthMSCHAPv2 || r.LCP.Answer > AuthMSCHAPv2 ||
-		r.Authenticator.Progress > authFailed || r.Claimant.Progress > authFailed || r.ccp().Armed > armReady {
+		r.Authenticator.Progress > authHeld || r.Claimant.Progress > authFailed || r.ccp().Armed > armReady {
 		return fmt.Errorf("record out of range: phase %d, authentication %d and %d", r.Phase, r.LCP.Auth, r.LCP.Answer)
 	}
 	for _, n := range [...]struct {

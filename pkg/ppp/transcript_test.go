@@ -88,6 +88,7 @@ func scenes() []scene {
 	scenes := append(authScenes(), mschapScenes()...)
 	scenes = append(scenes, mppeScenes()...)
 	scenes = append(scenes, proxyScenes()...)
+	scenes = append(scenes, holdScenes()...)
 	scenes = append(scenes, networkScenes()...)
 	return append(scenes, endScenes()...)
 }

@@ -24,6 +24,7 @@ const (
 	kindUint16                       // number
 	kindUint32                       // number
 	kindUint64                       // 8 octets, shown in hexadecimal
+	kindNumber                       // number of any size
 	kindEmpty                        // no value: its presence is the statement
 	kindMessageType                  // RFC 2661, 4.4.1
 	kindResult                       // RFC 2661, 4.4.2
@@ -63,7 +64,7 @@ const (
 
 func (s messageSet) has(t MessageType) bool { return t < 32 && s&(1<<t) != 0 }
 
-// attribute is one row of the catalogue: everything the codec knows about an AVP of vendor 0.
+// attribute is one row of the catalogue: everything the codec knows about an AVP.
 type attribute struct {
 	name      string
 	min, max  int // length of the value in octets, before hiding

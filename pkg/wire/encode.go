@@ -97,8 +97,8 @@ func AppendMessage(dst []byte, tunnelID, sessionID, ns, nr uint16, m Message, hi
 
 // wantsHiding reports whether a is one of the AVPs to hide and still plain.
 func wantsHiding(a AVP) bool {
-	row := lookup(a.Type)
-	return a.Vendor == 0 && !a.Hidden && row != nil && row.hidable && row.hide
+	row := rowOf(a)
+	return !a.Hidden && row != nil && row.hidable && row.hide
 }
 
 // appendAVPHeader appends the six octets before a value of n octets.

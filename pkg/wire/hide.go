@@ -73,8 +73,8 @@ func (m *Message) Unhide(secret []byte) error {
 
 // mustNotHide reports whether H on a is an error whatever its M bit says.
 func mustNotHide(a AVP) bool {
-	row := lookup(a.Type)
-	return a.Vendor == 0 && row != nil && !row.hidable
+	row := rowOf(a)
+	return row != nil && !row.hidable
 }
 
 // reveal deciphers one hidden AVP or says why it cannot.

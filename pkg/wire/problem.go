@@ -78,8 +78,8 @@ func avpProblem(kind ProblemKind, code uint16, m MessageType, a AVP, what string
 
 // avpName names an AVP for notes and problems: "ICRQ: Called Number (vendor 0 type 21)".
 func avpName(m MessageType, a AVP) string {
-	if a.Vendor == 0 && lookup(a.Type) != nil {
-		return fmt.Sprintf("%s: %s (vendor 0 type %d)", m, a.Type, a.Type)
+	if row := rowOf(a); row != nil {
+		return fmt.Sprintf("%s: %s (vendor %d type %d)", m, row.name, a.Vendor, a.Type)
 	}
 	return fmt.Sprintf("%s: vendor %d type %d", m, a.Vendor, a.Type)
 }

@@ -115,12 +115,12 @@ func (m Message) writeAVPs(s *strings.Builder) {
 
 // describe names one AVP of a message of type m and shows its value.
 func (a AVP) describe(m MessageType) string {
-	row := lookup(a.Type)
-	if a.Vendor != 0 {
-		row = nil
-	}
+	row := rowOf(a)
 	s := a.Type.String()
-	if a.Vendor != 0 {
+	switch {
+	case a.Vendor != 0 && row != nil:
+		s = row.name
+	case a.Vendor != 0:
 		s = "vendor " + number(a.Vendor) + " AVP " + number(uint16(a.Type))
 	}
 	s += flagNote(a.Mandatory, row != nil && row.mandatory)
@@ -151,6 +151,8 @@ func showValue(kind valueKind, m MessageType, v []byte) string {
 		return number(binary.BigEndian.Uint16(v))
 	case kindUint32:
 		return strconv.FormatUint(uint64(binary.BigEndian.Uint32(v)), 10)
+	case kindNumber:
+		return strconv.FormatUint(AVP{Value: v}.Number(), 10)
 	case kindMessageType:
 		return MessageType(binary.BigEndian.Uint16(v)).String()
 	case kindResult:

@@ -66,6 +66,7 @@ func messageExamples() []example {
 			Uint32(AVPRxConnectSpeed, 128000), Flag(AVPSequencingRequired)),
 		build(0, 3, 4, MsgICRQ, Uint16(AVPAssignedSessionID, 13), Uint32(AVPCallSerialNumber, 2), Uint32(AVPBearerType, 0),
 			Uint32(AVPPhysicalChannelID, 9), Text(AVPCallingNumber, "6543210"), Text(AVPCalledNumber, "0123456")),
+		{"ICRQ of an access line", AppendMessage(nil, 0x1234, 0, 3, 4, lineICRQ(), nil)},
 		build(13, 4, 4, MsgICRP, Uint16(AVPAssignedSessionID, 14)),
 		build(14, 5, 4, MsgICCN, Uint32(AVPTxConnectSpeed, 64000), Uint32(AVPFramingType, 4|FramingSync),
 			Bytes(AVPInitialRecvLCP, []byte{1, 4, 5, 0xdc}), Bytes(AVPLastSentLCP, []byte{3, 5, 0xc2, 0x23, 5}), Bytes(AVPLastRecvLCP, nil),

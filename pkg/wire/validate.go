@@ -52,11 +52,12 @@ func (m *Message) Validate(opts ValidateOptions) (ignored []string, err error) {
 
 // validation is the state of one Validate.
 type validation struct {
-	message MessageType
-	opts    ValidateOptions
-	seen    [len(catalogue)]bool
-	notes   []string
-	first   *Problem
+	message  MessageType
+	opts     ValidateOptions
+	seen     [len(catalogue)]bool
+	seenLine [len(lineCatalogue)]bool
+	notes    []string
+	first    *Problem
 }
 
 // judge reports whether a stays in the message.
@@ -69,10 +70,10 @@ func (v *validation) judge(a AVP) bool {
 		return false
 	}
 	switch {
-	case !v.belongs(a.Type, row):
+	case !v.belongs(a, row):
 		v.note(a, "does not belong here, ignored")
 		return false
-	case v.seen[a.Type] && !row.repeat:
+	case *v.mark(a) && !row.repeat:
 		v.note(a, "second copy ignored")
 		return false
 	case a.Hidden:
@@ -80,28 +81,36 @@ func (v *validation) judge(a AVP) bool {
 	case !row.fits(len(a.Value)):
 		return v.drop(a, ProblemLength, ErrCodeLength, fmt.Sprintf("wrong length %d", avpHeaderLen+len(a.Value)))
 	}
-	v.seen[a.Type] = true
+	*v.mark(a) = true
 	v.checkValue(a)
 	return true
 }
 
 // recognise is the row of an AVP that this implementation understands, or nil.
 func (v *validation) recognise(a AVP) *attribute {
-	if a.Vendor != 0 || a.Reserved {
+	if a.Reserved {
 		return nil
 	}
-	row := lookup(a.Type)
-	delay13 := v.opts.PRE13 && a.Type == AVPPacketProcDelay
+	row := rowOf(a)
+	delay13 := v.opts.PRE13 && a.Vendor == 0 && a.Type == AVPPacketProcDelay
 	if row == nil || row.nameOnly && !delay13 {
 		return nil
 	}
 	return row
 }
 
+// mark is where it is noted that the message holds a known AVP.
+func (v *validation) mark(a AVP) *bool {
+	if a.Vendor == VendorAccessLine {
+		return &v.seenLine[lineIndex(LineAttribute(a.Type))]
+	}
+	return &v.seen[a.Type]
+}
+
 // belongs reports whether the message may carry the AVP.
-func (v *validation) belongs(t AVPType, row *attribute) bool {
+func (v *validation) belongs(a AVP, row *attribute) bool {
 	places := row.must | row.may
-	if v.opts.PRE13 && (t == AVPPacketProcDelay || t == AVPReceiveWindowSize) {
+	if v.opts.PRE13 && a.Vendor == 0 && (a.Type == AVPPacketProcDelay || a.Type == AVPReceiveWindowSize) {
 		places |= inWindow13
 	}
 	return places.has(v.message)
@@ -116,6 +125,9 @@ func (row *attribute) fits(n int) bool {
 // checkValue blames values that no peer may send (P35, P36). An id of 0 in a StopCCN or CDN is only noted: a message
 // that ends something cannot be refused. A session window of 0 means "numbers, no flow control" (P283).
 func (v *validation) checkValue(a AVP) {
+	if a.Vendor != 0 {
+		return
+	}
 	id := a.Type == AVPAssignedTunnelID || a.Type == AVPAssignedSessionID
 	window := a.Type == AVPReceiveWindowSize && !v.message.Session()
 	if !id && !window || a.Value[0]|a.Value[1] != 0 {
