@@ -13,6 +13,7 @@ import (
 	"github.com/l2tpd/l2tpd/pkg/control"
 	"github.com/l2tpd/l2tpd/pkg/policy"
 	"github.com/l2tpd/l2tpd/pkg/ppp"
+	"github.com/l2tpd/l2tpd/pkg/wire"
 	"github.com/l2tpd/l2tpd/test/golden"
 )
 
@@ -60,6 +61,9 @@ func (s *script) line(text string) []string {
 		w.begin(s.p, s.far, s.req)
 	case "run": // for a time, with an owner who answers at once
 		w.run(s.duration(rest))
+	case "until": // it is asked where the call goes
+		for !w.asksWhere() && w.step(w.now+time.Minute, nil) {
+		}
 	case "done": // the oldest operation ends well
 		w.done(nil)
 	case "fail": // the oldest operation fails
@@ -93,6 +97,18 @@ func (s *script) line(text string) []string {
 			w.call.Exited(w.now, ppp.EvLinkDown{}, errors.New(rest), &w.out)
 		}
 		w.collect()
+	case "sever": // says the other half of a subscriber's call
+		w.call.Sever(EvDown{Cause: "peer", Text: rest, ByPeer: true}, wire.Result{Code: wire.CDNLostCarrier, Text: rest}, &w.out)
+		w.collect()
+	case "anew": // the subscriber begins anew, when it is asked where his call goes
+		w.anew = true
+	case "reconfigure": // the times of a call that is up
+		cfg := *s.p.PPP
+		cfg.SessionTimeout = s.duration(rest)
+		p := s.p
+		p.PPP = &cfg
+		Reconfigure(w.call, w.now, &p, &w.out)
+		w.collect()
 	case "hangup": // the far end closes its link
 		w.far.Do(w.now, ppp.CmdClose{Text: rest}, &w.farOut)
 		w.collectFar()
@@ -107,8 +123,8 @@ func (s *script) line(text string) []string {
 		w.collect()
 	case "view":
 		v := w.call.View()
-		w.say("%s user=%q up=%v closing=%v mtu=%d %v>%v%s phase=%v",
-			v.Interface, v.User, v.Up, v.Closing, v.MTU, v.Local, v.Peer, sequencingText(v.Sequencing), v.PPP.Phase)
+		w.say("%s user=%q up=%v%s closing=%v mtu=%d %v>%v%s phase=%v",
+			v.Interface, v.User, v.Up, map[bool]string{true: " bridged"}[v.Bridged], v.Closing, v.MTU, v.Local, v.Peer, sequencingText(v.Sequencing), v.PPP.Phase)
 	default:
 		s.t.Fatalf("unknown line %q", text)
 	}
@@ -152,6 +168,24 @@ func (s *script) set(whose, setting string) {
 		s.p = sequenced(s.p, map[string]policy.Sequencing{
 			"always": policy.SequencingAlways, "startup": policy.SequencingStartup, "on-request": policy.SequencingOnRequest,
 		}[value])
+	case "call kind":
+		switch value {
+		case "access":
+			s.p = accessParams()
+		case "tty":
+			s.p = accessParams()
+			s.p.PPP.Line = ppp.LineAsync
+		case "switched":
+			s.p.Routed, s.p.PPP.Hold = true, true
+		case "forward":
+			s.p = forwardParams()
+		default:
+			s.t.Fatalf("no kind %q", value)
+		}
+	case "owner route":
+		s.w.route = strings.Split(value, ",")
+	case "owner unavailable":
+		s.w.unavailable = true
 	case "call required":
 		s.req = true
 	case "call framing":

@@ -31,6 +31,7 @@ type world struct {
 	toCall  [][]byte
 
 	ops         []Op   // begun by the call and not answered
+	unavailable bool   // nobody can be asked about logins
 	users       string // the password that authorizes anybody
 	fixed       netip.Addr
 	userRoutes  []netip.Prefix
@@ -38,8 +39,11 @@ type world struct {
 	noIPv6      error      // how the network fails to set IPv6 up
 	prefix      netip.Prefix
 	behind      netip.Prefix
-	noPrefix    string // why there are none
-	exhausted   string // which pool of addresses
+	noPrefix    string   // why there are none
+	exhausted   string   // which pool of addresses
+	route       []string // where the call goes, one question after the other; the last holds for all others
+	begun       bool     // the subscriber has begun anew: the owner gives the question up
+	anew        bool     // he is to, while it is asked where his call goes
 	idle        time.Duration
 	deaf        bool  // the kernel has given up decrypting
 	unsure      error // why the kernel does not say whether it has
@@ -108,7 +112,7 @@ func (w *world) downs() (downs, gone int) {
 			downs++
 		case EvGone:
 			gone++
-		case EvUp, EvAnomaly:
+		case EvUp, EvRouteStale, EvAnomaly:
 		}
 	}
 	return downs, gone
@@ -145,6 +149,9 @@ func (w *world) collect() {
 		w.say("op %s", opText(op))
 	}
 	for _, ev := range w.out.Events {
+		if _, stale := ev.(EvRouteStale); stale {
+			w.begun = true
+		}
 		if _, gone := w.downs(); gone > 0 {
 			w.wrong("event after EvGone: %s", eventText(ev))
 		}
@@ -178,7 +185,7 @@ func (w *world) collectFar() {
 			w.collectFar()
 			return
 		case ppp.EvLinkUp, ppp.EvAuthenticated, ppp.EvNetworkUp, ppp.EvNetworkDown, ppp.EvLinkDown, ppp.EvIdleCheck, ppp.EvAnomaly,
-			ppp.EvEncryptionUp, ppp.EvEncryptionDown, ppp.EvDecryptionCheck:
+			ppp.EvHeld, ppp.EvLCPDown, ppp.EvEncryptionUp, ppp.EvEncryptionDown, ppp.EvDecryptionCheck:
 			if w.onFar != nil {
 				w.onFar(ev)
 			}
@@ -205,6 +212,9 @@ func (w *world) result(op Op) Result {
 		return Result{Interface: op.Interface}
 	case OpAuthorize:
 		r := op.Request
+		if w.unavailable {
+			return Result{Unavailable: true, Message: "authentication is not available", Why: `user "bob": no RADIUS server answers`}
+		}
 		ok := r.Method == ppp.AuthPAP && string(r.Password) == w.users ||
 			r.Method == ppp.AuthCHAPMD5 && ppp.CHAPMD5(r.ID, []byte(w.users), r.Challenge) == [16]byte(r.Response)
 		if x, solved := ppp.SolveMSCHAP(r.Method, r.Name, []byte(w.users), r.Challenge, r.Response); solved {
@@ -218,6 +228,8 @@ func (w *world) result(op Op) Result {
 		return Result{Address: w.give, Full: w.exhausted != "", Message: w.exhausted}
 	case OpPrefixes:
 		return Result{Link: w.prefix, Delegated: w.behind, Message: w.noPrefix}
+	case OpRoute:
+		return w.routes()
 	case OpIdle:
 		return Result{Idle: w.idle}
 	case OpDecryption:
@@ -226,9 +238,37 @@ func (w *world) result(op Op) Result {
 		if op.Network.IPv6 {
 			return Result{NoIPv6: w.noIPv6}
 		}
-	case OpCreate, OpSequencing, OpArm, OpEncrypt, OpDisarm, OpRun, OpHangUp, OpRelease:
+	case OpCreate, OpSequencing, OpArm, OpEncrypt, OpDisarm, OpRun, OpHangUp, OpACCM, OpBridge, OpRelease:
 	}
 	return Result{}
+}
+
+// routes answers OpRoute.
+func (w *world) routes() Result {
+	if w.begun {
+		w.begun = false
+		return Result{Why: "the subscriber begins anew"}
+	}
+	if len(w.route) == 0 {
+		w.route = []string{"nowhere"}
+	}
+	where := w.route[0]
+	if len(w.route) > 1 {
+		w.route = w.route[1:]
+	}
+	switch where {
+	case "here":
+		return Result{Route: RouteHere}
+	case "there": // by another template
+		p := accessParams()
+		p.PPP.Local, p.MTU, p.Interface = addr("10.9.0.1"), 1400, "other"
+		return Result{Route: RouteHere, Here: &p}
+	case "bridged":
+		return Result{Route: RouteBridged, User: "bob"}
+	case "rejected":
+		return Result{Route: RouteRejected, Message: "access denied", Why: `a rule rejects user "bob"`, Cause: "rejected"}
+	}
+	return Result{Message: "no LNS takes the call", Why: "no LNS takes the call: 192.0.2.9: it does not answer"}
 }
 
 // connected says whether the session is established as far as the control connection goes: our answer is out.
@@ -255,6 +295,8 @@ func (w *world) establish(required bool) {
 // deadline comes if it is not later than limit. It reports false when there is nothing left to do.
 func (w *world) step(limit Time, fail error) bool {
 	switch {
+	case w.anew && w.asksWhere():
+		w.beginAnew()
 	case len(w.ops) > 0:
 		w.done(fail)
 	case w.established == 0 && w.released == 0 && w.connected():
@@ -273,6 +315,34 @@ func (w *world) step(limit Time, fail error) bool {
 		return w.pass(limit)
 	}
 	return true
+}
+
+// asksWhere says that OpRoute is not answered.
+func (w *world) asksWhere() bool {
+	return slices.ContainsFunc(w.ops, func(op Op) bool { _, ok := op.(OpRoute); return ok })
+}
+
+// beginAnew has another subscriber at the far end, who knows nothing of the first.
+func (w *world) beginAnew() {
+	w.anew = false
+	far := farConfig()
+	far.Random, far.MRU = keyed(3), 1400
+	w.toFar, w.toCall = nil, nil
+	w.far = ppp.Open(&far, w.now, &w.farOut)
+	w.collectFar()
+	for len(w.toCall)+len(w.toFar) > 0 { // until he has logged in
+		if len(w.toCall) > 0 {
+			f := w.toCall[0]
+			w.toCall = w.toCall[1:]
+			w.call.Receive(w.now, f, &w.out)
+			w.collect()
+			continue
+		}
+		f := w.toFar[0]
+		w.toFar = w.toFar[1:]
+		w.far.Receive(w.now, f, &w.farOut)
+		w.collectFar()
+	}
 }
 
 // pass lets time pass up to the next deadline of either end.
@@ -372,6 +442,19 @@ func opText(op Op) string {
 		return fmt.Sprintf("decryption attempt=%d", op.Attempt)
 	case OpIdle:
 		return "idle"
+	case OpRoute:
+		login := "without a login"
+		if op.LoggedIn {
+			login = fmt.Sprintf("%v %q", op.Login.Method, op.Login.Name)
+		}
+		if x := op.Proxy; x != nil {
+			return fmt.Sprintf("route %s, told: %v", login, x)
+		}
+		return "route " + login
+	case OpBridge:
+		return "bridge"
+	case OpACCM:
+		return fmt.Sprintf("accm send=%08x receive=%08x", op.Send, op.Receive)
 	case OpRelease:
 		return "release"
 	}
@@ -408,10 +491,27 @@ func eventText(ev Event) string {
 		return s
 	case EvGone:
 		return "gone"
+	case EvRouteStale:
+		return "route stale"
 	case EvAnomaly:
 		return fmt.Sprintf("anomaly %q", ev.Text)
 	}
 	return fmt.Sprintf("%T", ev)
+}
+
+// accessParams are those of a subscriber's line.
+func accessParams() Params {
+	p := params(control.LNSIncoming)
+	p.Access, p.Routed, p.Reply, p.Name, p.Interface = true, true, nil, "", "ppp%d"
+	p.PPP.Hold, p.PPP.Passive, p.PPP.Line = true, true, ppp.LinePPPoE
+	return p
+}
+
+// forwardParams are those of the far side of a subscriber's call.
+func forwardParams() Params {
+	p := params(control.LACIncoming)
+	p.Forward, p.Name = true, ""
+	return p
 }
 
 // lostDown is what an owner says of a session that the peer has ended.

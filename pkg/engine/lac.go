@@ -211,6 +211,18 @@ func (l *lac) lock(t policy.Target, why string) {
 			fw.abandon(why)
 		}
 	}
+	l.forsake(t, why)
+}
+
+// forsake gives up tunnels to an LNS that nobody waits for any more, before they are up: the next call is not to wait for one that may be
+// about to fail.
+func (l *lac) forsake(t policy.Target, why string) {
+	for _, x := range slices.Clone(l.s.byAddr[t.Addr.Addr()]) {
+		if x.initiator && !x.up && !x.down && x.key.Peer == t.Addr && len(x.sessions) == 0 {
+			x.reason = why
+			x.do(control.CmdClose{Result: wire.Result{Code: wire.StopGeneral, Text: why}})
+		}
+	}
 }
 
 // abandon gives the present attempt up and goes on to the next.

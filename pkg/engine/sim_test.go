@@ -46,6 +46,7 @@ type box struct {
 	e    *Engine
 	k    *kerneltest.Kernel
 	log  *logBuffer
+	dsl  *dsl // where subscribers arrive
 
 	mu       sync.Mutex
 	nextFD   int
@@ -101,10 +102,11 @@ func (n *internet) start(t *testing.T, addr string, p *policy.Policy, newCore bo
 		waits: map[string][]netip.Prefix{}, names: map[string][]netip.Addr{}, leases: map[int]ipv6.Lease{},
 		log: &logBuffer{}, nextFD: 3,
 	}
-	b.k = kerneltest.New(kerneltest.Config{TrackSockets: true, Features: kernel.Features{Release: "test", NewCore: newCore, Reinjects: true}})
+	b.dsl = &dsl{box: b, subscribers: map[uint16]*subscriberBox{}}
+	b.k = kerneltest.New(kerneltest.Config{TrackSockets: true, OnAccess: b.dsl.leaves, Features: kernel.Features{Release: "test", NewCore: newCore, Reinjects: true}})
 	begun := time.Now()
 	b.e = New(Config{
-		Policy: p, Listen: p.Server.Listen, Transport: b, Kernel: simKernel{b.k}, Network: b, Prefixes: advertiser{b}, Pppd: programs{b}, Resolver: b, Random: rand.Reader,
+		Policy: p, Listen: p.Server.Listen, Transport: b, Kernel: simKernel{b.k}, Network: b, Prefixes: advertiser{b}, Pppd: programs{b}, Resolver: b, Access: b.dsl, Random: rand.Reader,
 		Now:       func() Time { return time.Since(begun) + time.Hour },
 		WallClock: time.Now,
 		Logger:    slog.New(slog.NewTextHandler(b.log, &slog.HandlerOptions{Level: slog.LevelDebug})),

@@ -181,9 +181,7 @@ func (l *Link) Do(now Time, c Command, out *Output) {
 	case CmdIdle:
 		times{l}.idleFor(c.Idle)
 	case CmdConfigure:
-		l.cfg = c.Config
-		l.s.complete(l.cfg)
-		times{l}.anew()
+		l.configure(c.Config)
 	case CmdCloseNetwork:
 		network{l}.close(c.Proto)
 	case CmdClose:
@@ -192,6 +190,22 @@ func (l *Link) Do(now Time, c Command, out *Output) {
 		}
 		l.fail(ReasonLocal, false, "")
 	}
+}
+
+// configure has cfg hold for what has not begun yet.
+func (l *Link) configure(cfg *Config) {
+	switch {
+	case l.s.Phase == PhaseNetwork || l.s.Phase == PhaseTerminate: // its protocols are those that it began with
+		c := *l.cfg
+		c.SessionTimeout, c.IdleTimeout = cfg.SessionTimeout, cfg.IdleTimeout
+		l.cfg = &c
+		times{l}.anew()
+	case cfg.complete:
+		l.cfg = cfg
+	default:
+		l.cfg = cfg.Complete()
+	}
+	l.s.complete(l.cfg)
 }
 
 // Expire does what is due at now. Call it at Deadline or later.
