@@ -151,7 +151,7 @@ func (fw *forward) findTunnel() (*tunnel, error) {
 	s, t := fw.lac.s, &fw.target
 	key := t.ShareKey()
 	for _, x := range s.byAddr[t.Addr.Addr()] {
-		usable := x.initiator && x.key == key && !x.down && !x.tieLost && x.ctl.State() != control.TunnelClosing
+		usable := x.initiator && *x.key == key && !x.down && !x.tieLost && x.ctl.State() != control.TunnelClosing
 		if usable && (t.TunnelSessions == 0 || len(x.sessions) < t.TunnelSessions) {
 			return x, nil
 		}
@@ -370,7 +370,7 @@ func (s *shard) openTunnel(w *wish) (*tunnel, error) {
 	}
 	t := s.newTunnel(id, local, remote)
 	t.port, t.hello, t.pre13 = port, w.tunnel.Hello, w.pre13
-	t.initiator, t.key, t.secret = true, w.key, !w.secret.Empty()
+	t.initiator, t.key, t.secret = true, &w.key, !w.secret.Empty()
 	pol := s.e.policy.Load()
 	t.admit(!pol.Server.PinPort)
 	cfg := s.e.tunnelConfig(pol, w.tunnel, w.secret, w.pre13)

@@ -165,7 +165,11 @@ func (t *tunnel) view(v control.TunnelView) api.Tunnel {
 
 // rtoCap is the longest wait between retransmissions (S139).
 func (t *tunnel) rtoCap() time.Duration {
-	return cmp.Or(t.key.Tunnel.RetransmitCap, t.s.e.policy.Load().Server.Tunnel.RetransmitCap, 8*time.Second)
+	var own time.Duration
+	if t.key != nil {
+		own = t.key.Tunnel.RetransmitCap
+	}
+	return cmp.Or(own, t.s.e.policy.Load().Server.Tunnel.RetransmitCap, 8*time.Second)
 }
 
 // sessionViews are the tunnel's sessions that a query asks for.
