@@ -109,10 +109,14 @@ func (fw *forward) next() {
 
 // note remembers why an LNS has not taken the call.
 func (fw *forward) note(t policy.Target, why string) {
-	fw.why = append(fw.why, fmt.Sprintf("%s: %s", t.Name, why))
+	name := t.Name
+	if _, err := netip.ParseAddr(name); err != nil { // which of those that it stands for
+		name = fmt.Sprintf("%s (%v)", name, t.Addr)
+	}
+	fw.why = append(fw.why, name+": "+why)
 	if len(fw.left) > 0 {
 		fw.lac.s.strange(slog.LevelWarn, "lns-failed", t.Addr.Addr(), "an LNS does not take a call: the next is tried", slog.String("lns", t.Name),
-			slog.Any("address", t.Addr), slog.String("why", why), slog.String("next", fw.left[0].Name))
+			slog.Any("address", t.Addr), slog.String("why", why), slog.Any("next", fw.left[0].Addr))
 	}
 }
 

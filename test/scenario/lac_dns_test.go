@@ -88,7 +88,7 @@ func TestRealmsAreLookedUpInDNS(t *testing.T) {
 	names := []string{
 		"10.4.0.2 plain.example", "10.4.1.2 lns.plain.example", "10.4.0.2 lns.other.example", "fd00:4:1::2 lns.six.example",
 		"10.4.0.99 lns.several.example", "10.4.0.98 lns.several.example", "fd00:4:1::2 lns.several.example",
-		"10.4.1.2 far.example", "10.4.0.2 lns.moves.example",
+		"10.4.1.2 far.example", "10.4.0.97 lns.dead.example", "10.4.0.96 lns.dead.example", "10.4.0.2 lns.moves.example",
 	}
 	server := e.nameServer(names...)
 	lnss := []*lab.Daemon{e.serve(0, ""), e.serve(1, "")}
@@ -107,8 +107,9 @@ func TestRealmsAreLookedUpInDNS(t *testing.T) {
 			t.Errorf("%s is at %q instead of %s: %+v", x.user, servedBy(s), x.lns, s)
 		}
 	}
-	if line := d.WaitLog("WARN .*the next is tried"); !strings.Contains(line, "lns=lns.several.example") || !strings.Contains(line, "address=10.4.0.9") {
-		t.Errorf("the line does not say which LNS has not answered: %s", line)
+	if line := d.WaitLog("WARN .*the next is tried"); !strings.Contains(line, "lns=lns.several.example") || !strings.Contains(line, "address=10.4.0.9") ||
+		!strings.Contains(line, "next=[fd00:4:1::2]:1701") {
+		t.Errorf("the line does not say which LNS has not answered, and which is next: %s", line)
 	}
 	for user, want := range map[string]string{
 		"alice@gone.example": "lns.gone.example.*name not found", // NXDOMAIN
@@ -121,6 +122,12 @@ func TestRealmsAreLookedUpInDNS(t *testing.T) {
 			t.Errorf("%s is not told why: %+v", user, s)
 		}
 		explained(t, d, mark, want)
+	}
+	if s := dialOne(p, "alice@dead.example"); s.State != subscriber.Ended || s.Told == "" {
+		t.Errorf("nobody answers: %+v", s)
+	}
+	for _, addr := range []string{"96", "97"} {
+		d.WaitLog(`WARN .*no LNS takes the call.*lns\.dead\.example \(10\.4\.0\.` + addr + `:1701\): `)
 	}
 
 	asked := func() int { return server.CountLog(`query\[A\] lns.moves.example`) }
