@@ -278,6 +278,7 @@ func (fw *forward) joined(x *session) {
 			slog.Any("address", fw.target.Addr))
 	}
 	fw.done(call.Result{Route: call.RouteBridged, User: fw.user}, x.data)
+	fw.done, fw.proxy, fw.left, fw.why = nil, nil, nil, nil // of no use any more, and there may be thousands
 }
 
 // cancel ends what is done for a subscriber who has gone.

@@ -262,6 +262,7 @@ func (s *session) joined(ev call.EvUp) {
 	s.upSince = s.sh.e.cfg.WallClock()
 	if s.near != nil {
 		s.near.joined(s)
+		s.logger = nil
 		return
 	}
 	if s.placed != nil {

@@ -278,25 +278,11 @@ func octets(dst, src pppoe.MAC, rest ...byte) []byte {
 	return append(append(append(append([]byte(nil), dst[:]...), src[:]...), 0x88, 0x63), rest...)
 }
 
-// P273, P277, P280: discovery packets that are malformed, forged or out of place, and frames of sessions that are not their sender's, are
-// counted by what is wrong with them, and change nothing.
-func TestForgedDiscoveryChangesNothing(t *testing.T) {
-	t.Parallel()
-	s := newTown(t, ", service_names: [internet]")
-	x := s.evil
-	before := s.discovery(t)
-	_, pppoeID, _ := strings.Cut(s.alice.Access, "/")
-	id64, err := strconv.ParseUint(strings.Fields(pppoeID)[0], 10, 16)
-	if err != nil {
-		t.Fatalf("alice's access is %q", s.alice.Access)
-	}
-	id, n := uint16(id64), 0
-	next := func() pppoe.MAC { n++; return station(n) }
-	mine := next()
-	cookie := x.cookie(mine)
+// wrong is what the LAC drops, by its words for that. id is a session of somebody else; cookie was made for mine.
+func (x *stranger) wrong(id uint16, mine pppoe.MAC, cookie pppoe.Tag, next func() pppoe.MAC) map[string][][]byte {
 	flipped := pppoe.Tag{Type: cookie.Type, Value: append([]byte(nil), cookie.Value...)}
 	flipped.Value[len(flipped.Value)-1] ^= 1
-	bad := map[string][][]byte{
+	return map[string][][]byte{
 		"short":     {octets(everybody, next(), 0x11, 9, 0)},
 		"version":   {octets(everybody, next(), 0x21, 9, 0, 0, 0, 4, 1, 1, 0, 0)},
 		"length":    {octets(everybody, next(), 0x11, 9, 0, 0, 0, 99, 1, 1, 0, 0), octets(x.ac, next(), 0x11, 0x19, 0, 0, 0xff, 0xff)},
@@ -322,6 +308,25 @@ func TestForgedDiscoveryChangesNothing(t *testing.T) {
 		},
 		"no-session": {x.padt(next(), id).Append(nil), x.padt(next(), 0).Append(nil), x.padt(next(), 0xffff).Append(nil), x.padt(mine, id^1).Append(nil)},
 	}
+}
+
+// P273, P277, P280: discovery packets that are malformed, forged or out of place, and frames of sessions that are not their sender's, are
+// counted by what is wrong with them, and change nothing.
+func TestForgedDiscoveryChangesNothing(t *testing.T) {
+	t.Parallel()
+	s := newTown(t, ", service_names: [internet]")
+	x := s.evil
+	before := s.discovery(t)
+	_, pppoeID, _ := strings.Cut(s.alice.Access, "/")
+	id64, err := strconv.ParseUint(strings.Fields(pppoeID)[0], 10, 16)
+	if err != nil {
+		t.Fatalf("alice's access is %q", s.alice.Access)
+	}
+	id, n := uint16(id64), 0
+	next := func() pppoe.MAC { n++; return station(n) }
+	mine := next()
+	cookie := x.cookie(mine)
+	bad := x.wrong(id, mine, cookie, next)
 	want := map[string]uint64{}
 	for reason, frames := range bad {
 		want[reason] = uint64(len(frames))
