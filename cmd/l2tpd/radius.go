@@ -104,11 +104,7 @@ func nas(c policy.RADIUS, hostName string) radius.NAS {
 
 // listen obeys the clients that are configured for Disconnect- and CoA-Requests.
 func (r *radiusFor) listen(c policy.RADIUS, hostName string, h radius.Handler) (closers []func() error, err error) {
-	for _, a := range c.CoAListen {
-		cfg := radius.ListenConfig{Address: a, NAS: nas(c, hostName), Handler: h, Logger: r.log}
-		for _, x := range c.CoA {
-			cfg.Peers = append(cfg.Peers, radius.Peer{From: x.From, Secret: x.Secret, Signed: x.Signed})
-		}
+	for _, cfg := range r.listeners(c, hostName, h) {
 		l, err := radius.Listen(cfg)
 		if err != nil {
 			return closers, fmt.Errorf("radius.coa: %w", err)
@@ -116,6 +112,18 @@ func (r *radiusFor) listen(c policy.RADIUS, hostName string, h radius.Handler) (
 		closers = append(closers, l.Close)
 	}
 	return closers, nil
+}
+
+// listeners are a configuration in the listeners' terms.
+func (r *radiusFor) listeners(c policy.RADIUS, hostName string, h radius.Handler) (all []radius.ListenConfig) {
+	for _, a := range c.CoAListen {
+		cfg := radius.ListenConfig{Address: a, NAS: nas(c, hostName), Handler: h, Logger: r.log}
+		for _, x := range c.CoA {
+			cfg.Peers = append(cfg.Peers, radius.Peer{From: x.From, Secret: x.Secret, Signed: x.Signed})
+		}
+		all = append(all, cfg)
+	}
+	return all
 }
 
 // Authorize asks the servers.

@@ -69,7 +69,9 @@ func (m *Manager) Serve(list []policy.Access, ring Ring) error {
 			done, err := s.configure(a)
 			errs = append(errs, err)
 			if done {
-				s.conf = a
+				if err == nil { // else it is tried again next time
+					s.conf = a
+				}
 				continue
 			}
 		}

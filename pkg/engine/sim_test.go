@@ -34,8 +34,9 @@ type internet struct {
 	from  func(netip.AddrPort) netip.AddrPort // the source that the receiver sees, if set
 	sent  map[netip.Addr][][]byte             // by sender
 
-	ordered bool          // datagrams do not overtake each other
-	carried time.Duration // a nanosecond for each of them
+	radius  map[netip.Addr]*servers // of the boxes that have any
+	ordered bool                    // datagrams do not overtake each other
+	carried time.Duration           // a nanosecond for each of them
 }
 
 // box is one simulated machine: an engine on a simulated kernel, network and transport.
@@ -109,7 +110,12 @@ func (n *internet) start(t *testing.T, addr string, p *policy.Policy, newCore bo
 	}
 	b.k = kerneltest.New(k)
 	begun := time.Now()
+	var servers RADIUS
+	if s := n.radius[b.addr]; s != nil {
+		servers = s
+	}
 	cfg := Config{
+		RADIUS: servers,
 		Policy: p, Listen: p.Server.Listen, Transport: b, Kernel: simKernel{b.k}, Network: b, Prefixes: advertiser{b}, Pppd: programs{b}, Resolver: b, Random: rand.Reader,
 		Now:       func() Time { return time.Since(begun) + time.Hour },
 		WallClock: time.Now,

@@ -162,7 +162,7 @@ var (
 // yamlKeys are the rows of TestYAMLKeysReachWhatTheyAreFor.
 func yamlKeys() []yamlKey {
 	return slices.Concat(serverKeys(), tunnelKeys("server.tunnel", "server.tunnel"), tunnelKeys("calls.*.tunnel", "calls.c0.tunnel"),
-		accessKeys(), peerKeys(), dialKeys(), linkKeys(), templateKeys(), callerKeys(), networkKeys(), dataKeys())
+		accessKeys(), peerKeys(), dialKeys(), linkKeys(), templateKeys(), callerKeys(), networkKeys(), dataKeys(), lacKeys())
 }
 
 func serverKeys() []yamlKey {

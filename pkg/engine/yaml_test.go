@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"gopkg.in/yaml.v3"
@@ -43,6 +44,20 @@ users: {RouterA: {password: PasswordA}, RouterB: {password: PasswordA}}
 `
 )
 
+// lacYAML is box a as a LAC, for the rows of yaml_lac_test.go.
+const lacYAML = `
+server: {hostname: a}
+lac:
+  access: [{pppoe: {interface: eth1, template: line}}]
+  rules: [{match: all, action: tunnel, lns: [{address: 2.2.2.2}, {address: 3.3.3.3, preference: 1}], secret: the secret of box b}]
+ppp:
+  templates:
+    line: {auth: [chap], ipv4_local: 10.1.0.1, ipv4_pool: here}
+    other: {auth: [pap], ipv4_local: 10.2.0.1, ipv4_pool: there}
+pools: {here: {ranges: [10.1.0.2-10.1.0.9]}, there: {ranges: [10.2.0.2-10.2.0.9]}}
+users: {RouterA@corp.example: {password: PasswordA}}
+`
+
 // edit changes one value of a configuration; side is a or b. An empty value takes the key out.
 type edit struct{ side, path, value string }
 
@@ -53,6 +68,7 @@ type yamlKey struct {
 	with      []edit       // in both cases
 	before    func(*world) // the boxes are not there yet
 	run       func(*world) // instead of half a minute's wait
+	lac       bool         // box a is a LAC with two LNSs, b and c
 	see       func(*world) any
 	was, want any
 }
@@ -62,8 +78,10 @@ type world struct {
 	*testing.T
 	n    *internet
 	a, b *box
-	cut  bool       // from the start on, nothing arrives
-	sent []datagram // by both; guarded by the net's lock
+	c    *box             // nil, but for rows of a LAC
+	subs []*subscriberBox // of a LAC
+	cut  bool             // from the start on, nothing arrives
+	sent []datagram       // by both; guarded by the net's lock
 }
 
 // datagram is a control message as it left a box.
@@ -88,7 +106,11 @@ func TestYAMLKeysReachWhatTheyAreFor(t *testing.T) {
 			}{{"without", x.with, x.was}, {"with", append(slices.Clone(x.with), x.change), x.want}} {
 				t.Run(run.name, func(t *testing.T) {
 					simulated(t, func(t *testing.T) {
-						w := newWorld(t, run.edits, x.before)
+						start := newWorld
+						if x.lac {
+							start = newLACWorld
+						}
+						w := start(t, run.edits, x.before)
 						if x.run != nil {
 							x.run(w)
 						} else {
@@ -102,6 +124,9 @@ func TestYAMLKeysReachWhatTheyAreFor(t *testing.T) {
 						w.n.mu.Unlock()
 						w.a.stop()
 						w.b.stop()
+						if w.c != nil {
+							w.c.stop()
+						}
 					})
 				})
 			}
@@ -128,6 +153,37 @@ func TestPrefixesOnTheInterfaceOfAPppd(t *testing.T) {
 // newWorld starts both boxes.
 func newWorld(t *testing.T, edits []edit, before func(*world)) *world {
 	t.Helper()
+	w := listening(t)
+	if before != nil {
+		before(w)
+	}
+	w.b = w.n.start(t, "2.2.2.2", w.parse("b", calleeYAML, edits), true)
+	w.a = w.n.start(t, "1.1.1.1", w.parse("a", callerYAML, edits), true)
+	return w
+}
+
+// newLACWorld starts a LAC and two LNSs.
+func newLACWorld(t *testing.T, edits []edit, before func(*world)) *world {
+	t.Helper()
+	w := listening(t)
+	if before != nil {
+		before(w)
+	}
+	w.b = w.n.start(t, "2.2.2.2", w.parse("b", calleeYAML, append(slices.Clone(edits), forLAC("b")...)), true)
+	w.c = w.n.start(t, "3.3.3.3", w.parse("c", calleeYAML, append(slices.Clone(edits), forLAC("c")...)), true)
+	w.a = w.n.start(t, "1.1.1.1", w.parse("a", lacYAML, edits), true)
+	synctest.Wait()
+	return w
+}
+
+// forLAC are the edits that make a callee an LNS of the LAC.
+func forLAC(side string) []edit {
+	return []edit{{side, "server.hostname", side}, {side, "users", "{RouterA: {password: PasswordA}, RouterA@corp.example: {password: PasswordA}}"}}
+}
+
+// listening is a world without boxes.
+func listening(t *testing.T) *world {
+	t.Helper()
 	w := &world{T: t, n: newInternet()}
 	w.n.drop = func(from, to netip.AddrPort, d []byte) bool { // called with the net's lock held
 		if h, payload, err := wire.ParseHeader(d); err == nil && h.Control && len(payload) > 0 {
@@ -137,11 +193,6 @@ func newWorld(t *testing.T, edits []edit, before func(*world)) *world {
 		}
 		return w.cut
 	}
-	if before != nil {
-		before(w)
-	}
-	w.b = w.n.start(t, "2.2.2.2", w.parse("b", calleeYAML, edits), true)
-	w.a = w.n.start(t, "1.1.1.1", w.parse("a", callerYAML, edits), true)
 	return w
 }
 
@@ -233,40 +284,48 @@ func (w *world) link(x *box) (c ppp.Config) {
 
 // elsewhere are the keys whose effect another test shows.
 func elsewhere() map[string]string {
-	return map[string]string{
+	keys := map[string]string{
 		"server.listen":   "TestPartialListenGoesOnWithTheAddressesThatWork",
 		"server.checksum": "TestChecksumOffTouchesTunnelSocketsOnly",
 		"api.socket":      "TestStartsThatCannotBe",
 		"api.group":       "TestTheSocketBelongsToTheGroup",
 		"log.level":       "TestReloadTakesWhatHasChanged",
-	}
-}
 
-// unserved are the keys that are read, and that nothing acts on yet: no test could show an effect. Each is to move to a row, or to
-// elsewhere, with what serves it; a key that has either must not be here.
-func unserved() map[string]bool {
-	keys := map[string]bool{}
-	for section, names := range map[string]string{
-		"lac":                  "lockout attempt switch",
-		"lac.access[].pppoe":   "interface service_names ac_name delay max_payload max_sessions max_sessions_per_mac rate rate_per_mac template",
-		"lac.access[].tty":     "device speed type names dial_in dial_out dial_out_from init answer dial hang_up template",
-		"lac.rules[]":          "match action balance prefix template radius_user radius_password secret strip_realm proxy_auth sequencing compat pre13_flow assignment_id tunnel_sessions withhold_calling_number hide_avps host_name local_address",
-		"lac.rules[].lns[]":    "address port preference weight secret max_sessions withhold_calling_number hide_avps",
-		"lac.rules[].tunnel":   "receive_window hello retransmit retransmit_cap max_retransmits setup_timeout idle_timeout",
-		"radius":               "dead_time nas_identifier nas_address interim spool spool_size",
-		"radius.servers[]":     "address port accounting_port secret timeout tries source message_authenticator logins accounting",
-		"radius.coa":           "listen",
-		"radius.coa.clients[]": "from secret message_authenticator",
-		"ppp.templates.*":      "users",
+		"lac.access[].tty.device":        "TestDeviceThatIsNoTTYIsDown",
+		"lac.access[].tty.speed":         "TestModeOfALine",
+		"lac.access[].tty.type":          "TestLinesAreFoundByKindNameSpeedAndLNS",
+		"lac.access[].tty.names":         "TestLinesAreFoundByKindNameSpeedAndLNS",
+		"lac.access[].tty.dial_out":      "TestLinesAreFoundByKindNameSpeedAndLNS",
+		"lac.access[].tty.dial_out_from": "TestLinesAreFoundByKindNameSpeedAndLNS",
+		"lac.access[].tty.dial_in":       "TestLineThatOnlyDialsTakesNoCalls",
+		"lac.access[].tty.init":          "TestCallByModemArrivesWithItsNumberAndSpeed",
+		"lac.access[].tty.answer":        "TestCallByModemArrivesWithItsNumberAndSpeed",
+		"lac.access[].tty.dial":          "TestDialGivesTheLineWhenConnected",
+		"lac.access[].tty.hang_up":       "TestCallByModemArrivesWithItsNumberAndSpeed",
+	}
+	for test, sections := range map[string]map[string]string{
+		"TestEveryPPPoEKeyReachesTheListener": {
+			"lac.access[].pppoe": "interface service_names ac_name delay max_payload max_sessions max_sessions_per_mac rate rate_per_mac",
+		},
+		"TestEveryRADIUSKeyReachesTheClient": {
+			"radius":           "dead_time nas_identifier nas_address spool spool_size",
+			"radius.servers[]": "address port accounting_port secret timeout tries source message_authenticator logins accounting",
+		},
+		"TestEveryCoAKeyReachesTheListeners": {
+			"radius.coa":           "listen",
+			"radius.coa.clients[]": "from secret message_authenticator",
+		},
 	} {
-		for name := range strings.FieldsSeq(names) {
-			keys[section+"."+name] = true
+		for section, names := range sections {
+			for name := range strings.FieldsSeq(names) {
+				keys[section+"."+name] = test
+			}
 		}
 	}
 	return keys
 }
 
-// Every key of the manual has a row in yaml_keys_test.go, or a test elsewhere that its name leads to, unless it is unserved.
+// Every key of the manual has a row in yaml_keys_test.go or yaml_lac_test.go, or a test elsewhere that its name leads to.
 func TestEveryYAMLKeyHasARow(t *testing.T) {
 	t.Parallel()
 	rows := map[string]bool{}
@@ -286,25 +345,20 @@ func TestEveryYAMLKeyHasARow(t *testing.T) {
 	if len(manual) < 90 {
 		t.Fatalf("the manual has %d keys only: is it read as it is written?", len(manual))
 	}
-	waiting := unserved()
+	others := elsewhere()
 	for _, key := range manual {
-		_, other := elsewhere()[key]
-		places := 0
-		for _, there := range []bool{rows[key], other, waiting[key]} {
-			if there {
-				places++
-			}
-		}
-		if places != 1 {
-			t.Errorf("%s: has a row: %v, is tested elsewhere: %v, is unserved: %v; want one of the three", key, rows[key], other, waiting[key])
+		_, other := others[key]
+		if rows[key] == other {
+			t.Errorf("%s: has a row: %v, is tested elsewhere: %v; want one of the two", key, rows[key], other)
 		}
 		delete(rows, key)
-		delete(waiting, key)
+		delete(others, key)
 	}
-	for _, left := range []map[string]bool{rows, waiting} {
-		for key := range left {
-			t.Errorf("%s is no key of the manual", key)
-		}
+	for key := range rows {
+		t.Errorf("%s has a row, and is no key of the manual", key)
+	}
+	for key := range others {
+		t.Errorf("%s is tested elsewhere, and is no key of the manual", key)
 	}
 }
 

@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"net/netip"
@@ -100,7 +101,7 @@ func (p *Policy) linesFor(o Offer) (lines []*Access) {
 	for i := range p.LAC.Access {
 		a := &p.LAC.Access[i]
 		t := a.TTY
-		if t == nil || !t.DialOut || !t.mayDial(o.Source) || uint32(t.Speed) < o.MinimumBPS {
+		if t == nil || !t.DialOut || !t.mayDial(o.Source) || uint32(cmp.Or(t.Speed, defaultSpeed)) < o.MinimumBPS {
 			continue
 		}
 		kind := uint32(wire.BearerAnalog)
@@ -114,6 +115,9 @@ func (p *Policy) linesFor(o Offer) (lines []*Access) {
 	}
 	return lines
 }
+
+// defaultSpeed is that of a line where the configuration says nothing, in bits per second.
+const defaultSpeed = 115200
 
 // mayDial says that an LNS may have the line dial out.
 func (t *TTY) mayDial(src netip.Addr) bool {
