@@ -43,8 +43,16 @@ func daemon() api.Snapshot {
 			},
 			Kernel:   api.Kernel{Release: "6.1.0-30-amd64", Advice: "older than 6.1.190: queued frames may be late after a restart"},
 			Problems: []string{"call backup: no tunnel secret is set"},
-			LNS: []api.LNS{
+			Lines:    1, LNS: []api.LNS{
 				{Address: netip.MustParseAddrPort("192.0.2.1:1701"), LockedUntil: now.Add(42 * time.Second)}, {Address: peer, Sessions: 1},
+			},
+			Access: []api.Access{
+				{Name: "eth1.7", Sessions: 312, PPPoE: &api.Discovery{
+					In:  api.DiscoveryTraffic{PADI: 40960, PADR: 331, PADT: 12},
+					Out: api.DiscoveryTraffic{PADO: 20480, PADS: 330, PADT: 6}, Offered: 324, Repeated: 1, RefusedService: 2, RefusedLimit: 3,
+					RefusedOther: 4, BadLines: 5, Unsent: 6, Overflowed: 7, Dropped: map[string]uint64{"rate": 20480, "cookie": 12},
+				}},
+				{Name: "ttyUSB0"},
 			},
 			Tunnels: 2, Sessions: 2, HalfOpen: 1, Calls: api.CallsUp{Up: 1, Down: 3},
 			Process: api.Process{Goroutines: 24, HeapOctets: 3 << 20, TotalOctets: 9<<20 + 512<<10}, Counters: counters(),

@@ -37,6 +37,9 @@ func showStatus(s *api.Snapshot, counters bool) string {
 	v.row("tunnels", "%d, and %d half-open", c.Tunnels, c.HalfOpen)
 	v.row("sessions", "%d", c.Sessions)
 	v.row("calls", "%d up, %d down", c.Calls.Up, c.Calls.Down)
+	if c.Lines > 0 {
+		v.row("subscribers", "%d on lines of this box", c.Lines)
+	}
 	for i, n := range c.LNS {
 		label := ""
 		if i == 0 {
@@ -47,6 +50,13 @@ func showStatus(s *api.Snapshot, counters bool) string {
 			state = ", did not serve: left alone for " + span(n.LockedUntil.Sub(s.TakenAt))
 		}
 		v.row(label, "%v: %d sessions%s", n.Address, n.Sessions, state)
+	}
+	for i, a := range c.Access {
+		label := ""
+		if i == 0 {
+			label = "access"
+		}
+		v.row(label, "%s: %d subscribers", a.Name, a.Sessions)
 	}
 	v.row("memory", "%d KiB, of which %d KiB are in use, and %d goroutines", c.Process.TotalOctets>>10, c.Process.HeapOctets>>10, c.Process.Goroutines)
 	v.row("allowed from", "%s", list(c.AllowFrom, "everywhere"))
@@ -71,6 +81,11 @@ func showStatus(s *api.Snapshot, counters bool) string {
 	}
 	if counters {
 		v.b.WriteString(showCounters(&c.Counters))
+		for _, a := range c.Access {
+			if a.PPPoE != nil {
+				v.b.WriteString(showDiscovery(a.Name, a.PPPoE))
+			}
+		}
 	}
 	return v.String()
 }
@@ -85,11 +100,7 @@ func showCounters(c *api.Counters) string {
 		v.row("subscribers", "%d that no LNS took or no rule let pass", c.Unrouted)
 	}
 	if len(c.SessionEnds) > 0 {
-		var ends []string
-		for _, cause := range slices.Sorted(maps.Keys(c.SessionEnds)) {
-			ends = append(ends, fmt.Sprintf("%s %d", cause, c.SessionEnds[cause]))
-		}
-		v.row("sessions ended", "%s", strings.Join(ends, ", "))
+		v.row("sessions ended", "%s", counted(c.SessionEnds))
 	}
 	v.row("messages", "%d in, %d out", c.InMessages, c.OutMessages)
 	v.row("errors", "%d in", c.InErrors)
@@ -101,6 +112,33 @@ func showCounters(c *api.Counters) string {
 	v.row("tunnel sockets", "%s", socket(c.TunnelSockets))
 	v.row("PPP frames, this daemon", "%d in, %d out", c.PPPFrames.In, c.PPPFrames.Out)
 	dataRows(v, "data, in the kernel", &c.Data)
+	return v.String()
+}
+
+// counted writes numbers by their names, without those that are 0.
+func counted(of map[string]uint64) string {
+	var all []string
+	for _, name := range slices.Sorted(maps.Keys(of)) {
+		if of[name] > 0 {
+			all = append(all, fmt.Sprintf("%s %d", name, of[name]))
+		}
+	}
+	return list(all, "none")
+}
+
+// showDiscovery shows what an access concentrator has counted.
+func showDiscovery(name string, c *api.Discovery) string {
+	v := &view{label: 24}
+	v.head("PPPoE on " + name)
+	packets := func(c api.DiscoveryTraffic) string {
+		return counted(map[string]uint64{"PADI": c.PADI, "PADO": c.PADO, "PADR": c.PADR, "PADS": c.PADS, "PADT": c.PADT})
+	}
+	v.row("discovery in", "%s", packets(c.In))
+	v.row("discovery out", "%s", packets(c.Out))
+	v.row("sessions asked for", "%d within the limits, %d beyond, %d of no service of ours", c.Offered, c.RefusedLimit, c.RefusedService)
+	v.row("", "%d refused for other reasons, %d asked for again", c.RefusedOther, c.Repeated)
+	v.row("dropped", "%s", counted(c.Dropped))
+	v.row("lost", "%d not sent, %d without room in the socket, %d unreadable line tags", c.Unsent, c.Overflowed, c.BadLines)
 	return v.String()
 }
 
@@ -177,7 +215,11 @@ func showSession(s *api.Snapshot) string {
 		v.row("remote", "%s, role %s", or(port(c.Remote)), c.Role)
 	}
 	if f := c.Forwarded; f != nil {
-		v.row("goes on", "at LNS %s, %v, by session %s", f.LNS, f.Address, ids(f.TunnelID, f.SessionID))
+		lns := f.Address.String()
+		if f.LNS != f.Address.Addr().String() {
+			lns = f.LNS + ", " + lns
+		}
+		v.row("goes on", "at LNS %s, by session %s", lns, ids(f.TunnelID, f.SessionID))
 	}
 	if c.Subscriber != "" {
 		v.row("subscriber", "%s, whose frames the kernel takes from his line", c.Subscriber)

@@ -111,8 +111,12 @@ func checkCommand() *cobra.Command {
 				fmt.Fprintln(c.ErrOrStderr(), w)
 			}
 			p := conf.Policy
-			fmt.Fprintf(c.OutOrStdout(), "%s: good: mode %s, %s, %s, %s, %s, %s\n", path, p.Server.Mode,
-				count(len(p.Calls), "call", "calls"), count(len(p.Accept), "accept entry", "accept entries"),
+			lac := ""
+			if n, m := len(p.LAC.Access), len(p.LAC.Rules); n+m > 0 {
+				lac = fmt.Sprintf("%s, %s, ", count(n, "place of access", "places of access"), count(m, "rule", "rules"))
+			}
+			fmt.Fprintf(c.OutOrStdout(), "%s: good: mode %s, %s, %s, %s%s, %s, %s\n", path, p.Server.Mode,
+				count(len(p.Calls), "call", "calls"), count(len(p.Accept), "accept entry", "accept entries"), lac,
 				count(len(p.Templates), "template", "templates"), count(len(p.Users), "user", "users"), count(len(p.Pools), "pool", "pools"))
 			return nil
 		},

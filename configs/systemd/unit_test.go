@@ -64,7 +64,7 @@ func TestSystemdUnderstandsEveryLineOfTheUnit(t *testing.T) {
 	if got := complaints(t, unit(t, same)); got != "" {
 		t.Errorf("systemd-analyze verify:\n%s", got)
 	}
-	misspelt := unit(t, func(s string) string { return strings.Replace(s, "AF_PPPOX\n", "AF_PPPOY\n", 1) })
+	misspelt := unit(t, func(s string) string { return strings.Replace(s, "AF_PPPOX ", "AF_PPPOY ", 1) })
 	if got := complaints(t, misspelt); !strings.Contains(got, "AF_PPPOY") {
 		t.Errorf("systemd-analyze verify does not see a misspelt address family: %q", got)
 	}

@@ -25,6 +25,7 @@ type Manager struct {
 	cfg Config
 
 	mu     sync.Mutex // held over Serve, which may sleep
+	table  sync.Mutex // held over each change of places, which only Serve makes
 	places map[string]*served
 }
 
@@ -76,7 +77,7 @@ func (m *Manager) Serve(list []policy.Access, ring Ring) error {
 		}
 		s.callers.leave("the place where the subscriber has come is not served any more")
 		errs = append(errs, s.close())
-		delete(m.places, name)
+		m.set(name, nil)
 	}
 	for _, a := range list {
 		if m.places[a.Name] != nil {
@@ -84,7 +85,7 @@ func (m *Manager) Serve(list []policy.Access, ring Ring) error {
 		}
 		s, err := m.open(a, ring)
 		if errs = append(errs, err); err == nil {
-			m.places[a.Name] = s
+			m.set(a.Name, s)
 		}
 	}
 	return errors.Join(errs...)
@@ -116,6 +117,13 @@ type callers struct {
 func (c *callers) init(ring Ring) {
 	c.ring, c.gone = ring, map[int]func(string){}
 	c.none = sync.NewCond(&c.mu)
+}
+
+// count is how many there are.
+func (c *callers) count() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return len(c.gone)
 }
 
 // arrived tells the owner of a subscriber.

@@ -128,6 +128,9 @@ func accessLine(l *pppoe.Line) *control.AccessLine {
 			for _, b := range a.Value {
 				n = n<<8 | uint64(b)
 			}
+			if t == wire.LineType && n <= 0xff {
+				n <<= 24 // RFC 5515 has it in the first of four octets, access nodes in the last
+			}
 			x.SetValue(t, n)
 		}
 	}

@@ -47,7 +47,9 @@ type Status struct {
 	Kernel       Kernel           `json:"kernel"`               // what the probe found
 	Problems     []string         `json:"problems,omitzero"`    // what keeps the daemon from doing all it is configured to do
 
-	LNS []LNS `json:"lns,omitempty"` // that subscribers' calls go to
+	Lines  int      `json:"lines,omitempty"`  // subscribers on access lines, forwarded or not
+	LNS    []LNS    `json:"lns,omitempty"`    // that their calls go to
+	Access []Access `json:"access,omitempty"` // where they arrive
 
 	Tunnels  int      `json:"tunnels"`  // established (S116)
 	Sessions int      `json:"sessions"` // established
@@ -276,6 +278,37 @@ type LNS struct {
 	Address     netip.AddrPort `json:"address"`
 	Sessions    int            `json:"sessions"`
 	LockedUntil time.Time      `json:"locked_until,omitzero"` // it did not serve, and is left alone
+}
+
+// Access is a place at which subscribers arrive. It counts since it is served.
+type Access struct {
+	Name     string     `json:"name"`     // the interface or the device
+	Sessions int        `json:"sessions"` // subscribers that are there, or on their way in or out
+	PPPoE    *Discovery `json:"pppoe,omitempty"`
+}
+
+// Discovery counts what an access concentrator of PPPoE has heard and said. Every packet that had no answer is in Dropped.
+type Discovery struct {
+	In             DiscoveryTraffic  `json:"in"`
+	Out            DiscoveryTraffic  `json:"out"`
+	Offered        uint64            `json:"offered"`           // sessions that the daemon was asked for, within all limits
+	Repeated       uint64            `json:"repeated"`          // PADRs whose PADS was lost
+	RefusedService uint64            `json:"refused_service"`   // PADRs without a service of ours
+	RefusedLimit   uint64            `json:"refused_limit"`     // and beyond a limit on sessions
+	RefusedOther   uint64            `json:"refused_other"`     // and those that the daemon could not or would not serve
+	BadLines       uint64            `json:"bad_lines"`         // access-line tags that could not be read
+	Unsent         uint64            `json:"unsent"`            // that the kernel did not take
+	Overflowed     uint64            `json:"overflowed"`        // frames that found no room in the socket
+	Dropped        map[string]uint64 `json:"dropped,omitempty"` // by reason: the words of "reason" in the log
+}
+
+// DiscoveryTraffic counts packets of discovery by their code.
+type DiscoveryTraffic struct {
+	PADI uint64 `json:"padi"`
+	PADO uint64 `json:"pado"`
+	PADR uint64 `json:"padr"`
+	PADS uint64 `json:"pads"`
+	PADT uint64 `json:"padt"`
 }
 
 // LineErrors are the counters of WAN-Error-Notify (RFC 2661, 4.4.6), since the line came up.

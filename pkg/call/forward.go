@@ -25,6 +25,23 @@ func (c *Call) route(op OpRoute, out *Output) {
 	out.Ops = append(out.Ops, op)
 }
 
+// handedOver stands for a link that goes on at an LNS: what was known of it then is all that is kept.
+type handedOver struct{ view ppp.View }
+
+// Receive, Do and Expire have nobody to tell.
+func (h *handedOver) Receive(Time, []byte, *ppp.Output) {}
+func (h *handedOver) Do(Time, ppp.Command, *ppp.Output) {}
+func (h *handedOver) Expire(Time, *ppp.Output)          {}
+
+// Deadline is never.
+func (h *handedOver) Deadline() Time { return 0 }
+
+// View is as the link was.
+func (h *handedOver) View() ppp.View { return h.view }
+
+// Asked says that no question is open.
+func (h *handedOver) Asked() uint32 { return 0 }
+
 // setACCM has a subscriber's asynchronous line escape what has been agreed on.
 func (c *Call) setACCM(send, receive uint32, out *Output) {
 	if c.p.Access && c.p.PPP.Line == ppp.LineAsync {
@@ -51,6 +68,7 @@ func (c *Call) routeFound(now Time, op OpRoute, r Result, out *Output) {
 	switch {
 	case r.Route == RouteBridged: // too late to ask anew: what the subscriber repeats goes to the LNS
 		c.state, c.user, c.wasUp = stateBridged, r.User, true
+		c.link = &handedOver{c.link.View()}
 		out.Events = append(out.Events, EvUp{User: c.user})
 	case again != nil:
 		c.route(*again, out)

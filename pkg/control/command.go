@@ -2,7 +2,6 @@ package control
 
 import (
 	"cmp"
-	"time"
 
 	"github.com/l2tpd/l2tpd/pkg/wire"
 )
@@ -139,16 +138,14 @@ func (s *session) connectWith(call CallInfo) {
 	s.Local = &call
 }
 
-// errorInterval is the time between two WEN of a call (RFC 2661, 6.13).
-const errorInterval = 60 * time.Second
-
 // report sends WEN if there are errors that the peer has not been told of, and it was not told of others just now (P204).
 func report(st *step, s *session, errors [6]uint32) {
-	last := ErrorReport{At: st.now - errorInterval}
+	interval := st.t.cfg.ErrorInterval
+	last := ErrorReport{At: st.now - interval}
 	if s.Told != nil {
 		last = *s.Told
 	}
-	if s.State != SessionEstablished || errors == last.Errors || st.now-last.At < errorInterval {
+	if s.State != SessionEstablished || errors == last.Errors || st.now-last.At < interval {
 		return
 	}
 	s.Told = &ErrorReport{At: st.now, Errors: errors}

@@ -40,6 +40,7 @@ type TunnelConfig struct {
 	SessionTimeout  time.Duration // ICRP/ICCN/OCRP wait; 0 means 10 s (P109)
 	AnswerTimeout   time.Duration // OCCN wait; 0 means 60 s (P109)
 	IdleTimeout     time.Duration // tunnel without sessions; 0 means 60 s, negative: keep (P112, S184)
+	ErrorInterval   time.Duration // between two WEN of a call; 0 means 60 s (P204)
 	MaxSessions     int           // live sessions in this tunnel; 0 means 65535
 
 	Incoming bool // we answer ICRQ (LNS role); else CDN (S44)
@@ -306,7 +307,7 @@ type (
 	// CmdHeard says that data came from the peer at At: it counts as silence broken (P150).
 	CmdHeard struct{ At Time }
 	// CmdSendWEN and CmdSendSLI notify about an established session (P204, P206). The counters of WEN begin at 0 with the call
-	// and only grow; they are sent if they have changed and the last WEN is 60 s old. What is not sent then must be said again.
+	// and only grow; they are sent if they have changed and the last WEN is ErrorInterval old. What is not sent then must be said again.
 	CmdSendWEN struct {
 		Session SessionID
 		Errors  [6]uint32

@@ -137,6 +137,8 @@ func (s *script) configure(args map[string]string) {
 			s.cfg.HelloInterval = duration(s.t, v)
 		case "idle":
 			s.cfg.IdleTimeout = duration(s.t, v)
+		case "errors":
+			s.cfg.ErrorInterval = duration(s.t, v)
 		case "answer":
 			s.cfg.AnswerTimeout = duration(s.t, v)
 		case "window":

@@ -101,6 +101,9 @@ func withDefaults(cfg TunnelConfig) TunnelConfig {
 	if cfg.IdleTimeout == 0 {
 		cfg.IdleTimeout = 60 * time.Second
 	}
+	if cfg.ErrorInterval == 0 {
+		cfg.ErrorInterval = 60 * time.Second // RFC 2661, 6.13
+	}
 	if cfg.MaxSessions <= 0 {
 		cfg.MaxSessions = 65535
 	}

@@ -308,7 +308,7 @@ func (x *dialer) mayShare(t *tunnel, key policy.ShareKey) bool {
 	case t.down || t.tieLost || t.probing || t.ctl.State() == control.TunnelClosing:
 		return false
 	case t.initiator:
-		return t.key == key
+		return *t.key == key
 	}
 	return t.up && t.remote.Addr() == key.Peer.Addr() && !x.conf.OwnTunnel && (t.secret || x.conf.Secret.Empty())
 }

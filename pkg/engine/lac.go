@@ -109,10 +109,14 @@ func (fw *forward) next() {
 
 // note remembers why an LNS has not taken the call.
 func (fw *forward) note(t policy.Target, why string) {
-	fw.why = append(fw.why, fmt.Sprintf("%s: %s", t.Name, why))
+	name := t.Name
+	if _, err := netip.ParseAddr(name); err != nil { // which of those that it stands for
+		name = fmt.Sprintf("%s (%v)", name, t.Addr)
+	}
+	fw.why = append(fw.why, name+": "+why)
 	if len(fw.left) > 0 {
 		fw.lac.s.strange(slog.LevelWarn, "lns-failed", t.Addr.Addr(), "an LNS does not take a call: the next is tried", slog.String("lns", t.Name),
-			slog.Any("address", t.Addr), slog.String("why", why), slog.String("next", fw.left[0].Name))
+			slog.Any("address", t.Addr), slog.String("why", why), slog.Any("next", fw.left[0].Addr))
 	}
 }
 
@@ -151,7 +155,7 @@ func (fw *forward) findTunnel() (*tunnel, error) {
 	s, t := fw.lac.s, &fw.target
 	key := t.ShareKey()
 	for _, x := range s.byAddr[t.Addr.Addr()] {
-		usable := x.initiator && x.key == key && !x.down && !x.tieLost && x.ctl.State() != control.TunnelClosing
+		usable := x.initiator && *x.key == key && !x.down && !x.tieLost && x.ctl.State() != control.TunnelClosing
 		if usable && (t.TunnelSessions == 0 || len(x.sessions) < t.TunnelSessions) {
 			return x, nil
 		}
@@ -274,6 +278,7 @@ func (fw *forward) joined(x *session) {
 			slog.Any("address", fw.target.Addr))
 	}
 	fw.done(call.Result{Route: call.RouteBridged, User: fw.user}, x.data)
+	fw.done, fw.proxy, fw.left, fw.why = nil, nil, nil, nil // of no use any more, and there may be thousands
 }
 
 // cancel ends what is done for a subscriber who has gone.
@@ -320,7 +325,7 @@ func (s *session) joinedWith() Session {
 func (s *session) offer() control.CallInfo {
 	if s.line == nil {
 		info := s.remote
-		info.SequencingRequired, info.HasSessionWindow, info.SessionWindow = false, false, 0
+		info.SequencingRequired, info.HasSessionWindow, info.SessionWindow, info.ProcessingDelay = false, false, 0, 0 // of that tunnel alone
 		return info
 	}
 	c := &s.line.caller
@@ -370,7 +375,7 @@ func (s *shard) openTunnel(w *wish) (*tunnel, error) {
 	}
 	t := s.newTunnel(id, local, remote)
 	t.port, t.hello, t.pre13 = port, w.tunnel.Hello, w.pre13
-	t.initiator, t.key, t.secret = true, w.key, !w.secret.Empty()
+	t.initiator, t.key, t.secret = true, &w.key, !w.secret.Empty()
 	pol := s.e.policy.Load()
 	t.admit(!pol.Server.PinPort)
 	cfg := s.e.tunnelConfig(pol, w.tunnel, w.secret, w.pre13)

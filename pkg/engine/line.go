@@ -19,6 +19,8 @@ type Access interface {
 	Serve(list []policy.Access, ring access.Ring) error
 	// Dial has a call placed on a line. An error that has a method CDN() uint16 says what an LNS is told.
 	Dial(ctx context.Context, name, number, subAddress string) (access.Caller, access.Line, error)
+	// Counters gives those of all places that are served, by name. It does not wait for a Serve under way.
+	Counters() []access.Counters
 }
 
 // AccessKernel makes the kernel's end of a subscriber's line.
@@ -188,6 +190,25 @@ func (e *Engine) leaveAccess() {
 	if err := e.cfg.Access.Serve(nil, e.ring); err != nil {
 		e.log.Warn("access lines are not closed in good order", slog.String("why", err.Error()))
 	}
+}
+
+// accessViews are the places at which subscribers arrive, as the API shows them.
+func (e *Engine) accessViews() (all []api.Access) {
+	if e.cfg.Access == nil {
+		return nil
+	}
+	for _, x := range e.cfg.Access.Counters() {
+		v := api.Access{Name: x.Name, Sessions: x.Sessions}
+		if c := x.PPPoE; c != nil {
+			v.PPPoE = &api.Discovery{
+				In: api.DiscoveryTraffic(c.In), Out: api.DiscoveryTraffic(c.Out), Offered: c.Offered, Repeated: c.Repeated,
+				RefusedService: c.RefusedService, RefusedLimit: c.RefusedLimit, RefusedOther: c.RefusedOwner, BadLines: c.BadLines,
+				Unsent: c.Unsent, Overflowed: c.Overflowed, Dropped: c.Reasons(),
+			}
+		}
+		all = append(all, v)
+	}
+	return all
 }
 
 // views are the lines that a query asks for.

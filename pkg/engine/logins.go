@@ -4,6 +4,7 @@ import (
 	"container/list"
 	"fmt"
 	"log/slog"
+	"strings"
 
 	"github.com/l2tpd/l2tpd/pkg/policy"
 )
@@ -58,7 +59,7 @@ func (l logins) leave(user string, s *session) {
 
 // replacedBy ends a session whose user has logged in again. It may be called from any shard.
 func (s *session) replacedBy(next *session) {
-	by := next.owner()
+	by := strings.TrimPrefix(next.owner(), "session ")
 	s.sh.post(func() {
 		if s.releasing || s.call == nil {
 			return

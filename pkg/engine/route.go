@@ -2,10 +2,11 @@ package engine
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"net/netip"
+	"strings"
+	"sync"
 	"time"
 
 	"github.com/l2tpd/l2tpd/pkg/auth/radius"
@@ -60,6 +61,12 @@ func (s *session) route(op call.OpRoute) {
 		s.resolve(j, rowsOf(rule.LNS), false)
 	case policy.ActionDNS:
 		_, realm := policy.SplitUser(name)
+		if realm == "" {
+			s.routed(j, call.Result{
+				Route: call.RouteRejected, Message: "access denied", Why: fmt.Sprintf("user %q has no realm to be looked up", name), Cause: "no-realm",
+			})
+			return
+		}
 		if rule.Prefix != "" {
 			realm = rule.Prefix + "." + realm
 		}
@@ -179,27 +186,34 @@ func (s *session) resolve(j *routing, rows []row, inOrder bool) {
 		return
 	}
 	e.names.submit(func() {
-		ctx, cancel := context.WithTimeout(e.asking, lookupTime)
-		defer cancel()
-		var errs []error
-		for _, n := range names {
-			addrs, err := e.cfg.Resolver.LookupNetIP(ctx, "ip", n.Address)
-			if err != nil {
-				errs = append(errs, fmt.Errorf("look up %s: %w", n.Address, err))
+		addrs, errs := e.lookUp(names)
+		var why []string
+		for i, n := range names {
+			if errs[i] != nil {
+				why = append(why, errs[i].Error())
 			}
-			for i, a := range addrs {
+			for turn, a := range addrs[i] {
 				if inOrder {
-					n.Preference = i
+					n.Preference = turn
 				}
 				targets = append(targets, n.target(rule, a))
 			}
 		}
-		why := ""
-		if err := errors.Join(errs...); err != nil {
-			why = err.Error()
-		}
-		sh.post(func() { s.forward(j, targets, rule.Balance, why) })
+		sh.post(func() { s.forward(j, targets, rule.Balance, strings.Join(why, "; ")) })
 	})
+}
+
+// lookUp finds the addresses of LNSs, all at the same time. It sleeps.
+func (e *Engine) lookUp(names []row) (addrs [][]netip.Addr, errs []error) {
+	ctx, cancel := context.WithTimeout(e.asking, lookupTime)
+	defer cancel()
+	addrs, errs = make([][]netip.Addr, len(names)), make([]error, len(names))
+	var all sync.WaitGroup
+	for i, n := range names {
+		all.Go(func() { addrs[i], errs[i] = e.cfg.Resolver.LookupNetIP(ctx, "ip", n.Address) })
+	}
+	all.Wait()
+	return addrs, errs
 }
 
 // forward has the call taken to one of the targets. why tells what is known of those that are not among them.
@@ -214,6 +228,9 @@ func (s *session) forward(j *routing, targets []policy.Target, balance policy.Ba
 	zero := s.sh.e.shards[0]
 	fw := &forward{lac: zero.lac, from: s, data: s.data, rule: s.sub.rule, proxy: j.op.Proxy, call: s.offer(), user: j.op.Login.Name}
 	fw.timer = deadline{index: -1, fire: fw.late}
+	if why != "" {
+		fw.why = []string{why}
+	}
 	fw.done = func(r call.Result, far Session) {
 		s.sh.post(func() { s.forwarded(j, fw, r, far) })
 	}
@@ -245,6 +262,7 @@ func (s *session) joined(ev call.EvUp) {
 	s.upSince = s.sh.e.cfg.WallClock()
 	if s.near != nil {
 		s.near.joined(s)
+		s.logger = nil
 		return
 	}
 	if s.placed != nil {

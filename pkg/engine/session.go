@@ -423,13 +423,15 @@ func (s *session) logDown(ev call.EvDown) {
 	default:
 		level, event, msg = slog.LevelWarn, "call-failed", "call not established: stage "+ev.Stage.String()
 	}
-	attrs := []slog.Attr{
-		slog.String("event", event), slog.String("cause", ev.Cause), slog.String("why", ev.Text),
-	}
+	attrs := []slog.Attr{slog.String("cause", ev.Cause), slog.String("why", ev.Text)}
 	if s.call != nil {
 		attrs = append(attrs, s.last()...)
 	}
-	say(s.log(), level, msg, attrs...)
+	if s.line != nil && event == "call-failed" && (s.call == nil || s.call.View().User == "") { // anybody on the Ethernet can do that
+		s.strange(level, event, msg, attrs...)
+		return
+	}
+	say(s.log(), level, msg, append([]slog.Attr{slog.String("event", event)}, attrs...)...)
 }
 
 // last is what the log says of a session that ends: whose it was, what it carried, for how long.
@@ -439,9 +441,8 @@ func (s *session) last() (attrs []slog.Attr) {
 		attrs = append(attrs, slog.String("user", v.User))
 	}
 	if s.data != nil {
-		if st, err := s.data.Stats(); err == nil {
-			attrs = append(attrs, slog.Uint64("rx_bytes", st.RxBytes), slog.Uint64("tx_bytes", st.TxBytes))
-		}
+		u := s.usage()
+		attrs = append(attrs, slog.Uint64("rx_bytes", u.RxBytes), slog.Uint64("tx_bytes", u.TxBytes))
 	}
 	if !s.upSince.IsZero() {
 		attrs = append(attrs, slog.Duration("up", s.sh.e.cfg.WallClock().Sub(s.upSince).Round(time.Second)))

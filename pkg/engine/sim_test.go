@@ -104,19 +104,27 @@ func (n *internet) start(t *testing.T, addr string, p *policy.Policy, newCore bo
 		log: &logBuffer{}, nextFD: 3,
 	}
 	b.dsl = &dsl{box: b, subscribers: map[uint16]*subscriberBox{}}
-	b.k = kerneltest.New(kerneltest.Config{TrackSockets: true, OnAccess: b.dsl.leaves, Features: kernel.Features{Release: "test", NewCore: newCore, Reinjects: true}})
+	k := kerneltest.Config{TrackSockets: true, Features: kernel.Features{Release: "test", NewCore: newCore, Reinjects: true}}
+	if len(p.LAC.Access) > 0 {
+		k.OnAccess = b.dsl.leaves
+	}
+	b.k = kerneltest.New(k)
 	begun := time.Now()
 	var servers RADIUS
 	if s := n.radius[b.addr]; s != nil {
 		servers = s
 	}
-	b.e = New(Config{
+	cfg := Config{
 		RADIUS: servers,
-		Policy: p, Listen: p.Server.Listen, Transport: b, Kernel: simKernel{b.k}, Network: b, Prefixes: advertiser{b}, Pppd: programs{b}, Resolver: b, Access: b.dsl, Random: rand.Reader,
+		Policy: p, Listen: p.Server.Listen, Transport: b, Kernel: simKernel{b.k}, Network: b, Prefixes: advertiser{b}, Pppd: programs{b}, Resolver: b, Random: rand.Reader,
 		Now:       func() Time { return time.Since(begun) + time.Hour },
 		WallClock: time.Now,
 		Logger:    slog.New(slog.NewTextHandler(b.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
-	})
+	}
+	if len(p.LAC.Access) > 0 {
+		cfg.Access = b.dsl
+	}
+	b.e = New(cfg)
 	n.mu.Lock()
 	for _, other := range n.boxes {
 		kerneltest.Connect(b.k, other.k)

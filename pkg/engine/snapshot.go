@@ -29,6 +29,7 @@ type part struct {
 	data     [9]uint64
 	up, half int
 	sessUp   int
+	lines    int
 }
 
 // Snapshot implements api.Backend.
@@ -48,6 +49,7 @@ func (e *Engine) Snapshot(ctx context.Context, q api.Query) (*api.Snapshot, erro
 		all.up += p.up
 		all.half += p.half
 		all.sessUp += p.sessUp
+		all.lines += p.lines
 		for j := range all.control {
 			all.control[j] += p.control[j]
 		}
@@ -118,7 +120,7 @@ func (s *shard) look(q api.Query) part {
 		p.sessions = append(p.sessions, s.lines.views(q)...)
 	}
 	if q.Status && s.lac != nil {
-		p.lns = s.lac.views()
+		p.lns, p.lines = s.lac.views(), len(s.lines.byID)
 	}
 	if (q.Calls || q.Status) && s.dialers != nil {
 		for _, x := range s.dialers.byName {
@@ -163,7 +165,11 @@ func (t *tunnel) view(v control.TunnelView) api.Tunnel {
 
 // rtoCap is the longest wait between retransmissions (S139).
 func (t *tunnel) rtoCap() time.Duration {
-	return cmp.Or(t.key.Tunnel.RetransmitCap, t.s.e.policy.Load().Server.Tunnel.RetransmitCap, 8*time.Second)
+	var own time.Duration
+	if t.key != nil {
+		own = t.key.Tunnel.RetransmitCap
+	}
+	return cmp.Or(own, t.s.e.policy.Load().Server.Tunnel.RetransmitCap, 8*time.Second)
 }
 
 // sessionViews are the tunnel's sessions that a query asks for.
@@ -235,10 +241,8 @@ func (s *session) view(c control.SessionView, stats bool) api.Session {
 		s.viewCall(&v)
 	}
 	if stats && s.data != nil {
-		if st, err := s.data.Stats(); err == nil {
-			d := dataTraffic(dataOf(st))
-			v.Data = &d
-		}
+		d := dataTraffic(dataOf(s.usage()))
+		v.Data = &d
 		if v.Interface != "" && !s.releasing {
 			if idle, err := s.data.Idle(); err == nil {
 				v.IdleSeconds = int64(idle.Seconds())
@@ -372,7 +376,7 @@ func (e *Engine) status(all *part) *api.Status {
 			st.Calls.Down++
 		}
 	}
-	st.LNS = all.lns
+	st.LNS, st.Lines, st.Access = all.lns, all.lines, e.accessViews()
 	st.Counters = e.totals(all)
 	return st
 }

@@ -37,10 +37,10 @@ type tunnel struct {
 
 	initiator bool
 	secret    bool
-	pre13     bool            // the peer may be of the drafts before 13
-	accept    *policy.Accept  // responder: the entry that let it in and counts it, if any
-	key       policy.ShareKey // initiator: what calls must have in common to share it
-	tie       bool            // responder: the peer's SCCRQ carries a Tie Breaker
+	pre13     bool             // the peer may be of the drafts before 13
+	accept    *policy.Accept   // responder: the entry that let it in and counts it, if any
+	key       *policy.ShareKey // initiator: what calls must have in common to share it
+	tie       bool             // responder: the peer's SCCRQ carries a Tie Breaker
 	tieLost   bool
 	evicted   bool   // while half-open, by newer ones
 	reason    string // why we end it, where the StopCCN does not say

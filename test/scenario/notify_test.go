@@ -74,7 +74,7 @@ log: {level: debug}
 `, users))
 	access := lac.Open(lac.Config{Tunnels: []lac.Tunnel{{
 		Conn: far.UDP("10.3.0.2:1701"), LNS: netip.MustParseAddrPort("10.3.0.1:1701"),
-		Config: control.TunnelConfig{Framing: wire.FramingSync | wire.FramingAsync},
+		Config: control.TunnelConfig{Framing: wire.FramingSync | wire.FramingAsync, ErrorInterval: time.Millisecond},
 	}}})
 	access.Dial(calls...)
 	return l, d, access

@@ -26,7 +26,7 @@ type End struct {
 
 // Dropped is a packet that had no answer.
 type Dropped struct {
-	Client MAC // zero for a malformed packet
+	Client MAC // where it says that it comes from; zero for one too short to say so
 	Why    Drop
 }
 
@@ -185,7 +185,7 @@ func (a *AC) Expire(now time.Duration, out *Output) {
 func (a *AC) Receive(now time.Duration, frame []byte, out *Output) {
 	p, err := Parse(frame)
 	if err != nil {
-		a.drop(MAC{}, dropOf(err), out)
+		a.drop(source(frame), dropOf(err), out)
 		return
 	}
 	a.counts.In.add(p.Code)
@@ -208,6 +208,14 @@ func (a *AC) Receive(now time.Duration, frame []byte, out *Output) {
 	case CodePADO, CodePADS:
 		a.drop(p.Src, DropDirection, out)
 	}
+}
+
+// source is the address that a frame says it comes from, whatever else is wrong with it.
+func source(frame []byte) (mac MAC) {
+	if len(frame) >= etherHeader {
+		copy(mac[:], frame[len(mac):])
+	}
+	return mac
 }
 
 // padi answers with an offer of all services, at once or later (RFC 2516, 5.1 and 5.2).

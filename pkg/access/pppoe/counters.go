@@ -137,3 +137,14 @@ func (c *Counters) Malformed() (n uint64) {
 	}
 	return n
 }
+
+// Reasons gives Dropped by the names of the reasons, without those that did not happen.
+func (c *Counters) Reasons() map[string]uint64 {
+	all := map[string]uint64{}
+	for d, count := range c.Dropped {
+		if count > 0 {
+			all[Drop(d).String()] = count
+		}
+	}
+	return all
+}

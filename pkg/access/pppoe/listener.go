@@ -57,6 +57,7 @@ type Listener struct {
 
 	mu     sync.Mutex
 	mail   []func(now time.Duration)
+	wakeAt time.Duration // since started, when the socket ends a wait; -1: not set yet
 	counts Counters
 	closed bool
 }
@@ -78,7 +79,7 @@ func Listen(cfg Config) (*Listener, error) {
 	if err != nil {
 		return nil, err
 	}
-	l := &Listener{cfg: cfg, log: cfg.Logger, started: time.Now(), ac: ac, done: make(chan struct{})}
+	l := &Listener{cfg: cfg, log: cfg.Logger, started: time.Now(), ac: ac, done: make(chan struct{}), wakeAt: -1}
 	if l.log == nil {
 		l.log = slog.New(slog.DiscardHandler)
 	}
@@ -157,6 +158,7 @@ func (l *Listener) post(command func(now time.Duration)) {
 	}
 	l.mail = append(l.mail, command)
 	if len(l.mail) == 1 {
+		l.wakeAt = 0
 		_ = l.socket.wake(l.started) // does not fail on an open socket
 	}
 }
@@ -173,7 +175,8 @@ func (l *Listener) collect() (mail []func(now time.Duration), closed bool) {
 	defer l.mu.Unlock()
 	l.counts = counts
 	mail, l.mail = l.mail, nil
-	if len(mail) == 0 && !l.closed {
+	if len(mail) == 0 && !l.closed && until != l.wakeAt { // in a flood it is the same for many frames
+		l.wakeAt = until
 		_ = l.socket.wake(l.started.Add(until)) // does not fail on an open socket
 	}
 	return mail, l.closed
@@ -344,10 +347,16 @@ func (l *Listener) dropped(d Dropped) {
 		DropCookie, DropStation, DropRate, DropDelayed, DropOversize:
 	}
 	if l.log.Enabled(context.Background(), level) {
-		l.line(level, "PPPoE discovery packet dropped", "pppoe-drop-"+d.Why.String(), slog.String("client", d.Client.String()),
+		l.line(level, "PPPoE discovery packet dropped", "pppoe-drop-"+d.Why.String(), slog.Any("client", lazyMAC(d.Client)),
 			slog.String("reason", d.Why.String()))
 	}
 }
+
+// lazyMAC is an address that is written only for lines that pass.
+type lazyMAC MAC
+
+// LogValue implements slog.LogValuer.
+func (m lazyMAC) LogValue() slog.Value { return slog.StringValue(MAC(m).String()) }
 
 // line logs what strangers cause.
 func (l *Listener) line(level slog.Level, message, event string, attrs ...slog.Attr) {
