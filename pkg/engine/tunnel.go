@@ -229,7 +229,7 @@ func (t *tunnel) send(datagram []byte) {
 func (t *tunnel) event(ev control.Event) {
 	switch ev := ev.(type) {
 	case control.EvTunnelUp:
-		if want := t.key.Expect; want != "" && ev.Peer.HostName != want {
+		if t.initiator && t.key.Expect != "" && t.key.Expect != ev.Peer.HostName {
 			t.isStranger(ev.Peer.HostName)
 			return
 		}
