@@ -48,7 +48,10 @@ func with(f func(p *Params)) func() Params {
 	}
 }
 
-func lives() []life {
+func lives() []life { return append(ownLives(), subscribersLives()...) }
+
+// ownLives are those of calls whose PPP ends here.
+func ownLives() []life {
 	role := func(r control.Role) func() Params { return func() Params { return params(r) } }
 	return []life{
 		{name: "lns-incoming", p: role(control.LNSIncoming)},
@@ -101,6 +104,25 @@ func lives() []life {
 			far: func(c *ppp.Config) { c.IPv6 = true },
 			set: func(w *world) { w.give, w.exhausted = netip.Addr{}, "empty" }, ends: "no-address", stage: StageAddress,
 		},
+		{
+			name: "the far end hangs up",
+			set: func(w *world) {
+				w.onFar = func(ev ppp.Event) {
+					if isNetworkUp(ev) {
+						w.farOut.Reset()
+						w.far.Do(w.now, ppp.CmdClose{Text: "bye"}, &w.farOut)
+						w.collectFar()
+					}
+				}
+			},
+			ends: "peer-terminate", stage: StageUp,
+		},
+	}
+}
+
+// subscribersLives are those of calls that go by rules, and of their far sides.
+func subscribersLives() []life {
+	return []life{
 		{name: "access, ends here", p: accessParams, set: routes("here")},
 		{name: "access, ends here by another template", p: accessParams, set: routes("there")},
 		{name: "access, without a login", p: noLogin(accessParams), far: noAnswer, set: routes("here")},
@@ -125,19 +147,6 @@ func lives() []life {
 		{name: "access, forwarded after beginning anew", p: accessParams, set: func(w *world) { w.route, w.anew = []string{"bridged"}, true }},
 		{name: "switched", p: with(func(p *Params) { p.Routed, p.PPP.Hold = true, true }), set: routes("bridged")},
 		{name: "far side", p: forwardParams, mute: true},
-		{
-			name: "the far end hangs up",
-			set: func(w *world) {
-				w.onFar = func(ev ppp.Event) {
-					if isNetworkUp(ev) {
-						w.farOut.Reset()
-						w.far.Do(w.now, ppp.CmdClose{Text: "bye"}, &w.farOut)
-						w.collectFar()
-					}
-				}
-			},
-			ends: "peer-terminate", stage: StageUp,
-		},
 	}
 }
 

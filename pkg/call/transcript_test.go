@@ -97,18 +97,6 @@ func (s *script) line(text string) []string {
 			w.call.Exited(w.now, ppp.EvLinkDown{}, errors.New(rest), &w.out)
 		}
 		w.collect()
-	case "sever": // says the other half of a subscriber's call
-		w.call.Sever(EvDown{Cause: "peer", Text: rest, ByPeer: true}, wire.Result{Code: wire.CDNLostCarrier, Text: rest}, &w.out)
-		w.collect()
-	case "anew": // the subscriber begins anew, when it is asked where his call goes
-		w.anew = true
-	case "reconfigure": // the times of a call that is up
-		cfg := *s.p.PPP
-		cfg.SessionTimeout = s.duration(rest)
-		p := s.p
-		p.PPP = &cfg
-		Reconfigure(w.call, w.now, &p, &w.out)
-		w.collect()
 	case "hangup": // the far end closes its link
 		w.far.Do(w.now, ppp.CmdClose{Text: rest}, &w.farOut)
 		w.collectFar()
@@ -126,9 +114,31 @@ func (s *script) line(text string) []string {
 		w.say("%s user=%q up=%v%s closing=%v mtu=%d %v>%v%s phase=%v",
 			v.Interface, v.User, v.Up, map[bool]string{true: " bridged"}[v.Bridged], v.Closing, v.MTU, v.Local, v.Peer, sequencingText(v.Sequencing), v.PPP.Phase)
 	default:
-		s.t.Fatalf("unknown line %q", text)
+		s.rare(verb, rest)
 	}
 	return w.lines
+}
+
+// rare carries out a line of a script about a subscriber's call, or about other parameters.
+func (s *script) rare(verb, rest string) {
+	s.t.Helper()
+	w := s.w
+	switch verb {
+	case "sever": // says the other half of a subscriber's call
+		w.call.Sever(EvDown{Cause: "peer", Text: rest, ByPeer: true}, wire.Result{Code: wire.CDNLostCarrier, Text: rest}, &w.out)
+		w.collect()
+	case "anew": // the subscriber begins anew, when it is asked where his call goes
+		w.anew = true
+	case "reconfigure": // the times of a call that is up
+		cfg := *s.p.PPP
+		cfg.SessionTimeout = s.duration(rest)
+		p := s.p
+		p.PPP = &cfg
+		Reconfigure(w.call, w.now, &p, &w.out)
+		w.collect()
+	default:
+		s.t.Fatalf("unknown line %q %q", verb, rest)
+	}
 }
 
 // up tells the call of a network protocol that its program has open.

@@ -102,7 +102,7 @@ func (s *session) hungUp(why string) {
 	if s.call == nil || s.releasing {
 		return
 	}
-	s.call.Lost(call.EvDown{Cause: "line-down", Text: why, ByPeer: true}, &s.out)
+	s.call.Lost(call.EvDown{Stage: call.StageLCP, Cause: "line-down", Text: why, ByPeer: true}, &s.out)
 	s.flush()
 }
 

@@ -229,6 +229,10 @@ func (t *tunnel) send(datagram []byte) {
 func (t *tunnel) event(ev control.Event) {
 	switch ev := ev.(type) {
 	case control.EvTunnelUp:
+		if t.initiator && t.key.Expect != "" && t.key.Expect != ev.Peer.HostName {
+			t.isStranger(ev.Peer.HostName)
+			return
+		}
 		t.isUp(ev)
 	case control.EvTunnelDown:
 		t.isDown(ev)
@@ -270,6 +274,12 @@ func (t *tunnel) event(ev control.Event) {
 		t.s.strange(slog.LevelInfo, "anomaly", t.remote.Addr(), ev.Text,
 			slog.Any("peer", t.remote), slog.Int("tunnel", int(t.id)), slog.Int("session", int(ev.Session)))
 	}
+}
+
+// isStranger refuses an LNS that is not the one that a RADIUS server has named (P232).
+func (t *tunnel) isStranger(name string) {
+	t.reason = fmt.Sprintf("the LNS calls itself %q, its name should be %q", name, t.key.Expect)
+	t.do(control.CmdClose{Result: wire.Result{Code: wire.StopNotAuthorised, Text: "host name"}})
 }
 
 // isUp tells of a tunnel that is established, and asks for its data path: a connected socket, and the kernel's tunnel on it.

@@ -145,7 +145,7 @@ var (
 )
 
 func lacKeys() []yamlKey {
-	rows := slices.Concat(lacOwnKeys(), ruleKeys(), ruleTunnelKeys(), lnsKeys(), lacRADIUSKeys())
+	rows := slices.Concat(lacOwnKeys(), ruleKeys(), pathKeys(), ruleTunnelKeys(), lnsKeys(), lacRADIUSKeys())
 	for i := range rows {
 		rows[i].lac = true
 		if rows[i].run == nil {
@@ -248,6 +248,13 @@ func ruleKeys() []yamlKey {
 		{
 			key: "lac.rules[].proxy_auth", change: at("proxy_auth", "off"), see: has(wire.MsgICCN, wire.AVPProxyAuthenResponse), was: true, want: false,
 		},
+	}
+}
+
+// pathKeys are those of a rule that are about the way to its LNSs.
+func pathKeys() []yamlKey {
+	at := func(key, value string) edit { return edit{"a", "lac.rules.0." + key, value} }
+	return []yamlKey{
 		{
 			key: "lac.rules[].sequencing", change: at("sequencing", "always"), see: has(wire.MsgICCN, wire.AVPSequencingRequired), was: false, want: true,
 		},

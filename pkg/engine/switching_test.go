@@ -1,0 +1,114 @@
+package engine
+
+import (
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/l2tpd/l2tpd/pkg/access"
+	"github.com/l2tpd/l2tpd/pkg/api"
+	"github.com/l2tpd/l2tpd/pkg/control"
+	"github.com/l2tpd/l2tpd/pkg/policy"
+	"github.com/l2tpd/l2tpd/pkg/ppp"
+	"github.com/l2tpd/l2tpd/pkg/wire"
+)
+
+// relaying is a LAC's policy for calls that come by L2TP (tunnel switching), and go on to an LNS.
+func relaying(lns string) *policy.Policy {
+	p := lacPolicy(lns)
+	p.LAC.Access, p.LAC.Switch, p.Server.HostName = nil, true, "switch"
+	p.Secrets = []policy.SecretRule{{Secret: policy.NewSecret([]byte("secret-of-b"))}}
+	p.Accept = []policy.Accept{{Template: "access"}}
+	return p
+}
+
+// Tunnel switching: what came by one tunnel goes on by another, with what the first LAC has said; the login holds all the way.
+func TestTunnelSwitching(t *testing.T) {
+	for name, m := range map[string][]ppp.AuthMethod{"none": nil, "pap": {ppp.AuthPAP}, "chap": {ppp.AuthCHAPMD5}, "mschapv1": {ppp.AuthMSCHAPv1}} {
+		for _, end := range []string{"client", "client's PADT", "first", "middle", "last"} {
+			t.Run(name+", ended by "+end, func(t *testing.T) {
+				simulated(t, func(t *testing.T) {
+					n := newInternet()
+					w := tap(n)
+					match := policy.MatchAll
+					if m == nil {
+						match = policy.MatchUnauthenticated
+					}
+					lns := n.start(t, lnsBox2, changed(lnsPolicy(), func(p *policy.Policy) { p.Templates["dialin"].Auth = m }), true)
+					middle := n.start(t, lnsBox, changed(relaying(lnsBox2), func(p *policy.Policy) {
+						p.LAC.Rules[0].Match, p.Templates["access"].Auth, p.LAC.Rules[0].StripRealm = match, m, false
+					}), true)
+					a := n.start(t, lacBox, changed(lacPolicy(lnsBox), func(p *policy.Policy) {
+						p.LAC.Rules[0].Match, p.Templates["access"].Auth = match, m
+					}), true)
+					defer lns.stop()
+					defer middle.stop()
+					defer a.stop()
+					synctest.Wait()
+					s := a.dsl.dialIn(t, client(m...), func(c *access.Caller) {
+						c.Line = &control.AccessLine{CircuitID: []byte("port 7"), RemoteID: []byte("house 9")}
+					})
+					s.comesUp(time.Minute)
+					x := lns.look().Sessions[0]
+					if x.CallingNumber != "02:00:00:00:00:01" || x.CalledNumber != "internet" || m != nil && x.User != "RouterA" {
+						t.Errorf("at the LNS: calling %q, called %q, user %q", x.CallingNumber, x.CalledNumber, x.User)
+					}
+					for _, msg := range []wire.MessageType{wire.MsgICRQ, wire.MsgICCN} {
+						first, second := w.of(lnsBox, msg), w.of(lnsBox2, msg)
+						if len(first) == 0 || len(second) == 0 {
+							t.Fatalf("%v: %d and %d", msg, len(first), len(second))
+						}
+						for _, avp := range []wire.AVPType{
+							wire.AVPCallingNumber, wire.AVPCalledNumber, wire.AVPTxConnectSpeed, wire.AVPFramingType, wire.AVPInitialRecvLCP, wire.AVPLastSentLCP,
+							wire.AVPLastRecvLCP, wire.AVPProxyAuthenType, wire.AVPProxyAuthenName, wire.AVPProxyAuthenChallenge, wire.AVPProxyAuthenID,
+							wire.AVPProxyAuthenResponse,
+						} {
+							x, there := first[0].m.Bytes(avp)
+							y, too := second[0].m.Bytes(avp)
+							if there != too || string(x) != string(y) {
+								t.Errorf("%v %v: %x became %x", msg, avp, x, y)
+							}
+						}
+					}
+					switch end {
+					case "client":
+						s.close()
+					case "client's PADT":
+						s.vanish()
+					default:
+						b := map[string]*box{"first": a, "middle": middle, "last": lns}[end]
+						for _, x := range b.look().Sessions {
+							if x.TunnelID != 0 {
+								if _, err := b.e.Act(t.Context(), api.Action{Verb: api.VerbSessionClose, Tunnel: x.TunnelID, Session: x.ID}); err != nil {
+									t.Error(err)
+								}
+								break
+							}
+						}
+					}
+					s.goes(time.Minute)
+					a.empty(time.Minute)
+					middle.empty(time.Minute)
+					lns.until("no session", time.Minute, func(s *api.Snapshot) bool { return len(s.Sessions) == 0 })
+				})
+			})
+		}
+	}
+}
+
+// Without lac.switch a call that comes by L2TP ends here, whatever the rules are.
+func TestNoSwitchingUnlessAsked(t *testing.T) {
+	simulated(t, func(t *testing.T) {
+		n := newInternet()
+		b := n.start(t, lnsBox, changed(lnsPolicy(), func(p *policy.Policy) { p.LAC.Rules = relaying(lnsBox2).LAC.Rules }), true)
+		defer b.stop()
+		a := n.start(t, lacBox, lacPolicy(lnsBox), true)
+		defer a.stop()
+		synctest.Wait()
+		s := a.dsl.dialIn(t, client(ppp.AuthCHAPMD5), nil)
+		s.comesUp(time.Minute)
+		if got := b.look().Sessions; len(got) != 1 || got[0].Forwarded != nil || got[0].PeerIPv4.String() != s.address() {
+			t.Errorf("%+v", got)
+		}
+	})
+}
