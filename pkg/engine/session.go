@@ -439,7 +439,7 @@ func (s *session) last() (attrs []slog.Attr) {
 		attrs = append(attrs, slog.String("user", v.User))
 	}
 	if s.data != nil {
-		if st, err := s.data.Stats(); err == nil {
+		if st, err := s.usage(); err == nil {
 			attrs = append(attrs, slog.Uint64("rx_bytes", st.RxBytes), slog.Uint64("tx_bytes", st.TxBytes))
 		}
 	}
