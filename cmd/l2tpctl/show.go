@@ -37,9 +37,6 @@ func showStatus(s *api.Snapshot, counters bool) string {
 	v.row("tunnels", "%d, and %d half-open", c.Tunnels, c.HalfOpen)
 	v.row("sessions", "%d", c.Sessions)
 	v.row("calls", "%d up, %d down", c.Calls.Up, c.Calls.Down)
-	if c.Lines > 0 {
-		v.row("subscribers", "%d on lines of this box", c.Lines)
-	}
 	for i, n := range c.LNS {
 		label := ""
 		if i == 0 {
@@ -49,7 +46,11 @@ func showStatus(s *api.Snapshot, counters bool) string {
 		if !n.LockedUntil.IsZero() {
 			state = ", did not serve: left alone for " + span(n.LockedUntil.Sub(s.TakenAt))
 		}
-		v.row(label, "%v: %d sessions%s", n.Address, n.Sessions, state)
+		noun := "sessions"
+		if n.Sessions == 1 {
+			noun = "session"
+		}
+		v.row(label, "%v: %d %s%s", n.Address, n.Sessions, noun, state)
 	}
 	for i, a := range c.Access {
 		label := ""

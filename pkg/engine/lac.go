@@ -86,12 +86,12 @@ func (fw *forward) next() {
 	for len(fw.left) > 0 && !fw.over {
 		t := fw.left[0]
 		fw.left = fw.left[1:]
-		why := ""
+		why, level := "", slog.LevelWarn
 		switch {
 		case l.s.drained != nil:
 			why = "the daemon is stopping"
 		case t.MaxSessions > 0 && l.sessions[t.Addr] >= t.MaxSessions:
-			why = fmt.Sprintf("it has max_sessions: %d", t.MaxSessions)
+			why, level = fmt.Sprintf("it has max_sessions: %d", t.MaxSessions), slog.LevelInfo // as it is configured
 		default:
 			fw.target = t
 			why = fw.try()
@@ -99,7 +99,7 @@ func (fw *forward) next() {
 		if why == "" {
 			return
 		}
-		fw.note(t, why)
+		fw.note(level, t, why)
 	}
 	if !fw.over {
 		fw.end()
@@ -108,14 +108,14 @@ func (fw *forward) next() {
 }
 
 // note remembers why an LNS has not taken the call.
-func (fw *forward) note(t policy.Target, why string) {
+func (fw *forward) note(level slog.Level, t policy.Target, why string) {
 	name := t.Name
 	if _, err := netip.ParseAddr(name); err != nil { // which of those that it stands for
 		name = fmt.Sprintf("%s (%v)", name, t.Addr)
 	}
 	fw.why = append(fw.why, name+": "+why)
 	if len(fw.left) > 0 {
-		fw.lac.s.strange(slog.LevelWarn, "lns-failed", t.Addr.Addr(), "an LNS does not take a call: the next is tried", slog.String("lns", t.Name),
+		fw.lac.s.strange(level, "lns-failed", t.Addr.Addr(), "an LNS does not take a call: the next is tried", slog.String("lns", t.Name),
 			slog.Any("address", t.Addr), slog.String("why", why), slog.Any("next", fw.left[0].Addr))
 	}
 }
@@ -234,7 +234,7 @@ func (fw *forward) abandon(why string) {
 	x := fw.sess
 	fw.sess = nil
 	x.endFar(call.EvDown{Cause: "abandoned", Text: why, Asked: true}, wire.CDNAdmin)
-	fw.note(fw.target, why)
+	fw.note(slog.LevelWarn, fw.target, why)
 	fw.next()
 }
 
@@ -247,12 +247,15 @@ func (fw *forward) ended(x *session, ev call.EvDown) {
 	switch {
 	case fw.up:
 		fw.end()
+		if cause := x.t.ending.Cause; cause == control.CauseTimeout || cause == control.CausePeer { // it is the tunnel that has gone
+			fw.lac.lock(fw.target, ev.Text)
+		}
 		fw.severed(ev)
 		return
 	case fw.over:
 		return
 	}
-	fw.note(fw.target, ev.Text)
+	fw.note(slog.LevelWarn, fw.target, ev.Text)
 	if dead := ev.Stage < call.StageSession || ev.Cause == control.CauseTimeout.String(); dead {
 		fw.lac.lock(fw.target, ev.Text)
 	}

@@ -137,7 +137,7 @@ func (s *session) giveUp(j *routing, ev call.EvDown) {
 // unroute ends, with the subscriber's call, what goes on for it elsewhere.
 func (s *session) unroute(ev call.EvDown) {
 	if s.line != nil {
-		s.line.why = ev.Text
+		s.line.why = told(ev)
 	}
 	if fw := s.subscriber().far; fw != nil {
 		s.sh.e.shards[0].post(func() { fw.cancel(ev) })
@@ -168,6 +168,22 @@ func (r row) target(rule *policy.Rule, a netip.Addr) policy.Target {
 	}
 	return t
 }
+
+// told is what a subscriber is told of the end of his call: not where LNSs and servers are.
+func told(ev call.EvDown) string {
+	switch {
+	case ev.Stage == call.StageForward:
+		return "no LNS takes the call"
+	case strings.HasPrefix(ev.Text, atLNS):
+		return "the call has ended at the LNS"
+	case ev.Stage == call.StageKernel || ev.Cause == "kernel" || ev.Cause == "network":
+		return "out of order"
+	}
+	return ev.Text
+}
+
+// atLNS begins the text of an end that came from the far side.
+const atLNS = "at the LNS: "
 
 // resolve finds the addresses of LNSs. With inOrder those of one name are tried in the order in which they are given, else they take turns.
 func (s *session) resolve(j *routing, rows []row, inOrder bool) {
@@ -252,7 +268,7 @@ func (s *session) severed(ev call.EvDown) {
 	if s.call == nil || s.releasing {
 		return
 	}
-	text := "at the LNS: " + ev.Text
+	text := atLNS + ev.Text
 	s.call.Sever(call.EvDown{Cause: ev.Cause, Text: text, ByPeer: ev.ByPeer, Asked: ev.Asked}, wire.Result{Code: wire.CDNAdmin, Text: text}, &s.out)
 	s.flush()
 }
