@@ -251,7 +251,6 @@ func (d *daemon) housekeeping(ctx context.Context) {
 	defer tick.Stop()
 	calm := time.NewTicker(calmAfter)
 	defer calm.Stop()
-	frugal()
 	var mem memory
 	for {
 		select {

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"os"
 	"runtime"
 	"runtime/debug"
 	"runtime/metrics"
@@ -10,14 +9,6 @@ import (
 
 // calmAfter is how long little must happen before memory is given back.
 const calmAfter = 5 * time.Second
-
-// frugal has garbage collected when half as much as is in use may be some, not when as much may be: between the sessions of a rush there
-// is less of it then that nothing else fits into. GOGC in the environment holds instead.
-func frugal() {
-	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(50)
-	}
-}
 
 // memory gives back what was garbage when a rush of callers is over: Go itself keeps as much as is in use, until it is needed.
 type memory struct {

@@ -116,23 +116,26 @@ func accessLine(l *pppoe.Line) *control.AccessLine {
 	}
 	x := &control.AccessLine{}
 	for _, a := range l.Attributes() {
-		switch t := wire.LineAttribute(a.Type); t {
-		case wire.LineCircuitID:
+		t := wire.LineAttribute(a.Type)
+		if t == wire.LineCircuitID {
 			x.CircuitID = a.Value
-		case wire.LineRemoteID:
-			x.RemoteID = a.Value
-		case wire.LineIWFSession:
-			x.SetValue(t, 1)
-		default:
-			var n uint64
-			for _, b := range a.Value {
-				n = n<<8 | uint64(b)
-			}
-			if t == wire.LineType && n <= 0xff {
-				n <<= 24 // RFC 5515 has it in the first of four octets, access nodes in the last
-			}
-			x.SetValue(t, n)
+			continue
 		}
+		if t == wire.LineRemoteID {
+			x.RemoteID = a.Value
+			continue
+		}
+		var n uint64
+		for _, b := range a.Value {
+			n = n<<8 | uint64(b)
+		}
+		if t == wire.LineIWFSession {
+			n = 1 // an access node says it by an empty value
+		}
+		if t == wire.LineType && n <= 0xff {
+			n <<= 24 // RFC 5515 has it in the first of four octets, access nodes in the last
+		}
+		x.SetValue(t, n)
 	}
 	return x
 }

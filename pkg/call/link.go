@@ -495,6 +495,9 @@ func (c *Call) explain(ev ppp.EvLinkDown) EvDown {
 		down.Stage = StageLCP
 	case ppp.StageAuth:
 		down.Stage = StageUserAuth
+		if c.reached == StageForward { // what he has shown is with an LNS, or was when he left
+			down.Stage = StageForward
+		}
 	case ppp.StageAddress:
 		down.Stage = StageAddress
 	case ppp.StageUp:

@@ -63,7 +63,8 @@ func (s *session) accountAgain() {
 // accountEnd notes, while there is something to be read, what is told at the end.
 func (s *session) accountEnd(ev call.EvDown) {
 	if s.account != nil && s.account.started {
-		s.account.cause, s.account.used = terminateCause(ev), s.usage()
+		s.account.cause = terminateCause(ev)
+		s.account.used, _ = s.usage() // nothing is told then
 		s.sh.due.arm(&s.account.timer, 0)
 	}
 }
@@ -76,21 +77,20 @@ func (s *session) accountStop() {
 	}
 }
 
-// usage is what the kernel has counted: received is what the user has sent.
-func (s *session) usage() (u kernel.Stats) {
+// usage is what the kernel has counted: received is what the user has sent. After an error it is nothing.
+func (s *session) usage() (kernel.Stats, error) {
 	far := s.subscriber().data
 	switch {
 	case far != nil: // to the LNS goes what the user sends
 		st, err := far.Stats()
-		if err == nil {
-			u.RxPackets, u.RxBytes, u.TxPackets, u.TxBytes = st.TxPackets, st.TxBytes, st.RxPackets, st.RxBytes
+		if err != nil {
+			return kernel.Stats{}, err
 		}
+		return kernel.Stats{RxPackets: st.TxPackets, RxBytes: st.TxBytes, TxPackets: st.RxPackets, TxBytes: st.RxBytes}, nil
 	case s.data != nil:
-		if st, err := s.data.Stats(); err == nil {
-			u = st
-		}
+		return s.data.Stats()
 	}
-	return u
+	return kernel.Stats{}, nil
 }
 
 func (s *session) accountRecord(kind radius.Kind) {
@@ -114,7 +114,7 @@ func (s *session) accountRecord(kind radius.Kind) {
 	if kind != radius.Start {
 		u := s.account.used
 		if kind == radius.Interim {
-			u = s.usage()
+			u, _ = s.usage()
 		}
 		r.InputOctets, r.InputPackets, r.OutputOctets, r.OutputPackets = u.RxBytes, u.RxPackets, u.TxBytes, u.TxPackets
 		r.SessionTime = e.cfg.WallClock().Sub(s.upSince)

@@ -157,8 +157,18 @@ func (s *session) sink() func(frame []byte) {
 	}
 }
 
-// vanished: a kernel object of the session has been deleted by somebody else.
+// vanished: a kernel object of the session has been deleted by somebody else. The end of a line is the subscriber's going: the kernel may
+// know of it before his discovery, or his modem, does.
 func (s *session) vanished(err error) {
+	switch {
+	case s.line == nil:
+	case s.line.caller.PPPoE != nil:
+		s.hungUp("the kernel has ended the session: the client has, or the interface is down or changed")
+		return
+	default:
+		s.hungUp("the line has hung up: " + err.Error())
+		return
+	}
 	if s.call == nil || s.releasing {
 		return
 	}

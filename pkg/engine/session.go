@@ -441,8 +441,9 @@ func (s *session) last() (attrs []slog.Attr) {
 		attrs = append(attrs, slog.String("user", v.User))
 	}
 	if s.data != nil {
-		u := s.usage()
-		attrs = append(attrs, slog.Uint64("rx_bytes", u.RxBytes), slog.Uint64("tx_bytes", u.TxBytes))
+		if u, err := s.usage(); err == nil {
+			attrs = append(attrs, slog.Uint64("rx_bytes", u.RxBytes), slog.Uint64("tx_bytes", u.TxBytes))
+		}
 	}
 	if !s.upSince.IsZero() {
 		attrs = append(attrs, slog.Duration("up", s.sh.e.cfg.WallClock().Sub(s.upSince).Round(time.Second)))

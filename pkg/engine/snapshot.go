@@ -241,8 +241,10 @@ func (s *session) view(c control.SessionView, stats bool) api.Session {
 		s.viewCall(&v)
 	}
 	if stats && s.data != nil {
-		d := dataTraffic(dataOf(s.usage()))
-		v.Data = &d
+		if u, err := s.usage(); err == nil {
+			d := dataTraffic(dataOf(u))
+			v.Data = &d
+		}
 		if v.Interface != "" && !s.releasing {
 			if idle, err := s.data.Idle(); err == nil {
 				v.IdleSeconds = int64(idle.Seconds())

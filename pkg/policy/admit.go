@@ -46,7 +46,7 @@ func (p *Policy) ForSCCRQ(src netip.Addr, hostName string, peers Peers) Responde
 	switch {
 	case !incoming && !outgoing:
 		return refuseSCCRQ("server.mode is none: no role to answer in")
-	case r.Accept == nil && !r.Calls && !(outgoing && p.dialsFor(src)):
+	case r.Accept == nil && !r.Calls && (!outgoing || !p.dialsFor(src)):
 		return refuseSCCRQ(fmt.Sprintf("no accept entry and no call for %v", src))
 	}
 	if r.Accept != nil {
