@@ -47,7 +47,7 @@ func newLAC(s *shard) *lac {
 type forward struct {
 	lac   *lac
 	from  *session // of the subscriber; its shard's
-	data  Session  // his channel
+	joint *joint   // his channel; nil once it is joined and nobody has to see to it
 	rule  *policy.Rule
 	user  string
 	proxy *ppp.Proxy
@@ -282,6 +282,9 @@ func (fw *forward) joined(x *session) {
 	}
 	fw.done(call.Result{Route: call.RouteBridged, User: fw.user}, x.data)
 	fw.done, fw.proxy, fw.left, fw.why = nil, nil, nil, nil // of no use any more, and there may be thousands
+	if fw.call.FramingType != wire.FramingAsync {
+		fw.joint = nil
+	}
 }
 
 // cancel ends what is done for a subscriber who has gone.
@@ -311,16 +314,15 @@ func (s *session) endFar(ev call.EvDown, code uint16) {
 
 // bridge joins the far side with the subscriber's channel.
 func (s *session) bridge(op call.OpBridge) {
-	near, far := s.joinedWith(), s.data
-	s.async(op, func() call.Result { return call.Result{Err: near.Bridge(far)} })
-}
-
-// joinedWith is the other end of a session that has no PPP of its own.
-func (s *session) joinedWith() Session {
-	if s.near != nil {
-		return s.near.data
+	far := s.data
+	join := func(with Session) error { return with.Bridge(far) }
+	if s.near == nil {
+		line := s.placed.data // which is released with the session
+		s.async(op, func() call.Result { return call.Result{Err: join(line)} })
+		return
 	}
-	return s.placed.data
+	x := s.near.joint
+	s.async(op, func() call.Result { return call.Result{Err: x.use(join)} })
 }
 
 // offer is what an LNS is told of a subscriber's call, before and beside his login: of a call that came through a tunnel, what its LAC
@@ -453,9 +455,10 @@ func (fw *forward) accm(send, receive uint32) {
 	if fw.call.FramingType != wire.FramingAsync {
 		return
 	}
-	e, data := fw.lac.s.e, fw.data
+	e, x := fw.lac.s.e, fw.joint
 	e.exec.submit(func() {
-		if err := setACCM(data, send, receive); err != nil {
+		err := x.use(func(data Session) error { return setACCM(data, send, receive) })
+		if err != nil && !errors.Is(err, errJointGone) {
 			e.log.Warn("ACCM of a line", slog.String("why", err.Error()))
 		}
 	})

@@ -483,6 +483,7 @@ func (s *session) release(op call.Op) {
 	s.releasing = true
 	e := s.sh.e
 	data, line, applied, owner, open := s.data, s.line, s.netApplied, s.owner(), s.waitingPackets()
+	joint := s.subscriber().joint
 	s.sh.ask(func() func() {
 		var errs []error
 		if s.serving {
@@ -493,6 +494,7 @@ func (s *session) release(op call.Op) {
 			errs = append(errs, e.cfg.Network.Remove(e.life, owner))
 		}
 		errs = append(errs, s.stopPppd(), s.placed.letGo("the LNS has ended the call"))
+		joint.end()
 		if data != nil {
 			errs = append(errs, data.Close())
 		}

@@ -25,6 +25,7 @@ type subscriber struct {
 	job    *routing       // where his call goes is being found out
 	far    *forward       // his call goes on at an LNS
 	data   Session        // the kernel's session there
+	joint  *joint         // his channel, while an LNS's session is to be joined with it
 }
 
 // subscriber is s.sub, to look at.
@@ -242,7 +243,10 @@ func (s *session) forward(j *routing, targets []policy.Target, balance policy.Ba
 		return
 	}
 	zero := s.sh.e.shards[0]
-	fw := &forward{lac: zero.lac, from: s, data: s.data, rule: s.sub.rule, proxy: j.op.Proxy, call: s.offer(), user: j.op.Login.Name}
+	if s.sub.joint == nil {
+		s.sub.joint = newJoint(s.data)
+	}
+	fw := &forward{lac: zero.lac, from: s, joint: s.sub.joint, rule: s.sub.rule, proxy: j.op.Proxy, call: s.offer(), user: j.op.Login.Name}
 	fw.timer = deadline{index: -1, fire: fw.late}
 	if why != "" {
 		fw.why = []string{why}
@@ -259,6 +263,9 @@ func (s *session) forward(j *routing, targets []policy.Target, balance policy.Ba
 func (s *session) forwarded(j *routing, fw *forward, r call.Result, far Session) {
 	if r.Route == call.RouteBridged && !j.over {
 		s.sub.far, s.sub.data = fw, far
+		if fw.call.FramingType != wire.FramingAsync { // an asynchronous line has its ACCM set still
+			s.sub.joint = nil
+		}
 	}
 	s.routed(j, r)
 }

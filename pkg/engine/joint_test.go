@@ -1,0 +1,36 @@
+package engine
+
+import (
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/l2tpd/l2tpd/pkg/api"
+	"github.com/l2tpd/l2tpd/pkg/kernel/kerneltest"
+	"github.com/l2tpd/l2tpd/pkg/ppp"
+)
+
+// A subscriber who goes while the kernel joins his channel with the LNS's has it closed afterwards, and one who has gone is not joined.
+func TestChannelIsNotClosedWhileItIsJoined(t *testing.T) {
+	for name, leave := range map[string]func(s *subscriberBox){"PADT": (*subscriberBox).vanish, "PPP": (*subscriberBox).close} {
+		t.Run(name, func(t *testing.T) {
+			simulated(t, func(t *testing.T) {
+				n := newInternet()
+				b := n.start(t, lnsBox, lnsPolicy(), true)
+				defer b.stop()
+				a := n.start(t, lacBox, lacPolicy(lnsBox), true)
+				defer a.stop()
+				synctest.Wait()
+				goOn := a.k.Hold(kerneltest.OpBridge)
+				s := a.dsl.dialIn(t, client(ppp.AuthCHAPMD5), nil)
+				time.Sleep(time.Second)
+				leave(s)
+				time.Sleep(5 * time.Second)
+				goOn()
+				s.goes(time.Minute)
+				a.empty(time.Minute)
+				b.until("no session", time.Minute, func(s *api.Snapshot) bool { return len(s.Sessions) == 0 })
+			})
+		})
+	}
+}
