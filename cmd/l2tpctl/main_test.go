@@ -43,7 +43,7 @@ func daemon() api.Snapshot {
 			},
 			Kernel:   api.Kernel{Release: "6.1.0-30-amd64", Advice: "older than 6.1.190: queued frames may be late after a restart"},
 			Problems: []string{"call backup: no tunnel secret is set"},
-			Lines:    1, LNS: []api.LNS{
+			LNS: []api.LNS{
 				{Address: netip.MustParseAddrPort("192.0.2.1:1701"), LockedUntil: now.Add(42 * time.Second)}, {Address: peer, Sessions: 1},
 			},
 			Access: []api.Access{

@@ -47,9 +47,8 @@ type Status struct {
 	Kernel       Kernel           `json:"kernel"`               // what the probe found
 	Problems     []string         `json:"problems,omitzero"`    // what keeps the daemon from doing all it is configured to do
 
-	Lines  int      `json:"lines,omitempty"`  // subscribers on access lines, forwarded or not
-	LNS    []LNS    `json:"lns,omitempty"`    // that their calls go to
-	Access []Access `json:"access,omitempty"` // where they arrive
+	LNS    []LNS    `json:"lns,omitempty"`    // that subscribers' calls go to
+	Access []Access `json:"access,omitempty"` // where subscribers arrive
 
 	Tunnels  int      `json:"tunnels"`  // established (S116)
 	Sessions int      `json:"sessions"` // established

@@ -173,6 +173,8 @@ func (r row) target(rule *policy.Rule, a netip.Addr) policy.Target {
 // told is what a subscriber is told of the end of his call: not where LNSs and servers are.
 func told(ev call.EvDown) string {
 	switch {
+	case ev.Asked: // by the operator, or the daemon that stops
+		return ev.Text
 	case ev.Stage == call.StageForward:
 		return "no LNS takes the call"
 	case strings.HasPrefix(ev.Text, atLNS):

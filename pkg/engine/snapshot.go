@@ -29,7 +29,6 @@ type part struct {
 	data     [9]uint64
 	up, half int
 	sessUp   int
-	lines    int
 }
 
 // Snapshot implements api.Backend.
@@ -49,7 +48,6 @@ func (e *Engine) Snapshot(ctx context.Context, q api.Query) (*api.Snapshot, erro
 		all.up += p.up
 		all.half += p.half
 		all.sessUp += p.sessUp
-		all.lines += p.lines
 		for j := range all.control {
 			all.control[j] += p.control[j]
 		}
@@ -120,7 +118,7 @@ func (s *shard) look(q api.Query) part {
 		p.sessions = append(p.sessions, s.lines.views(q)...)
 	}
 	if q.Status && s.lac != nil {
-		p.lns, p.lines = s.lac.views(), len(s.lines.byID)
+		p.lns = s.lac.views()
 	}
 	if (q.Calls || q.Status) && s.dialers != nil {
 		for _, x := range s.dialers.byName {
@@ -378,7 +376,7 @@ func (e *Engine) status(all *part) *api.Status {
 			st.Calls.Down++
 		}
 	}
-	st.LNS, st.Lines, st.Access = all.lns, all.lines, e.accessViews()
+	st.LNS, st.Access = all.lns, e.accessViews()
 	st.Counters = e.totals(all)
 	return st
 }
