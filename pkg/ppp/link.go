@@ -177,9 +177,10 @@ func (l *Link) Do(now Time, c Command, out *Output) {
 			auth{l}.check()
 		}
 	case CmdConfigure:
+		was := l.cfg
 		l.cfg = c.Config
 		l.s.complete(l.cfg)
-		times{l}.anew()
+		times{l}.anew(was)
 	case CmdCloseNetwork:
 		network{l}.close(c.Proto)
 	case CmdClose:

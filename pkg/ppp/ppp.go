@@ -297,7 +297,8 @@ type (
 	// CmdProceed answers EvHeld: the network phase begins.
 	CmdProceed struct{}
 	// CmdConfigure has another configuration hold for what has not begun yet: before the verdict on a login, or CmdProceed, all of the
-	// network phase. Later it is for the session's time and the idle time, which begin again. Config is that of Config.Complete.
+	// network phase. Later it is for the session's time and the idle time: the one that has changed begins again. Config is that of
+	// Config.Complete.
 	CmdConfigure struct{ Config *Config }
 	// CmdClose sends Terminate-Request and ends with EvLinkDown when it is answered or given up.
 	CmdClose struct{ Text string }
