@@ -8,7 +8,6 @@ import (
 	"net/netip"
 	"time"
 
-	"github.com/l2tpd/l2tpd/pkg/auth/radius"
 	"github.com/l2tpd/l2tpd/pkg/call"
 	"github.com/l2tpd/l2tpd/pkg/policy"
 	"github.com/l2tpd/l2tpd/pkg/wire"
@@ -19,11 +18,11 @@ const lookupTime = 10 * time.Second
 
 // subscriber is what is known of a call that goes by the rules.
 type subscriber struct {
-	rule   *policy.Rule   // that has been found for him; nil: there is none
-	answer *radius.Answer // about the login under way, that the rule has asked for; nil: none
-	job    *routing       // where his call goes is being found out
-	far    *forward       // his call goes on at an LNS
-	data   Session        // the kernel's session there
+	rule   *policy.Rule // that has been found for him; nil: there is none
+	answer *verdict     // that the rule has asked for about the login under way; nil: none
+	job    *routing     // where his call goes is being found out
+	far    *forward     // his call goes on at an LNS
+	data   Session      // the kernel's session there
 }
 
 // subscriber is s.sub, to look at.
@@ -47,7 +46,8 @@ func (s *session) route(op call.OpRoute) {
 	if s.sub == nil {
 		s.sub = &subscriber{}
 	}
-	s.sub.job = j
+	s.ungrant() // what came of another rule
+	s.sub.job, s.sub.answer = j, nil
 	name := op.Login.Name
 	rule := s.pol.LAC.ForUser(name, op.LoggedIn)
 	s.sub.rule = rule
@@ -124,6 +124,7 @@ func (s *session) giveUp(j *routing, ev call.EvDown) {
 	if fw := j.fw; fw != nil {
 		s.sh.e.shards[0].post(func() { fw.cancel(ev) })
 	}
+	s.endAsking()
 	s.routed(j, call.Result{Why: ev.Text})
 }
 

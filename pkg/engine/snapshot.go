@@ -372,7 +372,7 @@ func (e *Engine) status(all *part) *api.Status {
 			st.Calls.Down++
 		}
 	}
-	st.LNS = all.lns
+	st.LNS, st.RADIUS = all.lns, e.radiusView()
 	st.Counters = e.totals(all)
 	return st
 }
