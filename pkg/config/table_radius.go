@@ -91,7 +91,8 @@ func radiusServerFields() []field {
 		},
 		{
 			path: "radius.servers[].message_authenticator", rows: "P238", def: "require", words: []string{"require", "accept-missing"},
-			doc: "require: answers without a Message-Authenticator do not count, for they can be forged. accept-missing: for old servers.",
+			doc: "require: answers to logins without a Message-Authenticator do not count, for they can be forged. FreeRADIUS before 3.2.5 adds it only when told to: " +
+				"radius.md says how. accept-missing: for servers that cannot.",
 			at:  in(func(s *policy.RADIUSServer) *bool { return &s.Unsigned }),
 		},
 		{
