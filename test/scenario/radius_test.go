@@ -223,7 +223,7 @@ func TestRADIUSServersThatAreDeadOrSlow(t *testing.T) {
 	radius := server.FreeRADIUS(serverSecret, knownUser("alice", theirPass)+knownUser("slow", theirPass)+knownUser("bob", theirPass))
 	d := w.lac.L2TPD(w.stays(radiusConfig("", "10.5.0.9", "10.5.0.2")))
 	c.Subscriber("lac", "alice", theirPass).WaitUp()
-	if n := d.CountLog("WARN .*RADIUS server does not answer.* server=10.5.0.9"); n != 1 {
+	if n := d.CountLog("WARN .*RADIUS server does not answer.* server=10.5.0.9 service=logins"); n != 1 {
 		t.Errorf("%d lines about the dead server", n)
 	}
 	status := d.Ctl("status")
@@ -249,7 +249,8 @@ func TestRADIUSServersThatAreDeadOrSlow(t *testing.T) {
 		t.Errorf("%d lines about bob", n)
 	}
 	radius.Start()
-	d.WaitLog("INFO .*RADIUS server answers again.* server=10.5.0.2") // accounting finds out by itself
+	c.Subscriber("lac", "bob", theirPass).WaitUp()
+	d.WaitLog("INFO .*RADIUS server answers again.* server=10.5.0.2 service=logins")
 	discreet(t, d)
 }
 
@@ -262,7 +263,7 @@ func TestRADIUSServerWithAnotherSecretIsNamed(t *testing.T) {
 	alice := c.Subscriber("lac", "alice", theirPass)
 	alice.WaitLog("authentication is not available")
 	d.WaitLog("WARN .*call not established.*cause=auth-unavailable")
-	if n := d.CountLog("WARN .*RADIUS server does not answer.* server=10.5.0.2 .*secret"); n != 1 {
+	if n := d.CountLog("WARN .*RADIUS server does not answer.* server=10.5.0.2 service=logins .*secret"); n != 1 {
 		t.Errorf("%d lines say that the secret may be another", n)
 	}
 	discreet(t, d)
@@ -275,7 +276,7 @@ func TestRADIUSServerThatDoesNotSignMustBeAllowed(t *testing.T) {
 	strict := w.stays(radiusConfig("", "10.5.0.2"))
 	d := w.lac.L2TPD(strict)
 	c.Subscriber("lac", "alice", theirPass).WaitLog("authentication is not available")
-	d.WaitLog("WARN .*RADIUS server does not answer.* server=10.5.0.2 .*Message-Authenticator")
+	d.WaitLog("WARN .*RADIUS server does not answer.* server=10.5.0.2 service=logins .*Message-Authenticator")
 	d.SetConfig(strings.Replace(strict, "tries: 4", "tries: 4, message_authenticator: accept-missing", 1))
 	d.Ctl("reload")
 	c.Subscriber("lac", "alice", theirPass).WaitUp()
@@ -321,7 +322,7 @@ log: {level: debug}
 		}
 		alice := c.Subscriber("lac", "alice@corp.example", theirPass)
 		alice.WaitUp()
-			c.Run("ping", "-c", strconv.Itoa(echoes), "-i", "0.01", "-q", "10.8.0.1")
+		c.Run("ping", "-c", strconv.Itoa(echoes), "-i", "0.01", "-q", "10.8.0.1")
 		how(alice)
 		for name, cause := range map[string]string{"lac": atLAC, "lns": atLNS} {
 			var stop lab.Record

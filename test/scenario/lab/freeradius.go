@@ -78,7 +78,6 @@ server default {
 	preacct { }
 	accounting {
 		detail
-		ok
 	}
 	SIGN
 }
