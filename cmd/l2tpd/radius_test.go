@@ -44,7 +44,9 @@ func newRADIUS(t *testing.T) *radiusFor {
 	return r
 }
 
-func record(id string) radius.Record { return radius.Record{Kind: radius.Start, SessionID: id, User: "alice"} }
+func record(id string) radius.Record {
+	return radius.Record{Kind: radius.Start, SessionID: id, User: "alice"}
+}
 
 // A reload waits for the old client, and nobody who accounts waits for the reload; what comes meanwhile is the next client's.
 func TestReloadOfServersHoldsNoAccountingUp(t *testing.T) {

@@ -25,7 +25,7 @@ func radiusConfig(more string, servers ...string) string {
 	for _, a := range servers {
 		list += fmt.Sprintf("{address: %s, secret: %s, timeout: 1s, tries: 4}, ", a, serverSecret)
 	}
-	return "radius: {servers: [" + strings.TrimSuffix(list, ", ") + "]" + more + "}\n"
+	return "radius: {spool: /run/l2tpd/accounting, servers: [" + strings.TrimSuffix(list, ", ") + "]" + more + "}\n"
 }
 
 // withRADIUS adds the host of a RADIUS server, 10.5.0.2, that a box knows as 10.5.0.1.
