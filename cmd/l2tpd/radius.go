@@ -66,7 +66,7 @@ func (r *radiusFor) configure(c policy.RADIUS, hostName string) error {
 	var client *radius.Client
 	var err error
 	if len(c.Servers) > 0 {
-		if client, err = radius.New(cfg); err != nil {
+		if client, err = r.open(cfg); err != nil {
 			client, r.conf = nil, policy.RADIUS{}
 			err = fmt.Errorf("radius: %w", err)
 		}
@@ -84,6 +84,20 @@ func (r *radiusFor) configure(c policy.RADIUS, hostName string) error {
 		}
 	}
 	return err
+}
+
+// open makes a client. Without a spool that can be used it has none: users log in all the same.
+func (r *radiusFor) open(cfg radius.Config) (*radius.Client, error) {
+	client, err := radius.New(cfg)
+	if err == nil || cfg.Spool.Dir == "" {
+		return client, err
+	}
+	why := err
+	cfg.Spool.Dir = ""
+	if client, err = radius.New(cfg); err == nil {
+		r.log.Error("accounting records wait in memory alone, and are lost with the daemon: mend this and restart l2tpd", slog.String("why", why.Error()))
+	}
+	return client, err
 }
 
 // config is a configuration in the client's terms. Names of servers are looked up now.

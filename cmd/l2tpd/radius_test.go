@@ -119,3 +119,17 @@ func TestServersThatCannotBeFoundChangeNothing(t *testing.T) {
 		t.Errorf("accounting without servers: %v", err)
 	}
 }
+
+// A spool that cannot be used keeps nobody from logging in.
+func TestSpoolThatCannotBeUsedIsDoneWithout(t *testing.T) {
+	t.Parallel()
+	r, second, conf := newRADIUS(t), newRADIUS(t), deaf(t)
+	for _, x := range []*radiusFor{r, second} { // they have one spool between them
+		if err := x.configure(conf, "edge1"); err != nil {
+			t.Fatal(err)
+		}
+		if _, ok := x.Counters(); !ok {
+			t.Error("there is no client")
+		}
+	}
+}
