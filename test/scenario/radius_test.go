@@ -6,6 +6,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -106,30 +107,18 @@ log: {level: debug}
 	discreet(t, lac, lns)
 }
 
-// S155, P240, P247-P250: what the server grants to a caller is what he has: addresses, networks behind him, prefixes, name servers, keys.
-// Times and limits end his session; who has no right to one is refused.
-func TestRADIUSServerGrantsWhatCallersHave(t *testing.T) {
-	t.Parallel()
-	l := lab.New(t)
-	core := l.Host("core")
-	core.IP("addr add 2001:db8::1/128 dev lo")
-	server := withRADIUS(l, core)
-	names := []string{"full", "pooled", "brief", "idler", "first", "second", "wrong", "local"}
-	them := map[string]*lab.Host{}
-	for i, n := range names {
-		them[n] = l.Host(n)
-		them[n].Sysctl("net/ipv6/conf/default/accept_ra=2")
-		l.Link(core.At(fmt.Sprintf("10.3.%d.1/24", i)), them[n].At(fmt.Sprintf("10.3.%d.2/24", i)))
-	}
-	radius := server.FreeRADIUS(serverSecret, knownUser("full", theirPass, "Framed-IP-Address = 10.8.3.7", `Framed-Route = "10.66.0.0/24 10.8.3.7 1"`,
-		"Framed-IPv6-Prefix = 2001:db8:1:7::/64", "Delegated-IPv6-Prefix = 2001:db8:2:700::/56", "MS-Primary-DNS-Server = 10.8.0.53", "Class = 0x676f6c64",
-		"Session-Timeout = 3600")+
-		knownUser("pooled", theirPass, `Framed-Pool = "others"`)+
-		knownUser("brief", theirPass, "Session-Timeout = 3")+
-		knownUser("idler", theirPass, "Idle-Timeout = 3")+
-		knownUser("one", theirPass, "Port-Limit = 1")+
-		knownUser("wrong", ourPassword))
-	d := core.L2TPD(`
+// callersOf is an LNS, core, with a RADIUS server's users that call by L2TP, each from a host of his own; those on the host strict must
+// encrypt.
+type callersOf struct {
+	*lab.Lab
+	core   *lab.Host
+	names  []string // of their hosts
+	them   map[string]*lab.Host
+	radius *lab.FreeRADIUS
+	d      *lab.Daemon
+}
+
+const callersLNS = `
 server: {mode: lns, hostname: core}
 secrets: [{from: any, secret: none}]
 lns:
@@ -145,50 +134,63 @@ pools:
   others: {ranges: [10.8.1.10-10.8.1.30]}
 users: {local: {password: ` + theirPass + `, ipv4: 10.8.2.1}}
 log: {level: debug}
-` + radiusConfig("", "10.5.0.2"))
-	call := func(host, user string, more ...string) *lab.ForeignPeer {
-		n := 0
-		for i, x := range names {
-			if x == host {
-				n = i
-			}
-		}
-		return them[host].ForeignPeer(foreignLAC(fmt.Sprintf("10.3.%d.1", n), user, "autodial = yes"), append(passwords(user+" * "+theirPass), more...)...)
+`
+
+// newCallers makes them; the first name is that of the host strict.
+func newCallers(t *testing.T, users string, names ...string) *callersOf {
+	t.Helper()
+	x := &callersOf{Lab: lab.New(t), names: names, them: map[string]*lab.Host{}}
+	x.core = x.Host("core")
+	x.core.IP("addr add 2001:db8::1/128 dev lo")
+	server := withRADIUS(x.Lab, x.core)
+	for i, n := range names {
+		h := x.Host(n)
+		h.Sysctl("net/ipv6/conf/default/accept_ra=2") // it forwards, and is a host of its link all the same
+		x.Link(x.core.At(fmt.Sprintf("10.3.%d.1/24", i)), h.At(fmt.Sprintf("10.3.%d.2/24", i)))
+		x.them[n] = h
 	}
-	full := call("full", "full", "options", "require-mppe-128\nusepeerdns\n")
-	s := settled(l, d, "full")
+	x.radius = server.FreeRADIUS(serverSecret, users)
+	x.d = x.core.L2TPD(callersLNS + radiusConfig("", "10.5.0.2"))
+	return x
+}
+
+// call has a user call from a host, with further options of pppd.
+func (x *callersOf) call(host, user string, options ...string) *lab.ForeignPeer {
+	lns := fmt.Sprintf("10.3.%d.1", slices.Index(x.names, host))
+	return x.them[host].ForeignPeer(foreignLAC(lns, user, "autodial = yes"),
+		append(passwords(user+" * "+theirPass), "options", strings.Join(options, "\n")+"\n")...)
+}
+
+// S155, P240, P247-P250: what the server grants to a caller is what he has: addresses, networks behind him, prefixes, name servers, keys.
+// The local users are asked first.
+func TestRADIUSServerGrantsWhatCallersHave(t *testing.T) {
+	t.Parallel()
+	x := newCallers(t, knownUser("full", theirPass, "Framed-IP-Address = 10.8.3.7", `Framed-Route = "10.66.0.0/24 10.8.3.7 1"`,
+		"Framed-IPv6-Prefix = 2001:db8:1:7::/64", "Delegated-IPv6-Prefix = 2001:db8:2:700::/56", "MS-Primary-DNS-Server = 10.8.0.53", "Class = 0x676f6c64",
+		"Session-Timeout = 3600")+knownUser("pooled", theirPass, `Framed-Pool = "others"`), "full", "pooled", "local")
+	d, core, router := x.d, x.core, x.them["full"]
+	full := x.call("full", "full", "require-mppe-128", "usepeerdns")
+	s := settled(x.Lab, d, "full")
 	if s.Auth != "mschapv2" || !s.MPPE || s.PeerIPv4.String() != "10.8.3.7" || s.IPv6Prefix.String() != "2001:db8:1:7::/64" ||
 		s.IPv6Delegated.String() != "2001:db8:2:700::/56" {
 		t.Errorf("%+v", s)
 	}
 	full.WaitLog("primary +DNS address 10.8.0.53")
-	reachEncrypted(t, core, them["full"], "10.8.0.1")
-	them["full"].IP("addr add 10.66.0.1/24 dev lo")
+	reachEncrypted(t, core, router, "10.8.0.1")
+	router.IP("addr add 10.66.0.1/24 dev lo")
 	core.Reaches("10.66.0.1")
-	usesPrefix(l, them["full"], s)
-	usesDelegatedPrefix(t, l, d, them["full"], s)
+	usesPrefix(x.Lab, router, s)
+	usesDelegatedPrefix(t, x.Lab, d, router, s)
 
-	call("pooled", "pooled", "options", "refuse-chap\n")
-	if s := settled(l, d, "pooled"); s.Auth != "pap" || !strings.HasPrefix(s.PeerIPv4.String(), "10.8.1.") {
+	x.call("pooled", "pooled", "refuse-chap")
+	if s := settled(x.Lab, d, "pooled"); s.Auth != "pap" || !strings.HasPrefix(s.PeerIPv4.String(), "10.8.1.") {
 		t.Errorf("pooled: %s, %v", s.Auth, s.PeerIPv4)
 	}
-	call("local", "local")
-	if s := settled(l, d, "local"); s.Auth != "chap" || s.PeerIPv4.String() != "10.8.2.1" {
+	x.call("local", "local")
+	if s := settled(x.Lab, d, "local"); s.Auth != "chap" || s.PeerIPv4.String() != "10.8.2.1" {
 		t.Errorf("local: %s, %v", s.Auth, s.PeerIPv4)
 	}
-	call("brief", "brief")
-	call("idler", "idler")
-	call("first", "one")
-	settled(l, d, "one")
-	call("second", "one")
-	call("wrong", "wrong")
-	d.WaitLog("WARN .*cause=user-limit .*one")
-	d.WaitLog("WARN .*call not established: stage user authentication.*cause=auth-failed.*RADIUS server 10.5.0.2 refuses user .*wrong")
-	d.WaitLog("INFO .*call down.*cause=session-time .*user=brief")
-	d.WaitLog("INFO .*call down.*cause=idle .*user=idler")
-	radius.WaitRecord("User-Name", "brief", "Acct-Status-Type", "Stop", "Acct-Terminate-Cause", "Session-Timeout")
-	radius.WaitRecord("User-Name", "idler", "Acct-Status-Type", "Stop", "Acct-Terminate-Cause", "Idle-Timeout")
-	start := radius.WaitRecord("User-Name", "full", "Acct-Status-Type", "Start")
+	start := x.radius.WaitRecord("User-Name", "full", "Acct-Status-Type", "Start")
 	for name, want := range map[string]string{
 		"Class": "0x676f6c64", "Framed-IP-Address": "10.8.3.7", "Framed-IPv6-Prefix": "2001:db8:1:7::/64", "Acct-Authentic": "RADIUS",
 		"Delegated-IPv6-Prefix": "2001:db8:2:700::/56", "NAS-Identifier": "core", "NAS-Port-Type": "Virtual", "Acct-Delay-Time": "0",
@@ -197,8 +199,30 @@ log: {level: debug}
 			t.Errorf("%s is %q in the start record, not %q", name, start[name], want)
 		}
 	}
-	radius.WaitRecord("User-Name", "local", "Acct-Status-Type", "Start", "Acct-Authentic", "Local")
+	x.radius.WaitRecord("User-Name", "local", "Acct-Status-Type", "Start", "Acct-Authentic", "Local")
 	discreet(t, d)
+}
+
+// P240, P242: times and limits of the server end sessions and refuse logins; so does it itself.
+func TestRADIUSServerLimitsCallers(t *testing.T) {
+	t.Parallel()
+	x := newCallers(t, knownUser("brief", theirPass, "Session-Timeout = 3")+knownUser("idler", theirPass, "Idle-Timeout = 3")+
+		knownUser("one", theirPass, "Port-Limit = 1")+knownUser("wrong", ourPassword), "strict", "brief", "idler", "first", "second", "wrong")
+	x.call("brief", "brief")
+	x.call("idler", "idler")
+	x.call("first", "one")
+	settled(x.Lab, x.d, "one")
+	x.call("second", "one")
+	x.call("wrong", "wrong")
+	for _, line := range []string{
+		"WARN .*cause=user-limit .*one", "INFO .*call down.*cause=session-time .*user=brief", "INFO .*call down.*cause=idle .*user=idler",
+		"WARN .*call not established: stage user authentication.*cause=auth-failed.*RADIUS server 10.5.0.2 refuses user .*wrong",
+	} {
+		x.d.WaitLog(line)
+	}
+	x.radius.WaitRecord("User-Name", "brief", "Acct-Status-Type", "Stop", "Acct-Terminate-Cause", "Session-Timeout")
+	x.radius.WaitRecord("User-Name", "idler", "Acct-Status-Type", "Stop", "Acct-Terminate-Cause", "Idle-Timeout")
+	discreet(t, x.d)
 }
 
 // newStayer is a box with one subscribers' interface, and the host of a RADIUS server.
