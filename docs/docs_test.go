@@ -13,7 +13,7 @@ import (
 )
 
 // manuals are the pages that operators read.
-var manuals = []string{"../README.md", "operations.md"}
+var manuals = []string{"../README.md", "operations.md", "radius.md"}
 
 func read(t *testing.T, path string) string {
 	t.Helper()

@@ -54,6 +54,13 @@ func daemon() api.Snapshot {
 				}},
 				{Name: "ttyUSB0"},
 			},
+			RADIUS: &api.RADIUS{
+				Servers: []api.RADIUSServer{
+					{Name: "192.0.2.9", Purpose: api.RADIUSLogins, Requests: 12, Retransmits: 2, Answers: 10, Accepts: 9, Rejects: 1, RTT: 4},
+					{Name: "192.0.2.9", Purpose: api.RADIUSAccounting, Requests: 6, Retransmits: 4, Timeouts: 2, BadAuthenticators: 3, DeadSince: ago(90 * time.Second)},
+				},
+				Records: api.RADIUSRecords{Delivered: 4, Queued: 2, Spooled: 2, Oldest: ago(2 * time.Minute)},
+			},
 			Tunnels: 2, Sessions: 2, HalfOpen: 1, Calls: api.CallsUp{Up: 1, Down: 3},
 			Process: api.Process{Goroutines: 24, HeapOctets: 3 << 20, TotalOctets: 9<<20 + 512<<10}, Counters: counters(),
 		},

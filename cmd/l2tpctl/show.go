@@ -37,28 +37,8 @@ func showStatus(s *api.Snapshot, counters bool) string {
 	v.row("tunnels", "%d, and %d half-open", c.Tunnels, c.HalfOpen)
 	v.row("sessions", "%d", c.Sessions)
 	v.row("calls", "%d up, %d down", c.Calls.Up, c.Calls.Down)
-	for i, n := range c.LNS {
-		label := ""
-		if i == 0 {
-			label = "LNSs"
-		}
-		state := ""
-		if !n.LockedUntil.IsZero() {
-			state = ", did not serve: left alone for " + span(n.LockedUntil.Sub(s.TakenAt))
-		}
-		noun := "sessions"
-		if n.Sessions == 1 {
-			noun = "session"
-		}
-		v.row(label, "%v: %d %s%s", n.Address, n.Sessions, noun, state)
-	}
-	for i, a := range c.Access {
-		label := ""
-		if i == 0 {
-			label = "access"
-		}
-		v.row(label, "%s: %d subscribers", a.Name, a.Sessions)
-	}
+	subscriberRows(v, s)
+	radiusRows(v, s)
 	v.row("memory", "%d KiB, of which %d KiB are in use, and %d goroutines", c.Process.TotalOctets>>10, c.Process.HeapOctets>>10, c.Process.Goroutines)
 	v.row("allowed from", "%s", list(c.AllowFrom, "everywhere"))
 	v.row("data checksum", "%s", yes(c.ChecksumData, "on", "off"))
@@ -87,8 +67,88 @@ func showStatus(s *api.Snapshot, counters bool) string {
 				v.b.WriteString(showDiscovery(a.Name, a.PPPoE))
 			}
 		}
+		v.b.WriteString(showRADIUS(c.RADIUS))
 	}
 	return v.String()
+}
+
+// radiusRows shows which RADIUS servers answer, and whether accounting records wait for them.
+func radiusRows(v *view, s *api.Snapshot) {
+	r := s.Status.RADIUS
+	if r == nil {
+		return
+	}
+	label := "RADIUS"
+	for _, x := range r.Servers {
+		state := "answers"
+		switch {
+		case !x.DeadSince.IsZero():
+			state = "has not answered for " + age(s.TakenAt, x.DeadSince)
+		case x.Answers == 0:
+			state = "has not answered yet"
+		}
+		v.row(label, "%s, %s: %s", x.Name, x.Purpose, state)
+		label = ""
+	}
+	n := r.Records
+	if n.Queued == 0 && n.Lost == 0 && n.DiskErrors == 0 {
+		return
+	}
+	oldest := ""
+	if !n.Oldest.IsZero() {
+		oldest = ", the oldest for " + age(s.TakenAt, n.Oldest)
+	}
+	v.row("accounting", "%d records wait, %d of them on disk%s; %d lost, %d disk errors", n.Queued, n.Spooled, oldest, n.Lost, n.DiskErrors)
+}
+
+// showRADIUS shows what RADIUS servers were asked, and how they answered.
+func showRADIUS(r *api.RADIUS) string {
+	if r == nil {
+		return ""
+	}
+	v := &view{label: 24}
+	v.head("RADIUS")
+	for _, x := range r.Servers {
+		v.row(x.Name+" "+x.Purpose, "%d requests, %d of them again; %d given up, %d outstanding", x.Requests, x.Retransmits, x.Timeouts, x.Outstanding)
+		answers := fmt.Sprintf("%d answers", x.Answers)
+		if x.Purpose == api.RADIUSLogins {
+			answers += fmt.Sprintf(", %d accept, %d reject", x.Accepts, x.Rejects)
+		}
+		v.row("", "%s; round trip %d ms", answers, x.RTT)
+		if x.BadAuthenticators+x.Unsigned+x.Malformed > 0 {
+			v.row("", "%d with another secret, %d unsigned, %d malformed", x.BadAuthenticators, x.Unsigned, x.Malformed)
+		}
+	}
+	n := r.Records
+	v.row("accounting records", "%d delivered, %d superseded, %d waiting, %d lost", n.Delivered, n.Superseded, n.Queued, n.Lost)
+	return v.String()
+}
+
+// subscriberRows show where subscribers arrive, and the LNSs that their calls go to.
+func subscriberRows(v *view, s *api.Snapshot) {
+	c := s.Status
+	for i, n := range c.LNS {
+		label := ""
+		if i == 0 {
+			label = "LNSs"
+		}
+		state := ""
+		if !n.LockedUntil.IsZero() {
+			state = ", did not serve: left alone for " + span(n.LockedUntil.Sub(s.TakenAt))
+		}
+		noun := "sessions"
+		if n.Sessions == 1 {
+			noun = "session"
+		}
+		v.row(label, "%v: %d %s%s", n.Address, n.Sessions, noun, state)
+	}
+	for i, a := range c.Access {
+		label := ""
+		if i == 0 {
+			label = "access"
+		}
+		v.row(label, "%s: %d subscribers", a.Name, a.Sessions)
+	}
 }
 
 // showCounters shows S113-S128 and what proves that data stays in the kernel.

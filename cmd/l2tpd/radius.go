@@ -15,50 +15,89 @@ import (
 	"github.com/l2tpd/l2tpd/pkg/resolve"
 )
 
-// radiusFor fits pkg/auth/radius to the engine: it is the client of the present configuration. It is safe for concurrent use.
+// radiusFor fits pkg/auth/radius to the engine: it is the client of the present configuration. It is safe for concurrent use, but for
+// configure.
 type radiusFor struct {
 	log   *slog.Logger
 	names *resolve.Resolver
+	conf  policy.RADIUS // configure's
+	name  string        // the same
 
-	mu     sync.RWMutex
-	client *radius.Client // nil: no servers are configured
-	conf   policy.RADIUS
-	name   string
+	mu      sync.Mutex
+	client  *radius.Client  // nil: no servers are configured, or one client makes way for the next
+	change  chan struct{}   // closed when that is over; nil: it is not under way
+	waiting []radius.Record // came meanwhile
 }
 
 var errNoServers = errors.New("no RADIUS servers are configured")
 
-// farewell is how long accounting records have to be delivered when a client ends; what is left waits in the spool.
-const farewell = 3 * time.Second
+const (
+	// farewell is how long accounting records have to be delivered when a client ends; what is left waits in the spool.
+	farewell = 3 * time.Second
+	// maxMeanwhile bounds the records that come meanwhile.
+	maxMeanwhile = 100000
+)
 
-// configure has the client be that of a configuration. After an error it is as before.
+// configure has the client be that of a configuration. After an error about the configuration it is as before. It may sleep, for the
+// spool goes from one client to the next; nobody else waits for it but who logs in.
 func (r *radiusFor) configure(c policy.RADIUS, hostName string) error {
-	r.mu.Lock()
-	defer r.mu.Unlock()
 	if reflect.DeepEqual(c, r.conf) && hostName == r.name {
 		return nil
 	}
+	var cfg radius.Config
+	if len(c.Servers) > 0 {
+		var err error
+		if cfg, err = r.config(c, hostName); err != nil {
+			return fmt.Errorf("radius: %w", err)
+		}
+	}
+	r.mu.Lock()
 	old := r.client
-	if old != nil { // its spool is the next one's
+	r.client, r.change = nil, make(chan struct{})
+	r.mu.Unlock()
+	if old != nil {
 		ctx, cancel := context.WithTimeout(context.Background(), farewell)
-		defer cancel()
 		if err := old.Close(ctx); err != nil {
 			r.log.Warn("RADIUS client ends", slog.String("why", err.Error()))
 		}
-		r.client = nil
+		cancel()
 	}
 	r.conf, r.name = c, hostName
-	if len(c.Servers) == 0 {
-		return nil
+	var client *radius.Client
+	var err error
+	if len(c.Servers) > 0 {
+		if client, err = r.open(cfg); err != nil {
+			client, r.conf = nil, policy.RADIUS{}
+			err = fmt.Errorf("radius: %w", err)
+		}
 	}
-	cfg, err := r.config(c, hostName)
-	if err == nil {
-		r.client, err = radius.New(cfg)
+	r.mu.Lock()
+	r.client = client
+	meanwhile := r.waiting
+	r.waiting = nil
+	close(r.change)
+	r.change = nil
+	r.mu.Unlock()
+	for _, x := range meanwhile {
+		if why := r.Account(x); why != nil {
+			r.log.Error("accounting record is lost", slog.String("session", x.SessionID), slog.String("why", why.Error()))
+		}
 	}
-	if err != nil {
-		return fmt.Errorf("radius: %w", err)
+	return err
+}
+
+// open makes a client. Without a spool that can be used it has none: users log in all the same.
+func (r *radiusFor) open(cfg radius.Config) (*radius.Client, error) {
+	client, err := radius.New(cfg)
+	if err == nil || cfg.Spool.Dir == "" {
+		return client, err
 	}
-	return nil
+	why := err
+	cfg.Spool.Dir = ""
+	if client, err = radius.New(cfg); err == nil {
+		r.log.Error("accounting records wait in memory alone, and are lost with the daemon: mend this and restart l2tpd", slog.String("why", why.Error()))
+	}
+	return client, err
 }
 
 // config is a configuration in the client's terms. Names of servers are looked up now.
@@ -128,24 +167,53 @@ func (r *radiusFor) listeners(c policy.RADIUS, hostName string, h radius.Handler
 
 // Authorize asks the servers.
 func (r *radiusFor) Authorize(ctx context.Context, q radius.Request) (radius.Answer, error) {
-	r.mu.RLock()
+	r.mu.Lock()
+	change := r.change
+	r.mu.Unlock()
+	if change != nil {
+		select {
+		case <-change:
+		case <-ctx.Done():
+			return radius.Answer{}, ctx.Err()
+		}
+	}
+	r.mu.Lock()
 	c := r.client
-	r.mu.RUnlock()
+	r.mu.Unlock()
 	if c == nil {
 		return radius.Answer{}, errNoServers
 	}
 	return c.Authorize(ctx, q)
 }
 
-// Account hands a record on.
+// Account hands a record on. It does not wait: shards call it.
 func (r *radiusFor) Account(x radius.Record) error {
-	r.mu.RLock()
-	c := r.client
-	r.mu.RUnlock()
-	if c == nil {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	switch {
+	case r.client != nil:
+		return r.client.Account(x)
+	case r.change == nil:
 		return errNoServers
+	case len(r.waiting) >= maxMeanwhile:
+		return radius.ErrLost
 	}
-	return c.Account(x)
+	if x.At.IsZero() {
+		x.At = time.Now()
+	}
+	r.waiting = append(r.waiting, x)
+	return nil
+}
+
+// Counters are the client's.
+func (r *radiusFor) Counters() (c radius.Counters, ok bool) {
+	r.mu.Lock()
+	client := r.client
+	r.mu.Unlock()
+	if client == nil {
+		return c, false
+	}
+	return client.Counters(), true
 }
 
 // close ends the client.

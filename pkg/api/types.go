@@ -49,6 +49,7 @@ type Status struct {
 
 	LNS    []LNS    `json:"lns,omitempty"`    // that subscribers' calls go to
 	Access []Access `json:"access,omitempty"` // where subscribers arrive
+	RADIUS *RADIUS  `json:"radius,omitempty"` // nil: no servers are configured
 
 	Tunnels  int      `json:"tunnels"`  // established (S116)
 	Sessions int      `json:"sessions"` // established
@@ -308,6 +309,47 @@ type DiscoveryTraffic struct {
 	PADR uint64 `json:"padr"`
 	PADS uint64 `json:"pads"`
 	PADT uint64 `json:"padt"`
+}
+
+// RADIUS is what is known of RADIUS servers, and of the accounting records for them.
+type RADIUS struct {
+	Servers []RADIUSServer `json:"servers"` // in the order in which they are asked; one that serves both purposes is there twice
+	Records RADIUSRecords  `json:"records"`
+}
+
+// What a RADIUSServer is asked about.
+const (
+	RADIUSLogins     = "logins"
+	RADIUSAccounting = "accounting"
+)
+
+// RADIUSServer is how one server serves one purpose.
+type RADIUSServer struct {
+	Name              string    `json:"name"`    // as it is configured
+	Purpose           string    `json:"purpose"` // RADIUSLogins or RADIUSAccounting
+	Requests          uint64    `json:"requests"`
+	Retransmits       uint64    `json:"retransmits"` // of those
+	Answers           uint64    `json:"answers"`     // that could be believed
+	Accepts           uint64    `json:"accepts,omitempty"`
+	Rejects           uint64    `json:"rejects,omitempty"`
+	Timeouts          uint64    `json:"timeouts"`           // requests that were given up
+	BadAuthenticators uint64    `json:"bad_authenticators"` // answers made with another secret
+	Unsigned          uint64    `json:"unsigned"`           // answers without the Message-Authenticator that is demanded
+	Malformed         uint64    `json:"malformed"`
+	Outstanding       int       `json:"outstanding"`
+	RTT               int64     `json:"rtt_ms"`
+	DeadSince         time.Time `json:"dead_since,omitzero"` // it does not answer; zero: it does, or has not been asked
+}
+
+// RADIUSRecords count accounting records.
+type RADIUSRecords struct {
+	Delivered  uint64    `json:"delivered"`
+	Superseded uint64    `json:"superseded"` // interim records that a later one has made needless
+	Lost       uint64    `json:"lost"`       // for want of room
+	Queued     int       `json:"queued"`     // that no server has taken yet
+	Spooled    int       `json:"spooled"`    // of those, how many are on disk
+	Oldest     time.Time `json:"oldest,omitzero"`
+	DiskErrors uint64    `json:"disk_errors"`
 }
 
 // LineErrors are the counters of WAN-Error-Notify (RFC 2661, 4.4.6), since the line came up.

@@ -91,8 +91,9 @@ func radiusServerFields() []field {
 		},
 		{
 			path: "radius.servers[].message_authenticator", rows: "P238", def: "require", words: []string{"require", "accept-missing"},
-			doc: "require: answers without a Message-Authenticator do not count, for they can be forged. accept-missing: for old servers.",
-			at:  in(func(s *policy.RADIUSServer) *bool { return &s.Unsigned }),
+			doc: "require: answers to logins without a Message-Authenticator do not count, for they can be forged. FreeRADIUS before 3.2.5 adds it only when told to: " +
+				"radius.md says how. accept-missing: for servers that cannot.",
+			at: in(func(s *policy.RADIUSServer) *bool { return &s.Unsigned }),
 		},
 		{
 			path: "radius.servers[].logins", def: "on", doc: "It is asked about logins.", aka: []string{"auth", "authentication"},

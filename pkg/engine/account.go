@@ -1,23 +1,34 @@
 package engine
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/l2tpd/l2tpd/pkg/auth/radius"
 	"github.com/l2tpd/l2tpd/pkg/call"
 	"github.com/l2tpd/l2tpd/pkg/kernel"
+	"github.com/l2tpd/l2tpd/pkg/policy"
 )
 
 // account is what a session's accounting needs to know.
 type account struct {
-	id      string
+	id string
+	// stopAsking ends the question about the session; nil: none is under way.
+	stopAsking context.CancelFunc
+
 	started bool
 	cause   radius.TerminateCause
 	used    kernel.Stats // at the end
 	timer   deadline     // of interim records
+
+	address      netip.Addr // that the user has, or had last
+	link, behind netip.Prefix
+	since, until Time // it came up, and ended
 }
 
 // accountID is the session's Acct-Session-Id: unique over restarts.
@@ -31,7 +42,12 @@ func (s *session) accountID() string {
 
 // accounted says that RADIUS servers are told of the session: it is a user's, and no configured call's, nor the far side of one.
 func (s *session) accounted() bool {
-	return s.sh.e.cfg.RADIUS != nil && len(s.pol.RADIUS.Servers) > 0 && s.conf == nil && s.near == nil
+	return s.sh.e.cfg.RADIUS != nil && accounts(s.pol) && s.conf == nil && s.near == nil
+}
+
+// accounts says that there is a server for accounting records.
+func accounts(p *policy.Policy) bool {
+	return slices.ContainsFunc(p.RADIUS.Servers, func(s policy.RADIUSServer) bool { return !s.NoAccounting })
 }
 
 // accountStart tells of a session that is up.
@@ -40,7 +56,7 @@ func (s *session) accountStart() {
 		return
 	}
 	s.accountID()
-	s.account.started = true
+	s.account.started, s.account.since = true, s.sh.now()
 	s.accountRecord(radius.Start)
 	s.account.timer = deadline{index: -1, fire: func(Time) {
 		s.accountRecord(radius.Interim)
@@ -63,8 +79,7 @@ func (s *session) accountAgain() {
 // accountEnd notes, while there is something to be read, what is told at the end.
 func (s *session) accountEnd(ev call.EvDown) {
 	if s.account != nil && s.account.started {
-		s.account.cause = terminateCause(ev)
-		s.account.used, _ = s.usage() // nothing is told then
+		s.account.cause, s.account.used, s.account.until = terminateCause(ev), s.usage(), s.sh.now()
 		s.sh.due.arm(&s.account.timer, 0)
 	}
 }
@@ -77,33 +92,36 @@ func (s *session) accountStop() {
 	}
 }
 
-// usage is what the kernel has counted: received is what the user has sent. After an error it is nothing.
-func (s *session) usage() (kernel.Stats, error) {
+// usage is what the kernel has counted: received is what the user has sent.
+func (s *session) usage() (u kernel.Stats) {
 	far := s.subscriber().data
 	switch {
 	case far != nil: // to the LNS goes what the user sends
-		st, err := far.Stats()
-		if err != nil {
-			return kernel.Stats{}, err
-		}
-		return kernel.Stats{RxPackets: st.TxPackets, RxBytes: st.TxBytes, TxPackets: st.RxPackets, TxBytes: st.RxBytes}, nil
+		st, _ := far.Stats() // with an error they are those that were read last
+		u.RxPackets, u.RxBytes, u.TxPackets, u.TxBytes = st.TxPackets, st.TxBytes, st.RxPackets, st.RxBytes
 	case s.data != nil:
-		return s.data.Stats()
+		u, _ = s.data.Stats() // the same
 	}
-	return kernel.Stats{}, nil
+	return u
 }
 
 func (s *session) accountRecord(kind radius.Kind) {
 	e := s.sh.e
-	v := s.call.View()
+	v, x := s.call.View(), s.account
+	if v.Peer.IsValid() { // PPP forgets it before the session is gone
+		x.address = v.Peer
+	}
+	if v.Link.IsValid() || v.Delegated.IsValid() {
+		x.link, x.behind = v.Link, v.Delegated
+	}
 	r := radius.Record{
-		Kind: kind, At: e.cfg.WallClock(), SessionID: s.accountID(), User: v.User, Authentic: s.authentic, Port: s.port(), Tunnel: s.tunnelInfo(),
-		Address: v.Peer,
+		Kind: kind, At: e.cfg.WallClock(), SessionID: x.id, User: v.User, Authentic: s.authentic, Port: s.port(), Tunnel: s.tunnelInfo(),
+		Address: x.address,
 	}
 	for _, p := range []struct {
 		from netip.Prefix
 		to   *[]netip.Prefix
-	}{{v.Link, &r.IPv6Prefixes}, {v.Delegated, &r.DelegatedPrefixes}} {
+	}{{x.link, &r.IPv6Prefixes}, {x.behind, &r.DelegatedPrefixes}} {
 		if p.from.IsValid() {
 			*p.to = []netip.Prefix{p.from}
 		}
@@ -112,22 +130,22 @@ func (s *session) accountRecord(kind radius.Kind) {
 		r.Class = s.granted.class
 	}
 	if kind != radius.Start {
-		u := s.account.used
+		u, until := x.used, x.until
 		if kind == radius.Interim {
-			u, _ = s.usage()
+			u, until = s.usage(), s.sh.now()
 		}
 		r.InputOctets, r.InputPackets, r.OutputOctets, r.OutputPackets = u.RxBytes, u.RxPackets, u.TxBytes, u.TxPackets
-		r.SessionTime = e.cfg.WallClock().Sub(s.upSince)
+		r.SessionTime = until - x.since
 	}
 	if kind == radius.Stop {
-		r.Cause = s.account.cause
+		r.Cause = x.cause
 	}
 	e.account(r)
 }
 
-// account hands a record on, and tells of one that is lost.
+// account hands a record on, and tells of one that cannot be told; of those that are lost for want of room the client tells.
 func (e *Engine) account(r radius.Record) {
-	if err := e.cfg.RADIUS.Account(r); err != nil {
+	if err := e.cfg.RADIUS.Account(r); err != nil && !errors.Is(err, radius.ErrLost) {
 		e.strangeBy(slog.LevelError, "accounting", r.Kind.String(), "accounting record is lost", slog.String("session", r.SessionID),
 			slog.String("user", r.User), slog.String("why", err.Error()))
 	}
@@ -135,7 +153,7 @@ func (e *Engine) account(r radius.Record) {
 
 // accountAll tells of the daemon's beginning or end.
 func (e *Engine) accountAll(kind radius.Kind) {
-	if e.cfg.RADIUS == nil || len(e.policy.Load().RADIUS.Servers) == 0 {
+	if e.cfg.RADIUS == nil || !accounts(e.policy.Load()) {
 		return
 	}
 	r := radius.Record{Kind: kind, At: e.cfg.WallClock()}
@@ -166,10 +184,12 @@ func terminateCause(ev call.EvDown) radius.TerminateCause {
 		return radius.NASError
 	case "replaced", "user-limit":
 		return radius.PortPreempted
-	case "no-address", "no-lns":
+	case "no-address", "no-lns", "auth-unavailable":
 		return radius.ServiceUnavailable
 	case "peer":
 		return radius.UserRequest
+	case "auth-failed", "auth-refused":
+		return radius.UserError
 	}
 	return radius.NASRequest
 }

@@ -5,7 +5,6 @@ import (
 	"log/slog"
 	"slices"
 	"sync/atomic"
-	"time"
 
 	"github.com/l2tpd/l2tpd/pkg/auth/radius"
 	"github.com/l2tpd/l2tpd/pkg/call"
@@ -29,11 +28,15 @@ func (h RADIUSHandler) Change(ctx context.Context, m radius.Match, c radius.Chan
 		return radius.Unsupported
 	}
 	timed := c.SessionTimeout != nil || c.IdleTimeout != nil
-	var forwarded atomic.Bool
-	if o := h.all(ctx, m, func(s *session) { forwarded.Store(forwarded.Load() || s.subscriber().far != nil) }); o != radius.Done {
+	var elsewhere atomic.Bool
+	if o := h.all(ctx, m, func(s *session) {
+		if s.subscriber().far != nil || s.outside() {
+			elsewhere.Store(true)
+		}
+	}); o != radius.Done {
 		return o
 	}
-	if timed && forwarded.Load() { // its PPP, which has the clocks, is the LNS's
+	if timed && elsewhere.Load() { // PPP, which has the clocks, is the LNS's, or a pppd's that cannot be told
 		return radius.Prohibited
 	}
 	return h.all(ctx, m, func(s *session) { s.change(c) })
@@ -94,7 +97,7 @@ func (s *session) matches(m radius.Match) bool {
 
 // change has other times hold for a live session. They are counted from its beginning.
 func (s *session) change(c radius.Change) {
-	g := granted{}
+	g := granted{over: true, plain: s.tmpl}
 	if s.granted != nil {
 		g = *s.granted
 	}
@@ -121,13 +124,11 @@ func (s *session) change(c radius.Change) {
 	if c.IdleTimeout != nil {
 		t.IdleTimeout = *c.IdleTimeout
 	}
-	s.tmpl = &t
-	p := s.params()
-	if t.SessionTimeout > 0 && !s.upSince.IsZero() { // what is left of it
-		own := *p.PPP
-		own.SessionTimeout = max(time.Second, t.SessionTimeout-s.sh.e.cfg.WallClock().Sub(s.upSince))
-		p.PPP = &own
+	if !g.over {
+		g.over, g.plain = true, s.tmpl
 	}
+	s.tmpl = &t
+	p := s.paramsNow()
 	call.Reconfigure(s.call, s.sh.now(), &p, &s.out)
 	s.log().Info("a RADIUS server changes the session", slog.String("event", "session-changed"),
 		slog.Duration("session_timeout", t.SessionTimeout), slog.Duration("idle_timeout", t.IdleTimeout))

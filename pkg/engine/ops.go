@@ -289,6 +289,13 @@ func (s *session) authorize(op call.OpAuthorize) {
 	if rule := s.subscriber().rule; rule != nil {
 		name = rule.UserName(name)
 	}
+	if a := s.subscriber().answer; a != nil { // the rule has asked already
+		s.sub.answer = nil
+		if a.attempt == op.Request.Attempt {
+			s.loginAnswered(op, a.Answer, nil)
+			return
+		}
+	}
 	for _, source := range s.sources() {
 		if source == policy.SourceRADIUS {
 			s.loginAt(op)
@@ -323,6 +330,9 @@ func (s *session) loginHere(op call.OpAuthorize, name string) {
 				v.Why = fmt.Sprintf("there is no user %q", name)
 			}
 			s.authentic = radius.AuthenticLocal
+			if op.User == "" {
+				s.ungrant()
+			}
 			switch u := login.User; {
 			case login.OK && op.User != "" && op.User != u.Name: // its address and routes are those of the first
 				v.Why = fmt.Sprintf("the session is that of user %q, and another cannot take it over", op.User)
@@ -401,6 +411,10 @@ func (s *session) forgetLogin(r call.Result) {
 
 // address asks shard 0, which has the pools.
 func (s *session) address(op call.OpAddress) {
+	if s.granted != nil && s.granted.choice && op.Wanted.Is4() && op.Wanted.IsGlobalUnicast() {
+		s.chosen(op)
+		return
+	}
 	name := ""
 	if s.tmpl != nil {
 		name = s.tmpl.IPv4Pool
@@ -409,8 +423,6 @@ func (s *session) address(op call.OpAddress) {
 	if p == nil {
 		var r call.Result
 		switch {
-		case s.granted != nil && s.granted.choice && op.Wanted.Is4() && op.Wanted.IsGlobalUnicast():
-			r.Address = op.Wanted
 		case s.conf == nil || !op.Wanted.Is4() || !op.Wanted.IsGlobalUnicast():
 		case foreign(s.pol, op.Wanted):
 			r.Address = op.Wanted // the box at the other end of a configured call has an address of its own
@@ -420,17 +432,54 @@ func (s *session) address(op call.OpAddress) {
 		s.finished(op, r)
 		return
 	}
-	zero := s.sh.e.shards[0]
+	if s.pooled.IsValid() && s.pooledFrom.Name == name { // PPP has begun anew
+		s.finished(op, call.Result{Address: s.pooled})
+		return
+	}
+	zero, had, from := s.sh.e.shards[0], s.pooled, s.pooledFrom
+	s.pooled = netip.Addr{}
 	zero.post(func() {
+		if had.IsValid() {
+			zero.pools.release(from.Name, had)
+		}
 		a, ok := zero.pools.allocate(zero.e.policy.Load(), p, op.User)
 		s.sh.post(func() {
 			r := call.Result{Address: a}
 			if ok {
-				s.pooled = a
+				s.pooled, s.pooledFrom = a, p
 			} else {
 				r.Full, r.Message = true, "address pool "+name+" is exhausted"
 			}
 			s.finished(op, r)
+		})
+	})
+}
+
+// chosen gives a user the address that he wants, as a RADIUS server has it, unless it is ours, ours to give, or another's.
+func (s *session) chosen(op call.OpAddress) {
+	a, had := op.Wanted, s.owned
+	if !foreign(s.pol, a) {
+		s.finished(op, call.Result{Message: notForeign(a)})
+		return
+	}
+	zero := s.sh.e.shards[0]
+	zero.post(func() {
+		refusal := ""
+		if o := zero.pools.owned[a]; o != nil && o.holder != s {
+			refusal = "address " + a.String() + " is another user's"
+		} else {
+			if had.IsValid() && had != a {
+				zero.pools.disown(had, s)
+			}
+			zero.pools.own(a, s, func(why string) { refusal = why }) // at once: nobody has it
+		}
+		s.sh.post(func() {
+			if refusal != "" {
+				s.finished(op, call.Result{Message: refusal})
+				return
+			}
+			s.owned = a
+			s.finished(op, call.Result{Address: a})
 		})
 	})
 }
@@ -507,7 +556,7 @@ func (s *session) release(op call.Op) {
 				s.log().Warn("release of a session", slog.String("why", err.Error()))
 			}
 			if s.pooled.IsValid() {
-				name, a := s.tmpl.IPv4Pool, s.pooled
+				name, a := s.pooledFrom.Name, s.pooled
 				zero := e.shards[0]
 				zero.post(func() { zero.pools.release(name, a) })
 			}

@@ -42,7 +42,13 @@ func (x *pools) look(p *policy.Policy, conf *policy.Pool) *policy.Pool {
 // allocate finds an address for a user.
 func (x *pools) allocate(p *policy.Policy, conf *policy.Pool, user string) (netip.Addr, bool) {
 	conf = x.look(p, conf)
-	return stockOf(x.addresses, conf.Name).allocate(pool.New, conf.Ranges, x.reserved, user)
+	k := stockOf(x.addresses, conf.Name)
+	a, ok := k.allocate(pool.New, conf.Ranges, x.reserved, user)
+	for ok && x.owned[a] != nil { // a RADIUS server has given it, and the policy does not know of that
+		defer k.release(a)
+		a, ok = k.allocate(pool.New, conf.Ranges, x.reserved, user)
+	}
+	return a, ok
 }
 
 // allocatePrefix finds a prefix for a user.

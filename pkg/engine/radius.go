@@ -22,6 +22,7 @@ import (
 type RADIUS interface {
 	Authorize(ctx context.Context, r radius.Request) (radius.Answer, error)
 	Account(r radius.Record) error
+	Counters() (c radius.Counters, ok bool) // false: no servers are configured
 }
 
 var errNoRADIUS = errors.New("there is no RADIUS server")
@@ -29,15 +30,19 @@ var errNoRADIUS = errors.New("there is no RADIUS server")
 // askers is how many questions to RADIUS servers wait at once: a slow server must not hold up the kernel, nor all of memory.
 const askers = 256
 
-// askServer asks a RADIUS server, and goes on in the session's shard.
+// askServer asks a RADIUS server, and goes on in the session's shard. The question ends with the session.
 func (s *session) askServer(r radius.Request, then func(radius.Answer, error)) {
 	e, sh := s.sh.e, s.sh
 	if e.cfg.RADIUS == nil {
 		then(radius.Answer{}, errNoRADIUS)
 		return
 	}
+	ctx, cancel := context.WithCancel(e.asking)
+	s.accountID()
+	s.account.stopAsking = cancel
 	e.asks.submit(func() {
-		a, err := e.cfg.RADIUS.Authorize(e.asking, r)
+		defer cancel()
+		a, err := e.cfg.RADIUS.Authorize(ctx, r)
 		sh.post(func() { then(a, err) })
 	})
 }
@@ -107,15 +112,28 @@ type granted struct {
 	class        [][]byte
 	interim      time.Duration
 	limit        int // sessions; 0: as many as there are
+
+	over  bool             // the session's template has become another by it
+	plain *policy.Template // what that was before
+}
+
+// ungrant takes back what a server gave to a login that has come to nothing, or has another after it.
+func (s *session) ungrant() {
+	if g := s.granted; g != nil && g.over {
+		s.tmpl = g.plain
+	}
+	s.granted = nil
+}
+
+// verdict is a server's answer about one login.
+type verdict struct {
+	radius.Answer
+
+	attempt uint32
 }
 
 // loginAt asks a RADIUS server about a login.
 func (s *session) loginAt(op call.OpAuthorize) {
-	if a := s.subscriber().answer; a != nil { // which the rule has asked for already
-		s.sub.answer = nil
-		s.loginAnswered(op, *a, nil)
-		return
-	}
 	s.askServer(s.loginRequest(op.Request), func(a radius.Answer, err error) { s.loginAnswered(op, a, err) })
 }
 
@@ -123,14 +141,23 @@ func (s *session) loginAt(op call.OpAuthorize) {
 func (s *session) loginAnswered(op call.OpAuthorize, a radius.Answer, err error) {
 	name := op.Request.Name
 	s.warnOf(a)
+	if op.User == "" {
+		s.ungrant() // of an attempt that nothing came of
+	}
 	switch {
+	case errors.Is(err, context.Canceled):
+		s.finished(op, call.Result{Unavailable: true, Why: fmt.Sprintf("user %q has not waited for the answer", name)})
+		return
 	case err != nil:
+		if op.User == "" {
+			s.forgetLogin(call.Result{})
+		}
 		s.sh.e.counts.userAuthFailures.Add(1)
 		s.finished(op, call.Result{Unavailable: true, Message: "authentication is not available", Why: fmt.Sprintf("user %q: %v", name, err)})
 		return
 	case !a.Accept:
 		s.checked(op, call.Result{
-			Message: cmp.Or(a.Message, "login incorrect"), Why: fmt.Sprintf("RADIUS server %s refuses user %q: %s", a.Server, name, a.Reason),
+			Message: cmp.Or(a.Message, "login incorrect"), Why: refusalOf(a, fmt.Sprintf("user %q", name)),
 		})
 		return
 	case op.User != "" && op.User != name:
@@ -143,9 +170,28 @@ func (s *session) loginAnswered(op call.OpAuthorize, a radius.Answer, err error)
 		r.Routes = append(r.Routes, x.Prefix)
 	}
 	s.grant(a)
-	p := s.params()
+	p := s.paramsNow()
 	r.Here = &p
 	s.checked(op, r)
+}
+
+// refusalOf says why whom is refused. Servers are not asked what cannot be put into a request.
+func refusalOf(a radius.Answer, whom string) string {
+	if a.Server == "" {
+		return fmt.Sprintf("%s is refused without asking a RADIUS server: %s", whom, a.Reason)
+	}
+	return fmt.Sprintf("RADIUS server %s refuses %s: %s", a.Server, whom, a.Reason)
+}
+
+// paramsNow is params for a session that may be up: its time is counted from when it came up.
+func (s *session) paramsNow() call.Params {
+	p := s.params()
+	if all := p.PPP.SessionTimeout; all > 0 && !s.upSince.IsZero() {
+		own := *p.PPP
+		own.SessionTimeout = max(time.Second, all-s.sh.e.cfg.WallClock().Sub(s.upSince))
+		p.PPP = &own
+	}
+	return p
 }
 
 // warnOf tells what was wrong with an answer.
@@ -155,9 +201,14 @@ func (s *session) warnOf(a radius.Answer) {
 	}
 }
 
-// grant has what a server gave hold for the session (P240, P247-P249).
+// grant has what a server gave hold for the session, in place of what one gave before (P240, P247-P249).
 func (s *session) grant(a radius.Answer) {
-	g := &granted{choice: a.AddressUser, class: a.Class, interim: a.InterimInterval, limit: int(min(a.PortLimit, 65535))}
+	interim := time.Duration(0)
+	if s.granted != nil {
+		interim = s.granted.interim
+	}
+	s.ungrant()
+	g := &granted{over: true, plain: s.tmpl, choice: a.AddressUser, class: a.Class, interim: a.InterimInterval, limit: int(min(a.PortLimit, 65535))}
 	if len(a.IPv6Prefixes) > 0 {
 		g.link = a.IPv6Prefixes[0]
 	}
@@ -200,6 +251,9 @@ func (s *session) grant(a radius.Answer) {
 		t.MTU = int(a.MTU)
 	}
 	s.tmpl = &t
+	if s.account != nil && s.account.started && interim != g.interim {
+		s.accountAgain()
+	}
 }
 
 // askRADIUS asks where a subscriber's call goes (S96).
@@ -210,6 +264,13 @@ func (s *session) askRADIUS(j *routing) {
 	switch {
 	case !full:
 		_, realm := policy.SplitUser(login.Name)
+		if realm == "" {
+			s.routed(j, call.Result{
+				Route: call.RouteRejected, Message: "access denied", Cause: "rejected",
+				Why: fmt.Sprintf("user %q has no realm that a RADIUS server could be asked about", login.Name),
+			})
+			return
+		}
 		r = radius.Realm(realm, rule.RADIUSPassword, s.port())
 	case !j.op.LoggedIn:
 		r.Method, r.Name, r.Password = ppp.AuthNone, r.Port.CallingStation, rule.RADIUSPassword
@@ -225,13 +286,13 @@ func (s *session) askRADIUS(j *routing) {
 		case !a.Accept:
 			s.routed(j, call.Result{
 				Route: call.RouteRejected, Message: cmp.Or(a.Message, "login incorrect"), Cause: "radius-reject",
-				Why: fmt.Sprintf("RADIUS server %s refuses %q: %s", a.Server, r.Name, a.Reason),
+				Why: refusalOf(a, fmt.Sprintf("%q", r.Name)),
 			})
 		case len(a.Tunnels) == 0 && a.TunnelUnusable:
 			s.routed(j, call.Result{Why: fmt.Sprintf("RADIUS server %s names no LNS that can be used", a.Server), Message: "no LNS is known", Cause: "radius"})
 		case len(a.Tunnels) == 0:
-			if full {
-				s.sub.answer = &a
+			if full && j.op.LoggedIn {
+				s.sub.answer = &verdict{a, login.Attempt}
 			}
 			s.stays(j, rule.Template)
 		default:

@@ -16,10 +16,10 @@ import (
 )
 
 // byRADIUS is a LAC whose rule asks RADIUS servers, which give this answer.
-func byRADIUS(t *testing.T, n *internet, answer radius.Answer, problem error, set func(p *policy.Policy)) (*box, *servers) {
+func byRADIUS(t *testing.T, n *internet, answer radius.Answer, problem error, set func(p *policy.Policy)) (*box, *radiusBox) {
 	t.Helper()
-	s := &servers{answer: answer, problem: problem}
-	n.radius = map[netip.Addr]*servers{netip.MustParseAddr(lacBox): s}
+	s := &radiusBox{answer: answer, problem: problem}
+	n.radius = map[netip.Addr]*radiusBox{netip.MustParseAddr(lacBox): s}
 	a := n.start(t, lacBox, changed(lacPolicy(), func(p *policy.Policy) {
 		p.LAC.Rules[0].Action = policy.ActionRADIUS
 		p.RADIUS = policy.RADIUS{Servers: []policy.RADIUSServer{{Address: "9.9.9.8"}}}
@@ -40,7 +40,7 @@ func lnsOfRADIUS(address string, change func(x *radius.Tunnel)) radius.Tunnel {
 }
 
 // records are what the servers were told, in short.
-func (s *servers) records() (all []string) {
+func (s *radiusBox) records() (all []string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, r := range s.told {

@@ -9,7 +9,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/l2tpd/l2tpd/pkg/auth/radius"
 	"github.com/l2tpd/l2tpd/pkg/call"
 	"github.com/l2tpd/l2tpd/pkg/policy"
 	"github.com/l2tpd/l2tpd/pkg/wire"
@@ -20,12 +19,12 @@ const lookupTime = 10 * time.Second
 
 // subscriber is what is known of a call that goes by the rules.
 type subscriber struct {
-	rule   *policy.Rule   // that has been found for him; nil: there is none
-	answer *radius.Answer // about the login under way, that the rule has asked for; nil: none
-	job    *routing       // where his call goes is being found out
-	far    *forward       // his call goes on at an LNS
-	data   Session        // the kernel's session there
-	joint  *joint         // his channel, while an LNS's session is to be joined with it
+	rule   *policy.Rule // that has been found for him; nil: there is none
+	answer *verdict     // that the rule has asked for about the login under way; nil: none
+	job    *routing     // where his call goes is being found out
+	far    *forward     // his call goes on at an LNS
+	data   Session      // the kernel's session there
+	joint  *joint       // his channel, while an LNS's session is to be joined with it
 }
 
 // subscriber is s.sub, to look at.
@@ -49,7 +48,8 @@ func (s *session) route(op call.OpRoute) {
 	if s.sub == nil {
 		s.sub = &subscriber{}
 	}
-	s.sub.job = j
+	s.ungrant() // what came of another rule
+	s.sub.job, s.sub.answer = j, nil
 	name := op.Login.Name
 	rule := s.pol.LAC.ForUser(name, op.LoggedIn)
 	s.sub.rule = rule
@@ -132,6 +132,7 @@ func (s *session) giveUp(j *routing, ev call.EvDown) {
 	if fw := j.fw; fw != nil {
 		s.sh.e.shards[0].post(func() { fw.cancel(ev) })
 	}
+	s.endAsking()
 	s.routed(j, call.Result{Why: ev.Text})
 }
 

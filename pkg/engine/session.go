@@ -55,7 +55,8 @@ type session struct {
 	netApplied bool
 	serving    bool       // IPv6 prefixes, on the interface; the executor's, as long as an operation is with it
 	judging    bool       // whether the user whom a pppd has let in may have the session, is being found out
-	pooled     netip.Addr // address taken from tmpl's pool
+	pooled     netip.Addr // address taken from a pool
+	pooledFrom *policy.Pool
 	lent       []lent
 	index      int            // of the interface
 	fresh      *network.Fresh // the interface until something is done with it; the executor's, as long as an operation is with it
@@ -242,6 +243,15 @@ func (s *session) ended(ev call.EvDown) {
 		s.near.ended(s, ev)
 	}
 	s.unroute(ev)
+	s.endAsking()
+}
+
+// endAsking gives up a question to a RADIUS server whose answer nobody needs any more.
+func (s *session) endAsking() {
+	if x := s.account; x != nil && x.stopAsking != nil {
+		x.stopAsking()
+		x.stopAsking = nil
+	}
 }
 
 // leave takes the session, of which nothing is left, out of every table.
@@ -441,9 +451,8 @@ func (s *session) last() (attrs []slog.Attr) {
 		attrs = append(attrs, slog.String("user", v.User))
 	}
 	if s.data != nil {
-		if u, err := s.usage(); err == nil {
-			attrs = append(attrs, slog.Uint64("rx_bytes", u.RxBytes), slog.Uint64("tx_bytes", u.TxBytes))
-		}
+		u := s.usage()
+		attrs = append(attrs, slog.Uint64("rx_bytes", u.RxBytes), slog.Uint64("tx_bytes", u.TxBytes))
 	}
 	if !s.upSince.IsZero() {
 		attrs = append(attrs, slog.Duration("up", s.sh.e.cfg.WallClock().Sub(s.upSince).Round(time.Second)))

@@ -34,9 +34,9 @@ type internet struct {
 	from  func(netip.AddrPort) netip.AddrPort // the source that the receiver sees, if set
 	sent  map[netip.Addr][][]byte             // by sender
 
-	radius  map[netip.Addr]*servers // of the boxes that have any
-	ordered bool                    // datagrams do not overtake each other
-	carried time.Duration           // a nanosecond for each of them
+	radius  map[netip.Addr]*radiusBox // of the boxes that have any
+	ordered bool                      // datagrams do not overtake each other
+	carried time.Duration             // a nanosecond for each of them
 }
 
 // box is one simulated machine: an engine on a simulated kernel, network and transport.

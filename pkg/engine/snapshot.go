@@ -239,10 +239,8 @@ func (s *session) view(c control.SessionView, stats bool) api.Session {
 		s.viewCall(&v)
 	}
 	if stats && s.data != nil {
-		if u, err := s.usage(); err == nil {
-			d := dataTraffic(dataOf(u))
-			v.Data = &d
-		}
+		d := dataTraffic(dataOf(s.usage()))
+		v.Data = &d
 		if v.Interface != "" && !s.releasing {
 			if idle, err := s.data.Idle(); err == nil {
 				v.IdleSeconds = int64(idle.Seconds())
@@ -376,7 +374,7 @@ func (e *Engine) status(all *part) *api.Status {
 			st.Calls.Down++
 		}
 	}
-	st.LNS, st.Access = all.lns, e.accessViews()
+	st.LNS, st.Access, st.RADIUS = all.lns, e.accessViews(), e.radiusView()
 	st.Counters = e.totals(all)
 	return st
 }

@@ -42,6 +42,7 @@ type tunnel struct {
 	key       *policy.ShareKey // initiator: what calls must have in common to share it
 	tie       bool             // responder: the peer's SCCRQ carries a Tie Breaker
 	tieLost   bool
+	misnamed  bool   // the peer is not who it should be
 	evicted   bool   // while half-open, by newer ones
 	reason    string // why we end it, where the StopCCN does not say
 	ordered   bool   // the operator ends it, or the daemon
@@ -278,8 +279,9 @@ func (t *tunnel) event(ev control.Event) {
 
 // isStranger refuses an LNS that is not the one that a RADIUS server has named (P232).
 func (t *tunnel) isStranger(name string) {
+	t.misnamed = true
 	t.reason = fmt.Sprintf("the LNS calls itself %q, its name should be %q", name, t.key.Expect)
-	t.do(control.CmdClose{Result: wire.Result{Code: wire.StopNotAuthorised, Text: "host name"}})
+	t.do(control.CmdClose{Result: wire.Result{Code: wire.StopNotAuthorised, Text: "not the LNS that was wanted"}})
 }
 
 // isUp tells of a tunnel that is established, and asks for its data path: a connected socket, and the kernel's tunnel on it.
@@ -465,6 +467,8 @@ func (t *tunnel) explainSession() call.EvDown {
 		}
 	}
 	switch {
+	case t.misnamed: // no reason to leave it alone: those who know it by its name are served
+		d.Stage = call.StageSession
 	case why == "":
 		d.Text = "the tunnel is gone"
 	case t.up:

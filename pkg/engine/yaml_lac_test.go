@@ -89,8 +89,8 @@ func hides(in wire.MessageType, avp wire.AVPType) func(*world) any {
 	})
 }
 
-// servers are RADIUS servers that remember what they are asked and told.
-type servers struct {
+// radiusBox stands for RADIUS servers that remember what they are asked and told.
+type radiusBox struct {
 	mu      sync.Mutex
 	asked   []radius.Request
 	told    []radius.Record
@@ -98,26 +98,28 @@ type servers struct {
 	problem error
 }
 
-func (s *servers) Authorize(_ context.Context, r radius.Request) (radius.Answer, error) {
+func (s *radiusBox) Authorize(_ context.Context, r radius.Request) (radius.Answer, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.asked = append(s.asked, r)
 	return s.answer, s.problem
 }
 
-func (s *servers) Account(r radius.Record) error {
+func (s *radiusBox) Account(r radius.Record) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.told = append(s.told, r)
 	return nil
 }
 
+func (s *radiusBox) Counters() (radius.Counters, bool) { return radius.Counters{}, true }
+
 // accepting has box a's servers let everybody in.
 func accepting(w *world) {
-	w.n.radius = map[netip.Addr]*servers{netip.MustParseAddr("1.1.1.1"): {answer: radius.Answer{Accept: true, Server: "test"}}}
+	w.n.radius = map[netip.Addr]*radiusBox{netip.MustParseAddr("1.1.1.1"): {answer: radius.Answer{Accept: true, Server: "test"}}}
 }
 
-func (w *world) servers() *servers { return w.n.radius[w.a.addr] }
+func (w *world) servers() *radiusBox { return w.n.radius[w.a.addr] }
 
 // firstAsked is what f finds in the first question to the servers.
 func firstAsked(f func(r radius.Request) any) func(*world) any {

@@ -196,10 +196,10 @@ func (l *Link) Do(now Time, c Command, out *Output) {
 func (l *Link) configure(cfg *Config) {
 	switch {
 	case l.s.Phase == PhaseNetwork || l.s.Phase == PhaseTerminate: // its protocols are those that it began with
-		c := *l.cfg
+		was, c := l.cfg, *l.cfg
 		c.SessionTimeout, c.IdleTimeout = cfg.SessionTimeout, cfg.IdleTimeout
 		l.cfg = &c
-		times{l}.anew()
+		times{l}.anew(was)
 	case cfg.complete:
 		l.cfg = cfg
 	default:

@@ -65,18 +65,21 @@ func (t times) idleFor(idle time.Duration) {
 	l.s.IdleAt = l.now + l.cfg.IdleTimeout - max(idle, 0)
 }
 
-// anew begins session time and idle time again, if the network phase has begun.
-func (t times) anew() {
+// anew begins session time and idle time again, those that are not as they were, if the network phase has begun.
+func (t times) anew(was *Config) {
 	l := t.l
 	if l.s.Phase != PhaseNetwork {
 		return
 	}
-	l.s.SessionAt, l.s.IdleAt = 0, 0
-	if d := l.cfg.SessionTimeout; d > 0 {
-		l.s.SessionAt = l.now + d
+	if d := l.cfg.SessionTimeout; d != was.SessionTimeout {
+		if l.s.SessionAt = 0; d > 0 {
+			l.s.SessionAt = l.now + d
+		}
 	}
-	if d := l.cfg.IdleTimeout; d > 0 && (l.s.IPCP.Up || l.s.ipv6cp().Up) {
-		l.s.IdleAt = l.now + d
+	if d := l.cfg.IdleTimeout; d != was.IdleTimeout {
+		if l.s.IdleAt = 0; d > 0 && (l.s.IPCP.Up || l.s.ipv6cp().Up) {
+			l.s.IdleAt = l.now + d
+		}
 	}
 }
 

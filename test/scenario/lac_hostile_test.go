@@ -81,7 +81,7 @@ func (s *town) same(t *testing.T) {
 func (s *town) newcomer(t *testing.T) time.Duration {
 	t.Helper()
 	began := time.Now()
-	bob := s.street.Subscriber("lac", "bob", theirPass)
+	bob := s.street.Subscriber("lac", "bob", theirPass, "persist", "maxfail 0", "holdoff 1") // as a router at home does
 	device, _, _ := bob.WaitUp()
 	took := time.Since(began)
 	if err := s.street.Ping(s.served, 10, device); err != nil {

@@ -111,12 +111,12 @@ func (c *Client) add(s Server) error {
 	if s.Auth.IsValid() {
 		t := s
 		t.Name = cmp.Or(s.Name, s.Auth.String())
-		c.auth = append(c.auth, newEndpoint(t, s.Auth, source(s.Auth), !s.AllowUnsigned))
+		c.auth = append(c.auth, newEndpoint(t, "logins", s.Auth, source(s.Auth), !s.AllowUnsigned))
 	}
 	if s.Accounting.IsValid() {
 		t := s
 		t.Name = cmp.Or(s.Name, s.Accounting.String())
-		c.accounting = append(c.accounting, newEndpoint(t, s.Accounting, source(s.Accounting), false))
+		c.accounting = append(c.accounting, newEndpoint(t, "accounting", s.Accounting, source(s.Accounting), false))
 	}
 	return nil
 }
@@ -172,14 +172,15 @@ func (c *Client) ask(ctx context.Context, all []*endpoint, build func(e *endpoin
 		switch {
 		case err == nil:
 			if e.alive() {
-				c.log.LogAttrs(ctx, slog.LevelInfo, "RADIUS server answers again", slog.String("server", e.name))
+				c.log.LogAttrs(ctx, slog.LevelInfo, "RADIUS server answers again", slog.String("server", e.name), slog.String("service", e.service))
 			}
 			return p, e, nil
 		case errors.Is(err, ErrClosed) || ctx.Err() != nil:
 			return nil, nil, err
 		}
 		if e.dead(begun, c.cfg.DeadTime) {
-			c.log.LogAttrs(ctx, slog.LevelWarn, "RADIUS server does not answer", slog.String("server", e.name), slog.Any("err", err))
+			c.log.LogAttrs(ctx, slog.LevelWarn, "RADIUS server does not answer", slog.String("server", e.name),
+				slog.String("service", e.service), slog.Any("err", err))
 		}
 		failed = append(failed, fmt.Errorf("%s: %w", e.name, err))
 	}

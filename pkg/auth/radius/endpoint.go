@@ -25,6 +25,7 @@ const (
 // endpoint is one service of one server: where its requests go, and how it does. It is safe for concurrent use.
 type endpoint struct {
 	name    string
+	service string // logins or accounting
 	remote  netip.AddrPort
 	local   netip.Addr // source address; invalid: the kernel's choice
 	secret  []byte
@@ -68,9 +69,9 @@ type waiting struct {
 	answer        chan *codec.Packet // holds one
 }
 
-func newEndpoint(s Server, remote netip.AddrPort, source netip.Addr, demand bool) *endpoint {
+func newEndpoint(s Server, service string, remote netip.AddrPort, source netip.Addr, demand bool) *endpoint {
 	return &endpoint{
-		name: s.Name, remote: remote, local: source, secret: s.Secret.Reveal(), timeout: s.Timeout, tries: s.Tries, demand: demand,
+		name: s.Name, service: service, remote: remote, local: source, secret: s.Secret.Reveal(), timeout: s.Timeout, tries: s.Tries, demand: demand,
 		slots: make(chan struct{}, maxPorts*idsPerPort), closing: make(chan struct{}),
 	}
 }
@@ -144,6 +145,8 @@ func (e *endpoint) silence(begun time.Time) string {
 		return "; some had a wrong authenticator: is the secret right?"
 	case e.counts.unsigned.Load() > 0:
 		return "; some had no Message-Authenticator"
+	case e.lastAnswer.IsZero(): // FreeRADIUS drops what has another secret without a word
+		return "; is it up, does it know this box, is the secret the same at both ends?"
 	}
 	return ""
 }
