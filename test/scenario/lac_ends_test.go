@@ -306,7 +306,7 @@ func TestAccessGoes(t *testing.T) {
 	serve("pppoe: {interface: alice, template: access}")
 	was := f.dlac
 	f.ends(end{
-		name: "the LAC is stopped", log: `the daemon is stopping`, cdn: wire.CDNAdmin, padt: true,
+		name: "the LAC is stopped", log: `the daemon is stopping`, padt: true, // StopCCN tells of it
 		how: func(f *forwarded) { f.dlac.Stop(); f.dlac = nil },
 	})
 	f.dlac = was
