@@ -22,6 +22,7 @@ type account struct {
 	stopAsking context.CancelFunc
 
 	started bool
+	untold  bool // its start is still to be told
 	cause   radius.TerminateCause
 	used    kernel.Stats // at the end
 	timer   deadline     // of interim records
@@ -56,13 +57,33 @@ func (s *session) accountStart() {
 		return
 	}
 	s.accountID()
-	s.account.started, s.account.since = true, s.sh.now()
-	s.accountRecord(radius.Start)
-	s.account.timer = deadline{index: -1, fire: func(Time) {
+	x := s.account
+	x.started, x.untold, x.since = true, true, s.sh.now()
+	x.timer = deadline{index: -1, fire: s.accountTime}
+	s.accountTime(x.since)
+}
+
+// accountTime tells of a session that has an address, or gets none soon: IPv6 may be up before IPv4. Later it tells what is used.
+func (s *session) accountTime(now Time) {
+	x := s.account
+	switch {
+	case !x.untold:
 		s.accountRecord(radius.Interim)
-		s.accountAgain()
-	}}
+	case !s.call.View().Peer.IsValid() && s.subscriber().far == nil && s.tmpl != nil && s.tmpl.IPv4 && now < x.since+addressTime:
+		s.sh.due.arm(&x.timer, now+addressTime/10)
+		return
+	default:
+		s.accountTold()
+	}
 	s.accountAgain()
+}
+
+// accountTold sees to it that a session's start is told before all else.
+func (s *session) accountTold() {
+	if x := s.account; x.untold {
+		x.untold = false
+		s.accountRecord(radius.Start)
+	}
 }
 
 // accountAgain plans the next interim record.
@@ -71,7 +92,7 @@ func (s *session) accountAgain() {
 	if g := s.granted; g != nil && g.interim > 0 {
 		every = max(g.interim, interimEvery)
 	}
-	if every > 0 {
+	if every > 0 && !s.account.untold {
 		s.sh.due.arm(&s.account.timer, s.sh.now()+every)
 	}
 }
@@ -81,6 +102,7 @@ func (s *session) accountEnd(ev call.EvDown) {
 	if s.account != nil && s.account.started {
 		s.account.cause, s.account.used, s.account.until = terminateCause(ev), s.usage(), s.sh.now()
 		s.sh.due.arm(&s.account.timer, 0)
+		s.accountTold()
 	}
 }
 
@@ -115,7 +137,7 @@ func (s *session) accountRecord(kind radius.Kind) {
 		x.link, x.behind = v.Link, v.Delegated
 	}
 	r := radius.Record{
-		Kind: kind, At: e.cfg.WallClock(), SessionID: x.id, User: v.User, Authentic: s.authentic, Port: s.port(), Tunnel: s.tunnelInfo(),
+		Kind: kind, At: s.accountAt(kind), SessionID: x.id, User: v.User, Authentic: s.authentic, Port: s.port(), Tunnel: s.tunnelInfo(),
 		Address: x.address,
 	}
 	for _, p := range []struct {
@@ -141,6 +163,14 @@ func (s *session) accountRecord(kind radius.Kind) {
 		r.Cause = x.cause
 	}
 	e.account(r)
+}
+
+// accountAt is when what a record tells happened.
+func (s *session) accountAt(kind radius.Kind) time.Time {
+	if kind == radius.Start {
+		return s.upSince
+	}
+	return s.sh.e.cfg.WallClock()
 }
 
 // account hands a record on, and tells of one that cannot be told; of those that are lost for want of room the client tells.
@@ -193,6 +223,9 @@ func terminateCause(ev call.EvDown) radius.TerminateCause {
 	}
 	return radius.NASRequest
 }
+
+// addressTime is how long the start of a session waits for an address to be told with it.
+const addressTime = 2 * time.Second
 
 // interimEvery is the least time between interim records that a server may ask for.
 const interimEvery = time.Minute

@@ -180,6 +180,9 @@ func refusalOf(a radius.Answer, whom string) string {
 	if a.Server == "" {
 		return fmt.Sprintf("%s is refused without asking a RADIUS server: %s", whom, a.Reason)
 	}
+	if a.Message != "" {
+		return fmt.Sprintf("RADIUS server %s refuses %s: %s, with the words %q", a.Server, whom, a.Reason, a.Message)
+	}
 	return fmt.Sprintf("RADIUS server %s refuses %s: %s", a.Server, whom, a.Reason)
 }
 
