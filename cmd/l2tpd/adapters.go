@@ -38,6 +38,8 @@ func sessionOf(s *kernel.Session, err error) (engine.Session, error) {
 // session is a kernel session among others of the engine.
 type session struct{ *kernel.Session }
 
+func (s session) LineErrors() ([6]uint32, error) { return kernel.LineErrors(s.Session) }
+
 func (s session) Bridge(to engine.Session) error { return s.Session.Bridge(to.(session).Session) }
 
 type networkFor struct{ *network.Manager }

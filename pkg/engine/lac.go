@@ -63,6 +63,7 @@ type forward struct {
 	id     control.SessionID
 	local  netip.Addr // of its tunnel, at our end
 	serial uint32     // Call Serial Number
+	watch  *lineWatch // of an asynchronous line; nil: it is none, or not joined yet
 	up     bool
 	over   bool
 	why    []string // what came of the attempts before
@@ -123,6 +124,7 @@ func (fw *forward) note(level slog.Level, t policy.Target, why string) {
 // end takes the forward out of the table of those that are under way.
 func (fw *forward) end() {
 	fw.over = true
+	fw.watch.stop()
 	delete(fw.lac.underWay, fw)
 	fw.lac.s.due.arm(&fw.timer, 0)
 }
@@ -284,7 +286,16 @@ func (fw *forward) joined(x *session) {
 	fw.done, fw.proxy, fw.left, fw.why = nil, nil, nil, nil // of no use any more, and there may be thousands
 	if fw.call.FramingType != wire.FramingAsync {
 		fw.joint = nil
+		return
 	}
+	channel := fw.joint
+	fw.watch = watchLine(x, func() (n [6]uint32, err error) {
+		err = channel.use(func(data Session) error {
+			n, err = countErrors(data)
+			return err
+		})
+		return n, err
+	})
 }
 
 // cancel ends what is done for a subscriber who has gone.

@@ -22,6 +22,7 @@ type placed struct {
 	caller access.Caller
 	end    access.Line // nil until somebody is there
 	data   Session     // the kernel's end of the line; nil until then
+	watch  *lineWatch  // nil until it is joined with the LNS's session
 }
 
 // coder is an error that says what an LNS is told of it.

@@ -291,7 +291,8 @@ func (s *session) joined(ev call.EvUp) {
 		s.logger = nil
 		return
 	}
-	if s.placed != nil {
+	if p := s.placed; p != nil {
+		p.watch = watchLine(s, func() ([6]uint32, error) { return countErrors(p.data) })
 		s.log().Info("call placed", slog.String("event", "call-up"), slog.String("called", s.remote.CalledNumber),
 			slog.String("line", s.placed.caller.Name()), slog.Int("speed", int(s.placed.connected().TxSpeed)))
 		return

@@ -242,6 +242,9 @@ func (s *session) ended(ev call.EvDown) {
 	case s.near != nil:
 		s.near.ended(s, ev)
 	}
+	if s.placed != nil {
+		s.placed.watch.stop()
+	}
 	s.unroute(ev)
 	s.endAsking()
 }

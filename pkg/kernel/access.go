@@ -214,6 +214,31 @@ func (s *Session) SetACCM(send, receive uint32) error {
 	return nil
 }
 
+// LineErrors are the counters of WAN-Error-Notify (RFC 2661, 6.13), as far as the hardware of a line counts: CRC, framing, hardware overruns,
+// buffer overruns, time-outs, alignment. They begin wherever the hardware has them. A pty counts nothing, and is an error; so is any other
+// session than a line.
+func LineErrors(s *Session) (n [6]uint32, err error) {
+	s.op.Lock()
+	defer s.op.Unlock()
+	var c struct {
+		_, _, _, _, _, _                              int32 // modem lines that changed, octets
+		frame, overrun, parity, brk, bufferOverrun, _ int32
+		_                                             [8]int32
+	}
+	switch {
+	case !s.isLine():
+		err = errNotLine
+	case s.link < 0:
+		err = os.ErrClosed
+	default:
+		err = ioctl(s.link, unix.TIOCGICOUNT, unsafe.Pointer(&c))
+	}
+	if err != nil {
+		return n, fmt.Errorf("errors of %s: %w", s.name(), err)
+	}
+	return [6]uint32{0, uint32(c.frame), uint32(c.overrun), uint32(c.bufferOverrun), 0, 0}, nil
+}
+
 // interfaceStats are the counters of a session that is not of L2TP: those of its interface. It is not called under mu, for it waits.
 func (s *Session) interfaceStats() (Stats, error) {
 	s.mu.Lock()

@@ -192,8 +192,14 @@ func TestKernelLineIsGivenBack(t *testing.T) {
 	if d, err := unix.IoctlGetInt(keeper, unix.TIOCGETD); err != nil || d != disciplinePPP {
 		t.Errorf("discipline %d, %v", d, err)
 	}
+	if n, err := LineErrors(s); err == nil { // nothing can go wrong on a pty
+		t.Errorf("errors %v of a pty", n)
+	}
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
+	}
+	if n, err := LineErrors(s); !errors.Is(err, os.ErrClosed) {
+		t.Errorf("errors %v, %v after Close", n, err)
 	}
 	if d, err := unix.IoctlGetInt(keeper, unix.TIOCGETD); err != nil || d != disciplineTTY {
 		t.Errorf("discipline %d, %v after Close", d, err)
