@@ -164,7 +164,7 @@ func (x *callersOf) call(host, user string, options ...string) *lab.ForeignPeer 
 
 // up waits until a user's session is up.
 func (x *callersOf) up(user string) *api.Session {
-	x.d.WaitLog("INFO .*call up .* user=" + user + " ")
+	x.d.WaitLog(`INFO .*call up .* user=` + user + `\b`)
 	return settled(x.Lab, x.d, user)
 }
 
@@ -266,8 +266,8 @@ func TestRADIUSServersThatAreDeadOrSlow(t *testing.T) {
 	slow.WaitLog("sent .CHAP Response")
 	began := time.Now()
 	d.Status() // each shard has its part in it
-	if took := time.Since(began); took > time.Second || d.CountLog("call up .*user=slow ") > 0 {
-		t.Errorf("the daemon has answered after %v, with %d slow users up", took, d.CountLog("call up .*user=slow "))
+	if took := time.Since(began); took > time.Second || d.CountLog(`call up .*user=slow\b`) > 0 {
+		t.Errorf("the daemon has answered after %v, with %d slow users up", took, d.CountLog(`call up .*user=slow\b`))
 	}
 	slow.WaitUp()
 
