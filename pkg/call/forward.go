@@ -139,8 +139,8 @@ func (c *Call) bridged(r Result, out *Output) {
 	out.Events = append(out.Events, EvUp{})
 }
 
-// Sever tells one half of a subscriber's call that the other has ended, or is to end. The far side ends at once, with what the LNS is to
-// be told. The subscriber's PPP is told when it has been joined, without an answer being waited for: it would not come here.
+// Sever tells one half of a subscriber's call that the other has ended, or is to end; r is what the peer is told. The far side ends at
+// once. The subscriber's PPP is told when it has been joined, without an answer being waited for: it would not come here.
 func (c *Call) Sever(down EvDown, r wire.Result, out *Output) {
 	switch {
 	case c.p.Forward:
@@ -148,7 +148,7 @@ func (c *Call) Sever(down EvDown, r wire.Result, out *Output) {
 		c.end(down, r, disconnect{}, out)
 	case c.state == stateBridged:
 		down.Stage = StageUp
-		out.Frames = append(out.Frames, ppp.TerminateRequest(1, down.Text))
+		out.Frames = append(out.Frames, ppp.TerminateRequest(1, r.Text))
 		c.end(down, r, disconnectAdmin, out)
 	}
 }

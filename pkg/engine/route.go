@@ -278,8 +278,8 @@ func (s *session) severed(ev call.EvDown) {
 	if s.call == nil || s.releasing {
 		return
 	}
-	text := atLNS + ev.Text
-	s.call.Sever(call.EvDown{Cause: ev.Cause, Text: text, ByPeer: ev.ByPeer, Asked: ev.Asked}, wire.Result{Code: wire.CDNAdmin, Text: text}, &s.out)
+	down := call.EvDown{Cause: ev.Cause, Text: atLNS + ev.Text, ByPeer: ev.ByPeer}
+	s.call.Sever(down, wire.Result{Code: wire.CDNAdmin, Text: told(down)}, &s.out)
 	s.flush()
 }
 
