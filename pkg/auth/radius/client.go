@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net/netip"
 	"slices"
+	"strings"
 	"time"
 
 	codec "layeh.com/radius"
@@ -162,7 +163,7 @@ func (c *Client) ask(ctx context.Context, all []*endpoint, build func(e *endpoin
 			order = append(order, e)
 		}
 	}
-	var failed []error
+	var failed []string // in one line of a log
 	for _, e := range append(order, last...) {
 		begun := time.Now()
 		p, err := e.exchange(ctx, func(id uint8) ([]byte, error) { return build(e, id) })
@@ -182,9 +183,9 @@ func (c *Client) ask(ctx context.Context, all []*endpoint, build func(e *endpoin
 			c.log.LogAttrs(ctx, slog.LevelWarn, "RADIUS server does not answer", slog.String("server", e.name),
 				slog.String("service", e.service), slog.Any("err", err))
 		}
-		failed = append(failed, fmt.Errorf("%s: %w", e.name, err))
+		failed = append(failed, e.name+": "+err.Error())
 	}
-	return nil, nil, fmt.Errorf("%w: %w", ErrNoAnswer, errors.Join(failed...))
+	return nil, nil, fmt.Errorf("%w: %s", ErrNoAnswer, strings.Join(failed, "; "))
 }
 
 // Close ends what is under way: logins at once, with ErrClosed; accounting is delivered as long as servers answer and ctx lasts, and
