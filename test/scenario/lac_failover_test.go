@@ -138,7 +138,7 @@ func TestSubscribersAreServedWhileLNSsDie(t *testing.T) {
 		return nil
 	})
 	d.WaitLog(`INFO .*an LNS serves again.*lns=10\.4\.0\.2`)
-	if out := d.Ctl("status"); !strings.Contains(out, "10.4.0.2:1701: 1 sessions") {
+	if out := d.Ctl("status"); !strings.Contains(out, "10.4.0.2:1701: 1 session\n") {
 		t.Errorf("l2tpctl does not tell of the LNS that is back:\n%s", out)
 	}
 	c.p.HangUp()
