@@ -467,12 +467,13 @@ func TestDiscoveryFloodHarmsNobody(t *testing.T) {
 	s.newcomer(t)
 }
 
-// crowd has honest subscribers of their own addresses come, until all are up, and go again.
+// crowd has honest subscribers of their own addresses come, who ask until they are answered, until all are up, and go again. They ask at
+// the same moments, so that one full queue is bad luck for all.
 func (s *town) crowd(t *testing.T, n int) time.Duration {
 	t.Helper()
 	var port *subscriber.Port
 	if err := s.street.Do(func() (err error) {
-		port, err = subscriber.Open(subscriber.Config{Interface: "lac"})
+		port, err = subscriber.Open(subscriber.Config{Interface: "lac", Patience: 500 * time.Millisecond, Tries: 200})
 		return err
 	}); err != nil {
 		t.Fatal(err)

@@ -15,6 +15,8 @@ const (
 	etherDiscovery = 0x8863
 	etherSession   = 0x8864
 	versionType    = 0x11 // RFC 2516, 4
+
+	mostDoublings = 3 // of the patience: clients begin anew after a few, and do not wait for ever longer
 )
 
 var broadcast = pppoe.MAC{0xff, 0xff, 0xff, 0xff, 0xff, 0xff}
@@ -26,7 +28,7 @@ func (p *Port) ask(s *sub) {
 		p.end(s)
 		return
 	}
-	s.retry = p.now + p.cfg.Patience<<s.tries
+	s.retry = p.now + p.cfg.Patience<<min(s.tries, mostDoublings)
 	s.tries++
 	unique := binary.BigEndian.AppendUint32(nil, uint32(s.number))
 	tags := append([]pppoe.Tag{{Type: pppoe.TagServiceName, Value: []byte(s.call.Service)}, {Type: pppoe.TagHostUniq, Value: unique}}, s.call.Tags...)

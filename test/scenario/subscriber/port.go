@@ -19,7 +19,8 @@ type Config struct {
 	Pending   int    // subscribers that dial at a time; 0: all
 	// Block is part of the MAC addresses, 02:<Block>:<number>, and tells apart the ports on one Ethernet.
 	Block uint8
-	// Patience is how long an answer to the first PADI or PADR is waited for, and the second one twice as long, and so on; 0: 3 s.
+	// Patience is how long an answer to the first PADI or PADR is waited for, and the second one twice as long, and so on, up to
+	// eight times as long; 0: 3 s.
 	Patience time.Duration
 	Tries    int // PADIs and PADRs that a subscriber sends before it gives up; 0: 6
 }
