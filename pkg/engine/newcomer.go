@@ -211,7 +211,7 @@ func (s *shard) roomFor(p packet, key sourceKey, pol *policy.Policy) bool {
 			return false
 		}
 	} else {
-		s.strangers.calm(s.now())
+		s.strangers.sccrqs.Expire(s.now())
 	}
 	if int(s.e.counts.tunnelsUp.Load()) >= maxTunnels(srv) {
 		s.refuse(p, key.peer, tryAnother, "max_tunnels is reached")

@@ -2,13 +2,13 @@ package engine
 
 import (
 	"cmp"
-	"hash/maphash"
 	"net/netip"
 	"slices"
 	"time"
 
 	"github.com/l2tpd/l2tpd/pkg/control"
 	"github.com/l2tpd/l2tpd/pkg/policy"
+	"github.com/l2tpd/l2tpd/pkg/sieve"
 )
 
 // Credit of strangers, in octets.
@@ -20,8 +20,12 @@ const (
 	longestAnswer = 1 << 9 // an SCCRP with the longest host name is shorter
 )
 
-// sieveTime is how long an SCCRQ is remembered under pressure, at least: an honest peer repeats it after 1, 2, 4 and 8 s.
-const sieveTime = 8 * time.Second
+const (
+	// sieveTime is how long an SCCRQ is remembered under pressure, at least: an honest peer repeats it after 1, 2, 4 and 8 s.
+	sieveTime = 8 * time.Second
+	// sieveOctets takes one newcomer in 17,000 for one seen before at 10,000 SCCRQs a second, one in 50 at 50,000.
+	sieveOctets = 1 << 18
+)
 
 // strangers bounds what a shard does for those who have not shown that they are where their packets say (P277).
 //
@@ -36,16 +40,12 @@ type strangers struct {
 	credit   int
 	earnedAt Time
 
-	seed maphash.Seed
-	// young and old are Bloom filters of SCCRQs seen; nil without pressure.
-	young, old *sieve
-	turnAt     Time
+	sccrqs sieve.Sieve[sourceKey] // that have come, under pressure
 }
 
-// sieve is a Bloom filter. Two of them take one newcomer in 17,000 for one seen before at 10,000 SCCRQs a second, one in 50 at 50,000.
-type sieve [1 << 15]uint64
-
-func newStrangers() strangers { return strangers{credit: creditMax, seed: maphash.MakeSeed()} }
+func newStrangers() strangers {
+	return strangers{credit: creditMax, sccrqs: sieve.New[sourceKey](sieveOctets, sieveTime)}
+}
 
 // earn takes time and the length of an SCCRQ into account.
 func (x *strangers) earn(now Time, octets int) {
@@ -78,47 +78,9 @@ func (x *strangers) repay(octets int) { x.credit = min(creditMax, x.credit+octet
 
 // seen says whether an SCCRQ has come before, and remembers it.
 func (x *strangers) seen(now Time, key sourceKey) bool {
-	if now >= x.turnAt {
-		if x.old = x.young; now >= x.turnAt+sieveTime {
-			x.old = nil
-		}
-		x.young, x.turnAt = new(sieve), now+sieveTime
-	}
-	h := maphash.Comparable(x.seed, key)
-	known := x.young.has(h) || x.old != nil && x.old.has(h)
-	x.young.add(h)
+	known := x.sccrqs.Noted(now, key)
+	x.sccrqs.Note(now, key)
 	return known
-}
-
-// calm forgets the sieves once there has been no pressure for a while.
-func (x *strangers) calm(now Time) {
-	if x.young != nil && now >= x.turnAt+sieveTime {
-		x.young, x.old = nil, nil
-	}
-}
-
-// bits are the places of a hash in a sieve.
-func (s *sieve) bits(h uint64) (places [4]uint64) {
-	step := h>>32 | 1
-	for i := range places {
-		places[i] = (h + uint64(i)*step) % (64 * uint64(len(s)))
-	}
-	return places
-}
-
-func (s *sieve) has(h uint64) bool {
-	for _, b := range s.bits(h) {
-		if s[b/64]&(1<<(b%64)) == 0 {
-			return false
-		}
-	}
-	return true
-}
-
-func (s *sieve) add(h uint64) {
-	for _, b := range s.bits(h) {
-		s[b/64] |= 1 << (b % 64)
-	}
 }
 
 func maxHalfOpen(srv policy.Server) int { return cmp.Or(srv.MaxHalfOpen, 1024) }

@@ -146,14 +146,14 @@ func TestSieveIsForgottenWhenItIsQuiet(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, testConfig())
 	flood(w, 10_000, 0, time.Second, nil)
-	if w.ac.crowd.young == nil {
+	if w.ac.crowd.visits.Empty() {
 		t.Error("nothing is remembered in a flood")
 	}
 	for i := range 3 {
 		w.now += sieveTime
 		w.padi(client(i))
 	}
-	if w.ac.crowd.young != nil || w.ac.crowd.old != nil {
+	if !w.ac.crowd.visits.Empty() {
 		t.Error("the sieves are still there")
 	}
 }

@@ -2,8 +2,9 @@ package pppoe
 
 import (
 	"container/list"
-	"hash/maphash"
 	"time"
+
+	"github.com/l2tpd/l2tpd/pkg/sieve"
 )
 
 const (
@@ -11,6 +12,8 @@ const (
 	maxStations = 2048
 	// sieveTime is how long a PADI is remembered under pressure, at least: clients repeat it after 1 to 20 s.
 	sieveTime = 20 * time.Second
+	// sieveOctets takes less than one newcomer in 1000 for one seen before at 10,000 PADIs a second.
+	sieveOctets = 1 << 20
 	// pressure is how much of the interface's burst or of the queue is gone when visits are remembered: before those that come again
 	// and again may use no more.
 	pressure = 0.2
@@ -111,16 +114,12 @@ type crowd struct {
 	padi, padr bucket // of the interface
 	pressed    bool
 
-	seed       maphash.Seed
-	young, old *sieve // nil without pressure
-	turnAt     time.Duration
+	visits sieve.Sieve[visit] // under pressure
 }
 
-// sieve is a Bloom filter of addresses. Two of them take less than one newcomer in 1000 for one seen before at 10,000 PADIs a
-// second.
-type sieve [1 << 17]uint64
-
-func newCrowd(r Rates) crowd { return crowd{rates: r, seed: maphash.MakeSeed()} }
+func newCrowd(r Rates) crowd {
+	return crowd{rates: r, visits: sieve.New[visit](sieveOctets, sieveTime)}
+}
 
 // allowPADI says whether a PADI of that station may be answered. So much of the queue of answers is full, of 1.
 func (c *crowd) allowPADI(now time.Duration, mac MAC, full float64) (Drop, bool) {
@@ -138,14 +137,13 @@ func (c *crowd) allowPADI(now time.Duration, mac MAC, full float64) (Drop, bool)
 		return DropRate, false
 	}
 	if x.answered = now + sieveTime; t != proven {
-		c.note(visit{mac, true})
+		c.note(now, visit{mac, true})
 	}
 	return 0, true
 }
 
 // visit finds out what is known of a station that has not proven its address, and remembers that it was here.
 func (c *crowd) visit(now time.Duration, mac MAC) (*station, trust) {
-	c.turn(now)
 	x := c.others.find(mac)
 	known := x != nil
 	if !known {
@@ -153,12 +151,12 @@ func (c *crowd) visit(now time.Duration, mac MAC) (*station, trust) {
 		c.others.add(x)
 	}
 	switch {
-	case now < x.answered || c.noted(visit{mac, true}):
+	case now < x.answered || c.visits.Noted(now, visit{mac, true}):
 		return x, idle
-	case known || c.noted(visit{mac, false}):
+	case known || c.visits.Noted(now, visit{mac, false}):
 		return x, returning
 	}
-	c.note(visit{mac, false})
+	c.note(now, visit{mac, false})
 	return x, stranger
 }
 
@@ -184,56 +182,9 @@ type visit struct {
 	answered bool
 }
 
-// turn forgets what is old.
-func (c *crowd) turn(now time.Duration) {
-	if now < c.turnAt {
-		return
-	}
-	if c.old, c.young = c.young, nil; now >= c.turnAt+sieveTime {
-		c.old = nil
-	}
-	c.turnAt = now + sieveTime
-}
-
-func (c *crowd) noted(v visit) bool {
-	if c.young == nil && c.old == nil {
-		return false
-	}
-	h := maphash.Comparable(c.seed, v)
-	return c.young != nil && c.young.has(h) || c.old != nil && c.old.has(h)
-}
-
 // note remembers a visit, under pressure.
-func (c *crowd) note(v visit) {
-	if !c.pressed {
-		return
-	}
-	if c.young == nil {
-		c.young = new(sieve)
-	}
-	c.young.add(maphash.Comparable(c.seed, v))
-}
-
-// bits are the places of a hash in a sieve.
-func (s *sieve) bits(h uint64) (places [4]uint64) {
-	step := h>>32 | 1
-	for i := range places {
-		places[i] = (h + uint64(i)*step) % (64 * uint64(len(s)))
-	}
-	return places
-}
-
-func (s *sieve) has(h uint64) bool {
-	for _, b := range s.bits(h) {
-		if s[b/64]&(1<<(b%64)) == 0 {
-			return false
-		}
-	}
-	return true
-}
-
-func (s *sieve) add(h uint64) {
-	for _, b := range s.bits(h) {
-		s[b/64] |= 1 << (b % 64)
+func (c *crowd) note(now time.Duration, v visit) {
+	if c.pressed {
+		c.visits.Note(now, v)
 	}
 }
