@@ -42,7 +42,7 @@ func (c *foreign) told(words ...string) {
 // untold finds a client that knows of a prefix too early.
 func (c *foreign) untold() {
 	c.h.t.Helper()
-	if out, err := c.h.try("grep 2001: " + c.in("told")); err == nil {
+	if out, err := c.h.Try("grep 2001: " + c.in("told")); err == nil {
 		c.h.t.Errorf("the client knows already: %s", out)
 	}
 }
@@ -62,7 +62,7 @@ func (c *foreign) dhclientArgs() []string {
 // dhclientRelease stops the client, which gives its prefix back.
 func (c *foreign) dhclientRelease() {
 	c.h.t.Helper()
-	c.h.run("dhclient " + strings.Join(append(c.dhclientArgs(), "-r", c.link), " "))
+	c.h.Run("dhclient " + strings.Join(append(c.dhclientArgs(), "-r", c.link), " "))
 }
 
 // dhcpcd starts Roy Marples' client. It has its files to itself, in a mount namespace.

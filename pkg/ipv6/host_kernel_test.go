@@ -7,86 +7,50 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
-	"os"
 	"os/exec"
-	"runtime"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/l2tpd/l2tpd/test/netns"
 )
 
 // patience is how long a test waits for something that should happen at once.
 const patience = 30 * time.Second
 
-// host is a network namespace. Its tests run on one thread each, which moves from host to host and ends with the test.
+// host is a network namespace.
 type host struct {
-	t  *testing.T
-	fd int
+	*netns.Host
+
+	t *testing.T
 }
 
 // newHost makes a namespace with lo up, and leaves the test's thread in it.
 func newHost(t *testing.T) *host {
 	t.Helper()
-	runtime.LockOSThread() // never unlocked: the thread ends with the test's goroutine
-	if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
-		t.Fatalf("unshare: %v (these tests take root)", err)
-	}
-	fd, err := unix.Open("/proc/thread-self/ns/net", unix.O_RDONLY|unix.O_CLOEXEC, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = unix.Close(fd) })
-	h := &host{t, fd}
-	h.run("ip link set lo up")
-	return h
+	return &host{netns.New(t), t}
 }
 
 // newRouter makes a host that forwards, with an address beyond its links.
 func newRouter(t *testing.T) *host {
 	t.Helper()
 	h := newHost(t)
-	h.run("echo 1 > /proc/sys/net/ipv6/conf/all/forwarding; ip addr add " + beyond + "/128 dev lo")
+	h.Run("echo 1 > /proc/sys/net/ipv6/conf/all/forwarding; ip addr add " + beyond + "/128 dev lo")
 	return h
 }
 
 // beyond is what a subscriber that got all it needs can reach.
 const beyond = "2001:db8:ffff::1"
 
-// enter moves the test's thread into the host.
-func (h *host) enter() {
-	h.t.Helper()
-	if err := unix.Setns(h.fd, unix.CLONE_NEWNET); err != nil {
-		h.t.Fatal(err)
-	}
-}
-
-// try runs a shell command in the host.
-func (h *host) try(command string) (string, error) {
-	h.t.Helper()
-	h.enter()
-	out, err := exec.Command("sh", "-ec", command).CombinedOutput()
-	return strings.TrimSpace(string(out)), err
-}
-
-// run is try for a command that must succeed.
-func (h *host) run(command string) string {
-	h.t.Helper()
-	out, err := h.try(command)
-	if err != nil {
-		h.t.Fatalf("%s: %v\n%s", command, err, out)
-	}
-	return out
-}
-
 // until repeats a command until its output has all of these words.
 func (h *host) until(command string, words ...string) {
 	h.t.Helper()
 	var out string
 	eventually(h.t, func() error {
-		out, _ = h.try(command)
+		out, _ = h.Try(command)
 		for _, word := range words {
 			if !strings.Contains(" "+strings.Join(strings.Fields(out), " ")+" ", word) {
 				return fmt.Errorf("%s: no %q in:\n%s", command, word, out)
@@ -118,7 +82,7 @@ func eventually(t *testing.T, check func() error) {
 func (h *host) index(name string) int {
 	h.t.Helper()
 	var n int
-	if _, err := fmt.Sscan(h.run("ip -o link show "+name+" | cut -d: -f1"), &n); err != nil {
+	if _, err := fmt.Sscan(h.Run("ip -o link show "+name+" | cut -d: -f1"), &n); err != nil {
 		h.t.Fatal(err)
 	}
 	return n
@@ -133,7 +97,7 @@ func clock() func() Time {
 // server opens a Server in the host.
 func (h *host) server() *Server {
 	h.t.Helper()
-	h.enter()
+	h.Enter()
 	log := slog.New(slog.NewTextHandler(h.t.Output(), nil))
 	s, err := New(Config{Now: clock(), Identity: "test", Logger: log})
 	if err != nil {
@@ -155,7 +119,7 @@ func (h *host) serve(s *Server, name string, lease Lease) events {
 	h.t.Helper()
 	index := h.index(name)
 	told := make(events, 100)
-	h.enter()
+	h.Enter()
 	if err := s.Serve(index, lease, func(e Event) { told <- e }); err != nil {
 		h.t.Fatal(err)
 	}
@@ -184,17 +148,17 @@ func (e events) next(t *testing.T, want Change) Event {
 func (h *host) owner(name string, e Event) {
 	h.t.Helper()
 	if e.Change == Taken {
-		h.run(fmt.Sprintf("ip -6 route replace %v via %v dev %s", e.Prefix, e.Router, name))
+		h.Run(fmt.Sprintf("ip -6 route replace %v via %v dev %s", e.Prefix, e.Router, name))
 		e.Ready()
 		return
 	}
-	h.run(fmt.Sprintf("ip -6 route del %v dev %s", e.Prefix, name))
+	h.Run(fmt.Sprintf("ip -6 route del %v dev %s", e.Prefix, name))
 }
 
 // wire joins a router and a subscriber by a pair of devices that have no address but those that IPV6CP would have settled.
 func wire(router *host, name string, subscriber *host) {
 	router.t.Helper()
-	router.run(fmt.Sprintf("ip link add %s type veth peer name wan netns /proc/%d/fd/%d", name, os.Getpid(), subscriber.fd))
+	router.Run(fmt.Sprintf("ip link add %s type veth peer name wan netns %s", name, subscriber.Path()))
 	subscriber.up("wan", "fe80::2", "fe80::1")
 	router.up(name, "fe80::1", "fe80::2")
 }
@@ -202,14 +166,14 @@ func wire(router *host, name string, subscriber *host) {
 // up sets a link up with its addresses, in the order in which pkg/network does it: nothing else is on the link.
 func (h *host) up(name, local, peer string) {
 	h.t.Helper()
-	h.run(fmt.Sprintf("ip link set %s addrgenmode none; ip link set %s up; ip -6 addr add %s peer %s/128 dev %s nodad",
+	h.Run(fmt.Sprintf("ip link set %s addrgenmode none; ip link set %s up; ip -6 addr add %s peer %s/128 dev %s nodad",
 		name, name, local, peer, name))
 }
 
 // socket opens a socket in the host.
 func (h *host) socket(kind, protocol int) int {
 	h.t.Helper()
-	h.enter()
+	h.Enter()
 	fd, err := unix.Socket(unix.AF_INET6, kind|unix.SOCK_CLOEXEC, protocol)
 	if err != nil {
 		h.t.Fatal(err)
@@ -262,7 +226,7 @@ func (p *process) text() string {
 // start runs a program in the host.
 func (h *host) start(name string, args ...string) *process {
 	h.t.Helper()
-	h.enter()
+	h.Enter()
 	p := &process{h: h, cmd: exec.Command(name, args...)}
 	p.cmd.Stdout, p.cmd.Stderr = p, p
 	p.cmd.WaitDelay = time.Second

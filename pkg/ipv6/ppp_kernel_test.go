@@ -15,7 +15,7 @@ import (
 // pppLink joins two hosts by a PPP link through an L2TP tunnel, with the addresses that IPV6CP would have settled.
 func pppLink(router *host, name string, customer *host) {
 	router.t.Helper()
-	router.run(fmt.Sprintf("ip link add outer type veth peer name outer netns /proc/self/fd/3 3</proc/%d/fd/%d", unix.Getpid(), customer.fd))
+	router.Run(fmt.Sprintf("ip link add outer type veth peer name outer netns /proc/self/fd/3 3<%s", customer.Path()))
 	router.ppp(name, 1, 2)
 	customer.ppp("wan", 2, 1)
 	customer.up("wan", "fe80::2", "fe80::1")
@@ -25,8 +25,8 @@ func pppLink(router *host, name string, customer *host) {
 // ppp makes this end of the link, which is number us.
 func (h *host) ppp(name string, us, them uint16) {
 	h.t.Helper()
-	h.run(fmt.Sprintf("ip link set outer up; ip addr add 192.0.2.%d/24 dev outer", us))
-	h.enter()
+	h.Run(fmt.Sprintf("ip link set outer up; ip addr add 192.0.2.%d/24 dev outer", us))
+	h.Enter()
 	must := func(err error) {
 		h.t.Helper()
 		if err != nil {
@@ -62,7 +62,7 @@ func TestIPv6PPPLink(t *testing.T) {
 	router, customer := newRouter(t), newHost(t)
 	s := router.server()
 	pppLink(router, "sub0", customer)
-	router.run(fmt.Sprintf("ip -6 route add %v dev sub0", lease(1).Link))
+	router.Run(fmt.Sprintf("ip -6 route add %v dev sub0", lease(1).Link))
 	l := lease(1)
 	l.MTU = 1380 // below the interface's own
 	told := router.serve(s, "sub0", l)
@@ -71,8 +71,8 @@ func TestIPv6PPPLink(t *testing.T) {
 	client := customer.dhcpcd("wan", "")
 	router.owner("sub0", told.next(t, Taken))
 	client.told(" BOUND6 2001:db8:100::/56 2001:db8::53 ")
-	customer.run("ip addr add 2001:db8:100:1::1/128 dev lo")
-	router.run("ping -c 1 -W 10 2001:db8:100:1::1")
+	customer.Run("ip addr add 2001:db8:100:1::1/128 dev lo")
+	router.Run("ping -c 1 -W 10 2001:db8:100:1::1")
 	client.dhcpcdRelease()
 	router.owner("sub0", told.next(t, Released))
 }

@@ -25,7 +25,7 @@ func subscriber(t *testing.T, router *host, name string, n int) *host {
 	t.Helper()
 	s := newHost(t)
 	wire(router, name, s)
-	router.run(fmt.Sprintf("ip -6 route add %v dev %s", lease(n).Link, name))
+	router.Run(fmt.Sprintf("ip -6 route add %v dev %s", lease(n).Link, name))
 	return s
 }
 
@@ -34,10 +34,10 @@ func checkHost(s *host, n int) {
 	s.t.Helper()
 	s.until("ip -6 addr show dev wan scope global -tentative", fmt.Sprintf(" 2001:db8:1:%d:", n), " dynamic ")
 	s.until("ip -6 route show default", " default via fe80::1 dev wan proto ra ")
-	if out := s.run(fmt.Sprintf("ip -6 route show %v", lease(n).Link)); out != "" {
+	if out := s.Run(fmt.Sprintf("ip -6 route show %v", lease(n).Link)); out != "" {
 		s.t.Errorf("the prefix is on the link: %s", out)
 	}
-	s.run("ping -c 1 -W 10 " + beyond)
+	s.Run("ping -c 1 -W 10 " + beyond)
 }
 
 // A host that is there before the interface is served takes everything from the first advertisement.
@@ -57,10 +57,10 @@ func TestIPv6HostAsksForAnAdvertisement(t *testing.T) {
 	router := newRouter(t)
 	s := router.server()
 	host := subscriber(t, router, "sub0", 1)
-	host.run("echo 0 > /proc/sys/net/ipv6/conf/wan/accept_ra")
+	host.Run("echo 0 > /proc/sys/net/ipv6/conf/wan/accept_ra")
 	router.serve(s, "sub0", lease(1))
 	count(t, s, func(c Counters) bool { return c.Advertisements == initialAdverts })
-	host.run("ip link set wan down; echo 1 > /proc/sys/net/ipv6/conf/wan/accept_ra; ip addr flush dev wan")
+	host.Run("ip link set wan down; echo 1 > /proc/sys/net/ipv6/conf/wan/accept_ra; ip addr flush dev wan")
 	host.up("wan", "fe80::2", "fe80::1")
 	checkHost(host, 1)
 	if c := s.Counters(); c.Solicitations == 0 {
@@ -85,8 +85,8 @@ func TestIPv6RouterIsDelegatedAPrefix(t *testing.T) {
 	client.untold()
 	router.owner("sub0", e)
 	client.told(" BOUND6 2001:db8:100::/56 2001:db8::53 ")
-	customer.run("ip addr add 2001:db8:100:1::1/128 dev lo")
-	router.run("ping -c 1 -W 10 2001:db8:100:1::1")
+	customer.Run("ip addr add 2001:db8:100:1::1/128 dev lo")
+	router.Run("ping -c 1 -W 10 2001:db8:100:1::1")
 	client.told(" RENEW6 2001:db8:100::/56 ")
 	client.dhclientRelease()
 	router.owner("sub0", told.next(t, Released))
@@ -136,7 +136,7 @@ func TestIPv6SubscribersAreNotMixedUp(t *testing.T) {
 		router.owner(fmt.Sprintf("sub%d", n), e)
 		c.client.told(fmt.Sprintf(" BOUND6 %v ", lease(n).Delegated))
 		checkHost(c.host, n)
-		if out := c.run("ip -6 -o addr show dev wan scope global | wc -l"); out != "1" {
+		if out := c.Run("ip -6 -o addr show dev wan scope global | wc -l"); out != "1" {
 			t.Errorf("subscriber %d has %s addresses", n, out)
 		}
 	}
@@ -153,11 +153,11 @@ func TestIPv6InterfaceVanishes(t *testing.T) {
 	gone.dhclient("wan")
 	e := told.next(t, Taken)
 	index := router.index("sub1")
-	router.run("ip link del sub1")
+	router.Run("ip link del sub1")
 	e.Ready() // comes too late
 	// The answer and an advertisement have nowhere to go.
 	count(t, s, func(c Counters) bool { return c.Unsent >= 2 })
-	router.enter()
+	router.Enter()
 	err := s.Serve(index, lease(1), nil)
 	if want := fmt.Sprintf("serve IPv6 on interface %d: ", index); !errors.Is(err, os.ErrNotExist) || !strings.HasPrefix(err.Error(), want) {
 		t.Errorf("error %v", err)
@@ -165,7 +165,7 @@ func TestIPv6InterfaceVanishes(t *testing.T) {
 	s.Stop(index)
 	s.Stop(index)
 	checkHost(stays, 2)
-	if out := router.run("cat /proc/net/igmp6"); strings.Count(out, "ff020000000000000000000000010002") != 1 {
+	if out := router.Run("cat /proc/net/igmp6"); strings.Count(out, "ff020000000000000000000000010002") != 1 {
 		t.Errorf("members of groups:\n%s", out)
 	}
 }
@@ -182,7 +182,7 @@ func TestIPv6StopAndServeAgain(t *testing.T) {
 	router.owner("sub0", told.next(t, Taken))
 	client.told(" BOUND6 2001:db8:100::/56 ")
 	s.Stop(index)
-	if out := router.run("cat /proc/net/igmp6"); strings.Contains(out, "ff020000000000000000000000010002") {
+	if out := router.Run("cat /proc/net/igmp6"); strings.Contains(out, "ff020000000000000000000000010002") {
 		t.Errorf("members of groups:\n%s", out)
 	}
 	client.dhclientRelease() // which nobody hears
@@ -223,10 +223,10 @@ func TestIPv6HostWithAnotherLinkLocalAddress(t *testing.T) {
 	router := newRouter(t)
 	s := router.server()
 	customer := subscriber(t, router, "sub0", 1)
-	customer.run("echo 0 > /proc/sys/net/ipv6/conf/wan/accept_ra")
+	customer.Run("echo 0 > /proc/sys/net/ipv6/conf/wan/accept_ra")
 	router.serve(s, "sub0", lease(1))
 	count(t, s, func(c Counters) bool { return c.Advertisements == initialAdverts })
-	customer.run("ip -6 addr del fe80::2 peer fe80::1/128 dev wan; ip -6 addr add fe80::77/64 dev wan nodad; " +
+	customer.Run("ip -6 addr del fe80::2 peer fe80::1/128 dev wan; ip -6 addr add fe80::77/64 dev wan nodad; " +
 		"echo 1 > /proc/sys/net/ipv6/conf/wan/accept_ra")
 	icmp := customer.socket(unix.SOCK_RAW, unix.IPPROTO_ICMPV6)
 	if err := set(icmp, option{"IPV6_MULTICAST_HOPS", unix.IPPROTO_IPV6, unix.IPV6_MULTICAST_HOPS, ndHopLimit}); err != nil {
@@ -242,22 +242,22 @@ func TestIPv6ManyInterfaces(t *testing.T) {
 	router := newRouter(t)
 	s := router.server()
 	const pairs = 200
-	router.run("sysctl -qw net.core.optmem_max=20480 || true") // a namespace's own since Linux 6.8; it was 20480 before
-	router.run(fmt.Sprintf("for i in $(seq %d); do echo link add a$i type veth peer name b$i; done | ip -batch -", pairs))
-	indexes := strings.Fields(router.run("ip -o link show type veth | cut -d: -f1"))
+	router.Run("sysctl -qw net.core.optmem_max=20480 || true") // a namespace's own since Linux 6.8; it was 20480 before
+	router.Run(fmt.Sprintf("for i in $(seq %d); do echo link add a$i type veth peer name b$i; done | ip -batch -", pairs))
+	indexes := strings.Fields(router.Run("ip -o link show type veth | cut -d: -f1"))
 	for _, text := range indexes {
 		var index int
 		if _, err := fmt.Sscan(text, &index); err != nil {
 			t.Fatal(err)
 		}
-		router.enter()
+		router.Enter()
 		if err := s.Serve(index, Lease{DNS: addrs("2001:db8::53")}, nil); err != nil {
 			t.Fatal(err)
 		}
 		defer s.Stop(index)
 	}
 	members := func() int {
-		return strings.Count(router.run("cat /proc/net/igmp6"), "ff020000000000000000000000010002")
+		return strings.Count(router.Run("cat /proc/net/igmp6"), "ff020000000000000000000000010002")
 	}
 	if n := members(); n != 2*pairs {
 		t.Errorf("%d of %d interfaces are in the group", n, 2*pairs)
@@ -271,7 +271,7 @@ func TestIPv6ManyInterfaces(t *testing.T) {
 			t.Fatal(err)
 		}
 		if i == pairs {
-			router.run(fmt.Sprintf("for i in $(seq %d); do echo link del a$i; done | ip -batch -", pairs))
+			router.Run(fmt.Sprintf("for i in $(seq %d); do echo link del a$i; done | ip -batch -", pairs))
 		}
 		s.Stop(index)
 	}
@@ -338,7 +338,7 @@ func TestIPv6NeedsNoOtherCapability(t *testing.T) {
 	router := newRouter(t)
 	host := subscriber(t, router, "sub0", 1)
 	index := router.index("sub0")
-	router.enter()
+	router.Enter()
 	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
 	var all, few [2]unix.CapUserData
 	if err := unix.Capget(&header, &all[0]); err != nil {

@@ -4,64 +4,26 @@ package network
 
 import (
 	"fmt"
-	"os"
-	"os/exec"
-	"runtime"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	"golang.org/x/sys/unix"
+
+	"github.com/l2tpd/l2tpd/test/netns"
 )
 
-// host is a network namespace. Its tests run on one thread each, which moves from host to host and ends with the test.
+// host is a network namespace.
 type host struct {
-	t  *testing.T
-	fd int
+	*netns.Host
+
+	t *testing.T
 }
 
 // newHost makes a namespace with lo up, and leaves the test's thread in it.
 func newHost(t *testing.T) *host {
 	t.Helper()
-	runtime.LockOSThread() // never unlocked: the thread ends with the test's goroutine
-	if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
-		t.Fatalf("unshare: %v (these tests take root)", err)
-	}
-	fd, err := unix.Open("/proc/thread-self/ns/net", unix.O_RDONLY|unix.O_CLOEXEC, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = unix.Close(fd) })
-	h := &host{t, fd}
-	h.run("ip link set lo up")
-	return h
-}
-
-// enter moves the test's thread into the host.
-func (h *host) enter() {
-	h.t.Helper()
-	if err := unix.Setns(h.fd, unix.CLONE_NEWNET); err != nil {
-		h.t.Fatal(err)
-	}
-}
-
-// try runs a shell command in the host.
-func (h *host) try(command string) (string, error) {
-	h.t.Helper()
-	h.enter()
-	out, err := exec.Command("sh", "-ec", command).CombinedOutput()
-	return strings.TrimSpace(string(out)), err
-}
-
-// run is try for a command that must succeed.
-func (h *host) run(command string) string {
-	h.t.Helper()
-	out, err := h.try(command)
-	if err != nil {
-		h.t.Fatalf("%s: %v\n%s", command, err, out)
-	}
-	return out
+	return &host{netns.New(t), t}
 }
 
 // lines splits output, without what pads it.
@@ -77,7 +39,7 @@ func lines(s string) (out []string) {
 // shows compares the output of a command, line by line.
 func (h *host) shows(command, want string) {
 	h.t.Helper()
-	if diff := cmp.Diff(lines(want), lines(h.run(command))); diff != "" {
+	if diff := cmp.Diff(lines(want), lines(h.Run(command))); diff != "" {
 		h.t.Errorf("%s (-want +got):\n%s", command, diff)
 	}
 }
@@ -88,7 +50,7 @@ func (h *host) waits(command, want string) {
 	h.t.Helper()
 	for deadline := time.After(20 * time.Second); ; {
 		began := time.Now()
-		diff := cmp.Diff(lines(want), lines(h.run(command)))
+		diff := cmp.Diff(lines(want), lines(h.Run(command)))
 		if diff == "" {
 			return
 		}
@@ -103,7 +65,7 @@ func (h *host) waits(command, want string) {
 // manager opens a Manager in the host.
 func (h *host) manager() *Manager {
 	h.t.Helper()
-	h.enter()
+	h.Enter()
 	m, err := New(nil)
 	if err != nil {
 		h.t.Fatal(err)
@@ -115,7 +77,7 @@ func (h *host) manager() *Manager {
 // apply applies with a Manager that was opened in the host: its nftables socket is opened by the first call that needs it.
 func (h *host) apply(m *Manager, owner string, want Interface) {
 	h.t.Helper()
-	h.enter()
+	h.Enter()
 	if err := m.Apply(h.t.Context(), owner, want); err != nil {
 		h.t.Fatal(err)
 	}
@@ -123,7 +85,7 @@ func (h *host) apply(m *Manager, owner string, want Interface) {
 
 func (h *host) remove(m *Manager, owner string) {
 	h.t.Helper()
-	h.enter()
+	h.Enter()
 	if err := m.Remove(h.t.Context(), owner); err != nil {
 		h.t.Fatal(err)
 	}
@@ -132,11 +94,11 @@ func (h *host) remove(m *Manager, owner string) {
 // wire joins two hosts by a pair of devices that answer ARP for whatever lies behind them, as a PPP link needs no ARP.
 func wire(a *host, nameA string, b *host, nameB string) {
 	a.t.Helper()
-	a.run(fmt.Sprintf("ip link add %s type veth peer name %s netns /proc/%d/fd/%d", nameA, nameB, os.Getpid(), b.fd))
+	a.Run(fmt.Sprintf("ip link add %s type veth peer name %s netns %s", nameA, nameB, b.Path()))
 	for _, end := range []struct {
 		h    *host
 		name string
 	}{{a, nameA}, {b, nameB}} {
-		end.h.run("echo 1 > /proc/sys/net/ipv4/conf/" + end.name + "/proxy_arp; echo 0 > /proc/sys/net/ipv4/neigh/" + end.name + "/proxy_delay")
+		end.h.Run("echo 1 > /proc/sys/net/ipv4/conf/" + end.name + "/proxy_arp; echo 0 > /proc/sys/net/ipv4/neigh/" + end.name + "/proxy_delay")
 	}
 }

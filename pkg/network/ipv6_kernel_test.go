@@ -21,7 +21,7 @@ type router struct {
 
 func newRouter(h *host, name string) *router {
 	h.t.Helper()
-	h.enter()
+	h.Enter()
 	fd, err := unix.Socket(unix.AF_INET6, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.IPPROTO_ICMPV6)
 	if err != nil {
 		h.t.Fatal(err)
@@ -91,10 +91,10 @@ func TestPeerIsNobodysRouter(t *testing.T) {
 	near, far := newHost(t), newHost(t)
 	wire(near, "ppp0", far, "ppp0")
 	wire(near, "plain", far, "plain")
-	near.run(`echo 0 > /proc/sys/net/ipv6/conf/all/forwarding
+	near.Run(`echo 0 > /proc/sys/net/ipv6/conf/all/forwarding
 		for name in ppp0 plain; do echo 1 > /proc/sys/net/ipv6/conf/$name/accept_ra; done
 		ip link set plain addrgenmode none up; ip -6 addr add fe80::1 peer fe80::2/128 dev plain nodad`)
-	far.run(`for name in ppp0 plain; do
+	far.Run(`for name in ppp0 plain; do
 		ip link set $name addrgenmode none up; ip -6 addr add fe80::2 peer fe80::1/128 dev $name nodad; done`)
 	m := near.manager()
 	near.apply(m, "branch", branch())
@@ -117,7 +117,7 @@ func TestPeerIsNobodysRouter(t *testing.T) {
 // wantIPv6Error applies what has trouble with IPv6 alone.
 func (h *host) wantIPv6Error(m *Manager, want Interface, text string) {
 	h.t.Helper()
-	h.enter()
+	h.Enter()
 	err := m.Apply(h.t.Context(), "branch", want)
 	var ipv6 *IPv6Error
 	if !errors.As(err, &ipv6) || err.Error() != text {
@@ -144,15 +144,15 @@ func TestIPv6SwitchedOffLeavesIPv4(t *testing.T) {
 	t.Parallel()
 	h := edge(t, "ppp0")
 	m := h.manager()
-	h.run("echo 1 > /proc/sys/net/ipv6/conf/all/disable_ipv6")
+	h.Run("echo 1 > /proc/sys/net/ipv6/conf/all/disable_ipv6")
 	for range 2 {
 		h.wantIPv6Error(m, branch(), "apply interface ppp0: no ipv6: add address fe80::1 peer fe80::2/128: permission denied; "+
 			"is IPv6 switched off there? see sysctl net.ipv6.conf.all.disable_ipv6")
 	}
-	h.run("echo 0 > /proc/sys/net/ipv6/conf/all/disable_ipv6")
+	h.Run("echo 0 > /proc/sys/net/ipv6/conf/all/disable_ipv6")
 	h.wantIPv6(m, branch())
 	// Nor does switching it off under a call.
-	h.run("echo 1 > /proc/sys/net/ipv6/conf/all/disable_ipv6")
+	h.Run("echo 1 > /proc/sys/net/ipv6/conf/all/disable_ipv6")
 	h.wantIPv6Error(m, branch(), "apply interface ppp0: no ipv6: add address fe80::1 peer fe80::2/128: permission denied; "+
 		"is IPv6 switched off there? see sysctl net.ipv6.conf.all.disable_ipv6")
 	h.remove(m, "branch")
@@ -177,10 +177,10 @@ func TestIPv6RouteOfAnotherLeavesIPv4(t *testing.T) {
 	t.Parallel()
 	h := edge(t, "ppp0")
 	m := h.manager()
-	h.run("ip -6 route add 2001:db8:20::/48 dev eth0 metric 50 proto static")
+	h.Run("ip -6 route add 2001:db8:20::/48 dev eth0 metric 50 proto static")
 	h.wantIPv6Error(m, branch(), "apply interface ppp0: no ipv6: add route 2001:db8:20::/48 metric 50: another route exists: "+
 		"2001:db8:20::/48 dev eth0 proto 4 metric 50; remove it, or give this call's routes another metric")
-	h.run("ip -6 route del 2001:db8:20::/48 dev eth0")
+	h.Run("ip -6 route del 2001:db8:20::/48 dev eth0")
 	h.wantIPv6(m, branch())
 }
 
@@ -188,7 +188,7 @@ func TestIPv6EndpointWithoutAPathLeavesIPv4(t *testing.T) {
 	t.Parallel()
 	h := edge(t, "ppp0")
 	m := h.manager()
-	h.run("ip -6 route del default")
+	h.Run("ip -6 route del default")
 	want := branch()
 	want.Endpoint = ip("2001:db8:99::1")
 	want.Routes = append(want.Routes, prefixes("::/0")...)
@@ -201,7 +201,7 @@ func TestErrorOfIPv4IsNoIPv6Error(t *testing.T) {
 	t.Parallel()
 	h := edge(t, "ppp0")
 	m := h.manager()
-	h.run("echo 1 > /proc/sys/net/ipv6/conf/all/disable_ipv6; ip route add 192.168.20.0/24 dev eth0 metric 50 proto static")
+	h.Run("echo 1 > /proc/sys/net/ipv6/conf/all/disable_ipv6; ip route add 192.168.20.0/24 dev eth0 metric 50 proto static")
 	err := m.Apply(t.Context(), "branch", branch())
 	const text = "apply interface ppp0: add route 192.168.20.0/24 metric 50: another route exists: " +
 		"192.168.20.0/24 dev eth0 proto 4 metric 50; remove it, or give this call's routes another metric\n" +

@@ -18,12 +18,12 @@ import (
 func edge(t *testing.T, links ...string) *host {
 	t.Helper()
 	h := newHost(t)
-	h.run(`ip link add eth0 type veth peer name outer
+	h.Run(`ip link add eth0 type veth peer name outer
 		ip link set outer up; ip link set eth0 up
 		ip addr add 198.51.100.1/24 dev eth0; ip -6 addr add 2001:db8:51::1/64 dev eth0 nodad
 		ip route add default via 198.51.100.254; ip -6 route add default via 2001:db8:51::fe dev eth0`)
 	for _, name := range links {
-		h.run("ip link add " + name + " type veth peer name far-" + name + "; ip link set far-" + name + " up")
+		h.Run("ip link add " + name + " type veth peer name far-" + name + "; ip link set far-" + name + " up")
 	}
 	return h
 }
@@ -48,14 +48,14 @@ func TestApplyAndRemove(t *testing.T) {
 		h.shows("ip -o link show ppp0 | grep -o 'mtu [0-9]*\\|,UP'", ",UP\nmtu 1400")
 	}
 	// What somebody took away comes back.
-	h.run("ip route del 192.168.20.0/24; ip addr del 10.0.0.1 peer 10.0.0.2/32 dev ppp0; ip link set ppp0 mtu 1500")
+	h.Run("ip route del 192.168.20.0/24; ip addr del 10.0.0.1 peer 10.0.0.2/32 dev ppp0; ip link set ppp0 mtu 1500")
 	h.apply(m, "branch", branch())
 	h.shows("ip route show dev ppp0; ip -o link show ppp0 | grep -o 'mtu [0-9]*'", `
 		10.0.0.2 proto kernel scope link src 10.0.0.1
 		192.168.20.0/24 proto 121 scope link metric 50
 		mtu 1400`)
 
-	h.run("ip addr add 192.0.2.99/24 dev ppp0") // an administrator's, which is not ours to remove
+	h.Run("ip addr add 192.0.2.99/24 dev ppp0") // an administrator's, which is not ours to remove
 	h.remove(m, "branch")
 	h.remove(m, "branch")
 	h.shows(ourRoutes, "")
@@ -88,10 +88,10 @@ func TestRoutesOfOthersAreLeftAlone(t *testing.T) {
 	t.Parallel()
 	h := edge(t, "ppp0", "ppp1")
 	m := h.manager()
-	h.run("ip route add 192.168.20.0/24 via 198.51.100.7 metric 50 proto static")
+	h.Run("ip route add 192.168.20.0/24 via 198.51.100.7 metric 50 proto static")
 	want := branch()
 	want.Routes = append(want.Routes, netip.MustParsePrefix("192.168.21.0/24"))
-	h.enter()
+	h.Enter()
 	err := m.Apply(t.Context(), "branch", want)
 	const text = "apply interface ppp0: add route 192.168.20.0/24 metric 50: another route exists: " +
 		"192.168.20.0/24 via 198.51.100.7 dev eth0 proto 4 metric 50; remove it, or give this call's routes another metric"
@@ -164,7 +164,7 @@ func TestEndpointKeepsAHostRouteWhileRoutesCoverIt(t *testing.T) {
 			h.apply(m, "first", first)
 			h.apply(m, "second", second)
 			h.shows(show, test.want+refused)
-			h.run("ip route del " + test.endpoint + " proto 121; ip route del " + test.endpoint + " proto 121")
+			h.Run("ip route del " + test.endpoint + " proto 121; ip route del " + test.endpoint + " proto 121")
 			h.apply(m, "first", first)
 			h.shows(show, test.want+refused)
 			h.remove(m, "first")
@@ -184,7 +184,7 @@ func TestEndpointFindsTheOuterRouteBehindOurOwn(t *testing.T) {
 		"ip route add unreachable 203.0.113.2 proto 121 metric 2147483647",
 	} {
 		h := edge(t, "ppp0")
-		h.run("ip link set ppp0 up; ip route add 203.0.113.0/24 dev ppp0 proto 121 metric 50; " + left)
+		h.Run("ip link set ppp0 up; ip route add 203.0.113.0/24 dev ppp0 proto 121 metric 50; " + left)
 		want := branch()
 		want.Routes, want.Endpoint = prefixes("203.0.113.0/24"), ip("203.0.113.2")
 		m := h.manager()
@@ -200,7 +200,7 @@ func TestEndpointFindsTheOuterRouteBehindOurOwn(t *testing.T) {
 func TestAdministratorsHostRouteServes(t *testing.T) {
 	t.Parallel()
 	h := edge(t, "ppp0")
-	h.run("ip route add 203.0.113.2 via 198.51.100.77 proto static")
+	h.Run("ip route add 203.0.113.2 via 198.51.100.77 proto static")
 	want := branch()
 	want.Routes = prefixes("203.0.113.0/24")
 	m := h.manager()
@@ -308,10 +308,10 @@ func TestTableThatOthersDamageIsRepaired(t *testing.T) {
 		"nft flush ruleset", "nft delete table inet l2tpd", "nft flush table inet l2tpd", "nft flush chain inet l2tpd input",
 		"nft delete element inet l2tpd mssclamped '{ 1716 }'",
 	} {
-		h.run(damage)
+		h.Run(damage)
 		h.waits("nft list ruleset", ruleset)
 	}
-	h.run("nft add table inet other; nft delete table inet other") // which concerns nobody
+	h.Run("nft add table inet other; nft delete table inet other") // which concerns nobody
 	h.shows("nft list ruleset", ruleset)
 	if err := m.Close(); err != nil {
 		t.Error(err)
@@ -323,7 +323,7 @@ func TestTableThatOthersDamageIsRepaired(t *testing.T) {
 func TestTableOfAnEarlierVersionIsReplaced(t *testing.T) {
 	t.Parallel()
 	h := edge(t, "ppp0")
-	h.run(`nft add table inet l2tpd
+	h.Run(`nft add table inet l2tpd
 		nft 'add set inet l2tpd masqueraded { type ifname; }; add element inet l2tpd masqueraded { ppp9 }'
 		nft 'add chain inet l2tpd input { type filter hook input priority 0; }; add rule inet l2tpd input iifname @masqueraded drop'`)
 	m := h.manager()
@@ -344,10 +344,10 @@ func TestSweepAfterACrash(t *testing.T) {
 	if err := crashed.watch.close(); err != nil { // or it would go on to repair its host routes
 		t.Fatal(err)
 	}
-	h.run("ip route add 192.0.2.0/24 via 198.51.100.3 proto static")
+	h.Run("ip route add 192.0.2.0/24 via 198.51.100.3 proto static")
 
 	m := h.manager()
-	h.enter()
+	h.Enter()
 	if err := m.Sweep(t.Context(), []string{"ppp0"}); err != nil {
 		t.Fatal(err)
 	}
@@ -371,10 +371,10 @@ func TestConcurrentOwners(t *testing.T) {
 	h := newHost(t)
 	const links = 40
 	for i := range links / 2 {
-		h.run(fmt.Sprintf("ip link add ppp%d type veth peer name ppp%d", 2*i, 2*i+1))
+		h.Run(fmt.Sprintf("ip link add ppp%d type veth peer name ppp%d", 2*i, 2*i+1))
 	}
 	m := h.manager()
-	h.enter()
+	h.Enter()
 	if err := m.nft.need(); err != nil { // its socket belongs to this thread's host
 		t.Fatal(err)
 	}
@@ -410,7 +410,7 @@ func TestErrorsNameTheMissingCapability(t *testing.T) {
 	t.Parallel()
 	h := edge(t, "ppp0")
 	m := h.manager()
-	h.enter()
+	h.Enter()
 	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
 	var data [2]unix.CapUserData
 	if err := unix.Capset(&header, &data[0]); err != nil { // of this thread, which ends with the test

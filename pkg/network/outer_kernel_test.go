@@ -20,7 +20,7 @@ type lookout struct {
 // look begins to look out, in a host.
 func (h *host) look(endpoint netip.Addr, tunnel string) *lookout {
 	h.t.Helper()
-	h.enter()
+	h.Enter()
 	handle, err := netlink.NewHandle()
 	if err != nil {
 		h.t.Fatal(err)
@@ -113,11 +113,11 @@ func TestEndpointOutlastsItsUplink(t *testing.T) {
 			h.apply(m, "branch", want)
 			l := h.look(want.Endpoint, "ppp0")
 			for range 3 {
-				h.run(test.down)
+				h.Run(test.down)
 				h.shows(show, test.held)
 				h.apply(m, "branch", want) // the call negotiates anew, meanwhile
 				h.shows(show, test.held)
-				h.run(test.up)
+				h.Run(test.up)
 				h.waits(show, test.want+"\n"+test.held)
 			}
 			l.end(t)
@@ -131,7 +131,7 @@ func TestEndpointOutlastsItsUplink(t *testing.T) {
 func TestEndpointMovesToTheOtherUplink(t *testing.T) {
 	t.Parallel()
 	h := edge(t, "ppp0")
-	h.run(`ip link add eth1 type veth peer name outer1; ip link set outer1 up; ip link set eth1 up
+	h.Run(`ip link add eth1 type veth peer name outer1; ip link set outer1 up; ip link set eth1 up
 		ip addr add 192.0.2.1/24 dev eth1; ip route add default via 192.0.2.254 metric 100`)
 	m := h.manager()
 	want := branch()
@@ -141,12 +141,12 @@ func TestEndpointMovesToTheOtherUplink(t *testing.T) {
 	const refused = "\nunreachable 203.0.113.2 proto 121 metric 2147483647"
 	const show = "ip route show exact 203.0.113.2"
 	h.shows(show, "203.0.113.2 via 198.51.100.254 dev eth0 proto 121"+refused)
-	h.run("ip link set eth0 down")
+	h.Run("ip link set eth0 down")
 	h.waits(show, "203.0.113.2 via 192.0.2.254 dev eth1 proto 121"+refused)
-	h.run("ip link set eth0 up; ip route add default via 198.51.100.254")
+	h.Run("ip link set eth0 up; ip route add default via 198.51.100.254")
 	h.waits(show, "203.0.113.2 via 198.51.100.254 dev eth0 proto 121"+refused)
 	// An administrator who gives the endpoint a route of its own has the last word.
-	h.run("ip route add 203.0.113.2 via 192.0.2.7 proto static metric 10")
+	h.Run("ip route add 203.0.113.2 via 192.0.2.7 proto static metric 10")
 	h.waits(show, "203.0.113.2 via 192.0.2.7 dev eth1 proto static metric 10"+refused)
 	l.end(t)
 	h.remove(m, "branch")
@@ -167,9 +167,9 @@ func TestManyHostRoutesFollowTheUplink(t *testing.T) {
 		})
 		held = append(held, fmt.Sprintf("%v via 198.51.100.254 dev eth0", endpoint))
 	}
-	h.run("ip link set eth0 down")
+	h.Run("ip link set eth0 down")
 	h.shows("ip route show proto 121 type unicast dev eth0", "")
-	h.run("ip link set eth0 up; ip route add default via 198.51.100.254 metric 100")
+	h.Run("ip link set eth0 up; ip route add default via 198.51.100.254 metric 100")
 	h.waits("ip route show proto 121 type unicast | grep eth0 || true", strings.Join(held, "\n"))
 	for i := range 3 {
 		h.remove(m, fmt.Sprint("call", i))

@@ -27,16 +27,16 @@ func newSites(t *testing.T) *sites {
 	s := &sites{lan: newHost(t), near: newHost(t), far: newHost(t)}
 	wire(s.near, "eth1", s.lan, "eth0")
 	wire(s.near, "ppp0", s.far, "ppp0")
-	s.lan.run("ip link set eth0 up; ip addr add 192.168.10.2/24 dev eth0; ip route add default via 192.168.10.1")
-	s.near.run("ip link set eth1 up; ip addr add 192.168.10.1/24 dev eth1; echo 1 > /proc/sys/net/ipv4/ip_forward")
-	s.far.run(`ip link set ppp0 up; ip addr add 10.0.0.2/32 peer 10.0.0.1/32 dev ppp0
+	s.lan.Run("ip link set eth0 up; ip addr add 192.168.10.2/24 dev eth0; ip route add default via 192.168.10.1")
+	s.near.Run("ip link set eth1 up; ip addr add 192.168.10.1/24 dev eth1; echo 1 > /proc/sys/net/ipv4/ip_forward")
+	s.far.Run(`ip link set ppp0 up; ip addr add 10.0.0.2/32 peer 10.0.0.1/32 dev ppp0
 		ip link add lan type veth peer name lan0; ip link set lan up; ip addr add 192.168.20.5/24 dev lan
 		ip route add 192.168.10.0/24 dev ppp0`)
 	s.manager = s.near.manager()
 	s.call = Interface{
 		Name: "ppp0", MTU: 1400, IPv4: true, Local: ip("10.0.0.1"), Peer: ip("10.0.0.2"), Routes: prefixes("192.168.20.0/24"),
 	}
-	s.far.enter()
+	s.far.Enter()
 	var err error
 	s.tap, err = unix.Socket(unix.AF_PACKET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, int(htons(unix.ETH_P_IP)))
 	if err != nil {
@@ -81,7 +81,7 @@ func TestMasqueradeTranslatesWhatLeavesHere(t *testing.T) {
 			s := newSites(t)
 			s.call.Masquerade = masquerade
 			s.near.apply(s.manager, "branch", s.call)
-			s.lan.run("ping -c 1 -W 20 192.168.20.5")
+			s.lan.Run("ping -c 1 -W 20 192.168.20.5")
 			want := ip("192.168.10.2")
 			if masquerade {
 				want = ip("10.0.0.1")
@@ -141,7 +141,7 @@ func again(f func() error) error {
 
 func tcpSocket(t *testing.T, h *host) int {
 	t.Helper()
-	h.enter()
+	h.Enter()
 	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		t.Fatal(err)
@@ -183,9 +183,9 @@ func TestFirstPacketArrivesAfterRelease(t *testing.T) {
 			t.Parallel()
 			s := newSites(t)
 			s.call.Masquerade = test.masquerade
-			s.near.run(fmt.Sprintf("echo %d > /proc/sys/net/ipv4/conf/all/rp_filter", test.strict))
+			s.near.Run(fmt.Sprintf("echo %d > /proc/sys/net/ipv4/conf/all/rp_filter", test.strict))
 			woken := make(chan struct{}, 10)
-			s.near.enter()
+			s.near.Enter()
 			d, err := s.manager.Demand("branch", s.call.Routes, func() { woken <- struct{}{} })
 			if err != nil {
 				t.Fatal(err)
@@ -202,7 +202,7 @@ func TestFirstPacketArrivesAfterRelease(t *testing.T) {
 			if test.masquerade {
 				want = ip("10.0.0.1")
 			}
-			from.enter()
+			from.Enter()
 			ping := exec.Command("ping", "-c", "1", "-W", "20", "192.168.20.5")
 			var out strings.Builder
 			ping.Stdout = &out

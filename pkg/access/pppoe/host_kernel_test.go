@@ -4,74 +4,35 @@ package pppoe
 
 import (
 	"fmt"
-	"os"
-	"os/exec"
-	"runtime"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
-	"golang.org/x/sys/unix"
+	"github.com/l2tpd/l2tpd/test/netns"
 )
 
 // patience is how long anything may take on a machine that has much to do.
 const patience = 20 * time.Second
 
-// host is a network namespace. Its tests run on one thread each, which moves from host to host and ends with the test.
+// host is a network namespace.
 type host struct {
-	t  *testing.T
-	fd int
+	*netns.Host
+
+	t *testing.T
 }
 
 // newHost makes a namespace with lo up, and leaves the test's thread in it.
 func newHost(t *testing.T) *host {
 	t.Helper()
-	runtime.LockOSThread() // never unlocked: the thread ends with the test's goroutine
-	if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
-		t.Fatalf("unshare: %v (these tests take root)", err)
-	}
-	fd, err := unix.Open("/proc/thread-self/ns/net", unix.O_RDONLY|unix.O_CLOEXEC, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = unix.Close(fd) })
-	h := &host{t, fd}
-	h.run("ip link set lo up")
-	return h
-}
-
-// enter moves the test's thread into the host.
-func (h *host) enter() {
-	h.t.Helper()
-	if err := unix.Setns(h.fd, unix.CLONE_NEWNET); err != nil {
-		h.t.Fatal(err)
-	}
-}
-
-// try runs a shell command in the host.
-func (h *host) try(command string) (string, error) {
-	h.t.Helper()
-	h.enter()
-	out, err := exec.Command("sh", "-ec", command).CombinedOutput()
-	return strings.TrimSpace(string(out)), err
-}
-
-// run is try for a command that must succeed.
-func (h *host) run(command string) string {
-	h.t.Helper()
-	out, err := h.try(command)
-	if err != nil {
-		h.t.Fatalf("%s: %v\n%s", command, err, out)
-	}
-	return out
+	return &host{netns.New(t), t}
 }
 
 // shows runs a command until its output has all of the words: what a client sent before the interface was served is lost.
 func (h *host) shows(command string, words ...string) string {
 	h.t.Helper()
 	for deadline := time.Now().Add(patience); ; {
-		out, _ := h.try(command)
+		out, _ := h.Try(command)
 		missing := ""
 		for _, w := range words {
 			if !strings.Contains(out, w) {
@@ -90,9 +51,9 @@ func (h *host) shows(command string, words ...string) string {
 // wire joins two hosts by a pair of devices, which are up.
 func wire(a *host, nameA string, b *host, nameB string) {
 	a.t.Helper()
-	a.run(fmt.Sprintf("ip link add %s type veth peer name %s netns /proc/%d/fd/%d", nameA, nameB, os.Getpid(), b.fd))
-	a.run("ip link set " + nameA + " up")
-	b.run("ip link set " + nameB + " up")
+	a.Run(fmt.Sprintf("ip link add %s type veth peer name %s netns %s", nameA, nameB, b.Path()))
+	a.Run("ip link set " + nameA + " up")
+	b.Run("ip link set " + nameB + " up")
 	a.carries(nameA)
 	b.carries(nameB)
 }
@@ -152,7 +113,7 @@ func (o *owner) last() Offer {
 // listen begins to listen in the host.
 func (h *host) listen(name string) *owner {
 	h.t.Helper()
-	h.enter()
+	h.Enter()
 	o := &owner{t: h.t, events: make(chan string, 1000)}
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -179,7 +140,7 @@ type speaker struct {
 
 func (h *host) speaker(name string) *speaker {
 	h.t.Helper()
-	h.enter()
+	h.Enter()
 	s, err := openSocket()
 	if err != nil {
 		h.t.Fatal(err)

@@ -25,7 +25,7 @@ func TestListenerServesForeignClients(t *testing.T) {
 		t.Errorf("%d concentrators:\n%s", n, out)
 	}
 	subscriber.shows("pppoe-discovery -I sub0 -a 2 -t 2 -S voice -W 00ff00", "Access-Concentrator: l2tpd-ac")
-	if out, err := subscriber.try("pppoe-discovery -I sub0 -a 1 -t 1 -S nothere"); strings.Contains(out, "Access-Concentrator") {
+	if out, err := subscriber.Try("pppoe-discovery -I sub0 -a 1 -t 1 -S nothere"); strings.Contains(out, "Access-Concentrator") {
 		t.Errorf("a service that is not ours: %s, %v", out, err)
 	}
 	if n := o.l.Counters().Dropped[DropService]; n == 0 {
@@ -33,7 +33,7 @@ func TestListenerServesForeignClients(t *testing.T) {
 	}
 
 	// A whole session; the client prints its number and our address, and says nothing more.
-	session := subscriber.run("pppoe -I sub0 -d -S internet -U")
+	session := subscriber.Run("pppoe -I sub0 -d -S internet -U")
 	o.expect("offered")
 	offer := o.last()
 	if want := fmt.Sprintf("%d:%s", offer.SessionID, ac.mac("acc0")); session != want {
@@ -43,7 +43,7 @@ func TestListenerServesForeignClients(t *testing.T) {
 	if d := cmp.Diff(want, offer); d != "" || offer.Client != subscriber.mac("sub0") {
 		t.Errorf("offer (-want +got):\n%s", d)
 	}
-	subscriber.run("pppoe -I sub0 -k -e " + session)
+	subscriber.Run("pppoe -I sub0 -k -e " + session)
 	o.expect(fmt.Sprintf("ended %d: the client has ended the session: RP-PPPoE: Session killed manually", offer.SessionID))
 	o.l.Freed(offer.SessionID)
 }
@@ -68,20 +68,20 @@ func TestListenerOutlivesItsInterface(t *testing.T) {
 	}
 	old := served()
 
-	ac.run("ip link set acc0 down")
+	ac.Run("ip link set acc0 down")
 	o.expect("down: interface is down")
 	o.l.Terminate(old, "nobody hears this")
 	o.l.Freed(old)
-	ac.run("ip link set acc0 up")
+	ac.Run("ip link set acc0 up")
 	o.expect("up")
 	served()
 
-	ac.run("ip link set acc0 down; ip link set acc0 up")
+	ac.Run("ip link set acc0 down; ip link set acc0 up")
 	o.expect("down: interface is down")
 	o.expect("up")
 	served()
 
-	ac.run("ip link set acc0 mtu 1508")
+	ac.Run("ip link set acc0 mtu 1508")
 	o.expect("down: MTU has changed from 1500 to 1508")
 	o.expect("up")
 	p := c.dial(Tag{TagPPPMaxPayload, []byte{0x05, 0xdc}})
@@ -91,7 +91,7 @@ func TestListenerOutlivesItsInterface(t *testing.T) {
 	}
 
 	was := ac.mac("acc0").String()
-	ac.run("ip link set acc0 address 02:00:00:00:00:07")
+	ac.Run("ip link set acc0 address 02:00:00:00:00:07")
 	o.expect("down: address has changed from " + was + " to 02:00:00:00:00:07")
 	o.expect("up")
 	if p := c.dial(); p.Src != (MAC{2, 0, 0, 0, 0, 7}) {
@@ -100,15 +100,15 @@ func TestListenerOutlivesItsInterface(t *testing.T) {
 	o.expect("offered")
 
 	// Older kernels rename only what is down.
-	ac.run("ip link set acc0 down")
+	ac.Run("ip link set acc0 down")
 	o.expect("down: interface is down")
-	ac.run("ip link set acc0 name other0; ip link set other0 up")
+	ac.Run("ip link set acc0 name other0; ip link set other0 up")
 	wire(ac, "acc0", subscriber, "sub1")
 	o.expect("up")
 	c = subscriber.speaker("sub1")
 	served()
 
-	ac.run("ip link del acc0")
+	ac.Run("ip link del acc0")
 	if got := <-o.events; got != "down: interface is down" && got != "down: there is no such interface" {
 		t.Errorf("event %q of an interface that was removed", got)
 	}
@@ -123,10 +123,10 @@ func TestListenerKeepsVLANsApart(t *testing.T) {
 	subscriber := newHost(t)
 	ac := newHost(t)
 	wire(ac, "acc0", subscriber, "sub0")
-	ac.run("ip link add link acc0 name acc0.7 type vlan id 7; ip link set acc0.7 up")
+	ac.Run("ip link add link acc0 name acc0.7 type vlan id 7; ip link set acc0.7 up")
 	ac.carries("acc0.7")
 	for _, id := range []string{"7", "8"} {
-		subscriber.run("ip link add link sub0 name sub0." + id + " type vlan id " + id + "; ip link set sub0." + id + " up")
+		subscriber.Run("ip link add link sub0 name sub0." + id + " type vlan id " + id + "; ip link set sub0." + id + " up")
 		subscriber.carries("sub0." + id)
 	}
 	parent, seven := ac.listen("acc0"), ac.listen("acc0.7")
