@@ -1,6 +1,7 @@
 package auth
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"crypto/subtle"
 
@@ -12,10 +13,11 @@ import (
 type Request struct {
 	Method    ppp.AuthMethod // AuthNone and unknown ones are refused
 	ID        uint8          // CHAP identifier
-	Name      string
-	Password  []byte // PAP
-	Challenge []byte // CHAP, as sent by us
-	Response  []byte // CHAP: the whole value
+	Name      string         // of the user
+	Presented string         // what the peer calls itself, which MS-CHAPv2 proves too; empty: Name
+	Password  []byte         // PAP
+	Challenge []byte         // CHAP, as sent by us
+	Response  []byte         // CHAP: the whole value
 }
 
 // Result is a verdict. Success and Keys belong into ppp.CmdAuthResult; they are there with the MS-CHAPs and only when OK.
@@ -53,7 +55,7 @@ func (u Users) Check(r Request) Result {
 		want := ppp.CHAPMD5(r.ID, password, r.Challenge)
 		v.OK = len(r.Challenge) > 0 && equal(r.Response, want[:])
 	case ppp.AuthMSCHAPv1, ppp.AuthMSCHAPv2:
-		want, ok := ppp.SolveMSCHAP(r.Method, r.Name, password, r.Challenge, r.Response)
+		want, ok := ppp.SolveMSCHAP(r.Method, cmp.Or(r.Presented, r.Name), password, r.Challenge, r.Response)
 		v.OK = equal(ppp.NTResponse(r.Response), want.Response[:]) && ok
 		v.Success, v.Keys = want.Success, want.Keys
 	case ppp.AuthNone:

@@ -108,6 +108,7 @@ func TestMSCHAPNeedsTheRightResponse(t *testing.T) {
 		`BIGCO\User`: {Name: `BIGCO\User`, Password: policy.NewSecret([]byte("clientPass"))},
 		"empty":      {Name: "empty"},
 		"other":      {Name: "other", Password: policy.NewSecret([]byte("other"))},
+		"realmless":  {Name: "realmless", Password: policy.NewSecret([]byte("clientPass"))},
 	})
 	const peerChallenge = "21402324255e262a28295f2b3a337c7e"
 	challenge, _ := hex.DecodeString("5b5d7c7d7b3f2f3e3c2c602132262628")
@@ -136,6 +137,13 @@ func TestMSCHAPNeedsTheRightResponse(t *testing.T) {
 		},
 		"v1": {Request{Method: ppp.AuthMSCHAPv1, Name: "User", Challenge: short, Response: v1}, true, "", "a8947850cfc0acc1d1789fb62ddcddb0"},
 
+		"v2 with a name that is not the user's": { // as that of one whose realm is not part of it here
+			Request{Method: ppp.AuthMSCHAPv2, Name: "realmless", Presented: "User", Challenge: challenge, Response: v2},
+			true,
+			"S=407A5589115FD0D6209F510FE9C04566932CDA56", "8b7cdc149b993a1ba118cb153f56dccb",
+		},
+
+		"the user's own name":  {r: Request{Method: ppp.AuthMSCHAPv2, Name: "User", Presented: "realmless", Challenge: challenge, Response: v2}},
 		"an unknown domain":    {r: Request{Method: ppp.AuthMSCHAPv2, Name: `OTHER\User`, Challenge: challenge, Response: v2}},
 		"another user":         {r: Request{Method: ppp.AuthMSCHAPv2, Name: "other", Challenge: challenge, Response: v2}},
 		"a flipped bit":        {r: Request{Method: ppp.AuthMSCHAPv2, Name: "User", Challenge: challenge, Response: value(peerChallenge, "83309ecd8d708b5ea08faa3981cd83544233114a3d85d6df")}},

@@ -322,7 +322,7 @@ func (s *session) loginHere(op call.OpAuthorize, name string) {
 	users := s.pol.Users
 	s.sh.ask(func() func() {
 		login := auth.Local(users).Check(auth.Request{
-			Method: r.Method, ID: r.ID, Name: name, Password: r.Password, Challenge: r.Challenge, Response: r.Response,
+			Method: r.Method, ID: r.ID, Name: name, Presented: r.Name, Password: r.Password, Challenge: r.Challenge, Response: r.Response,
 		})
 		return func() {
 			v := call.Result{Message: "login incorrect", Why: fmt.Sprintf("wrong password of user %q", name)}

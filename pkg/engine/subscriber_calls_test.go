@@ -124,6 +124,10 @@ func TestSubscriberStaysHere(t *testing.T) {
 		"local by another template": {func(p *policy.Policy) {
 			p.LAC.Rules[0].Action, p.LAC.Rules[0].Template = policy.ActionLocal, "dialin"
 		}, "10.5.0.1"},
+		"local without the realm": {func(p *policy.Policy) { // though MS-CHAPv2 proves it
+			p.LAC.Rules[0].Action, p.Templates["access"].Auth = policy.ActionLocal, []ppp.AuthMethod{ppp.AuthMSCHAPv2}
+			delete(p.Users, "RouterA@corp.example")
+		}, "192.168.20.200"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			simulated(t, func(t *testing.T) {
@@ -138,7 +142,7 @@ func TestSubscriberStaysHere(t *testing.T) {
 				}), true)
 				defer a.stop()
 				synctest.Wait()
-				s := a.dsl.dialIn(t, client(ppp.AuthCHAPMD5), nil)
+				s := a.dsl.dialIn(t, client(ppp.AuthCHAPMD5, ppp.AuthMSCHAPv2), nil)
 				s.comesUp(time.Minute)
 				if s.address() != c.want {
 					t.Errorf("address %s, want %s", s.address(), c.want)
