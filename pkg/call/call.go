@@ -258,6 +258,7 @@ type (
 		// TryAnother: the peer is full and says so (P58). Elsewhere is where it says to go (P170); invalid: it does not.
 		TryAnother bool
 		Elsewhere  netip.Addr
+		Said       Said // by the peer's CDN
 	}
 	// EvGone: everything is released. Sent once, last.
 	EvGone struct{}

@@ -30,6 +30,22 @@ var causeNames = [...]string{
 	20: "no address allowed",
 }
 
+// Said is what a CDN says of a session's end in numbers; zero: there was none.
+type Said struct {
+	Result uint16 // wire.CDNXxx
+	Cause  uint16 // PPP disconnect cause (RFC 3145, 3); 0: not told
+	ByUser bool   // the user's end asked for what Cause is
+}
+
+// ReadSaid reads a result code and the value of a PPP Disconnect Cause AVP, nil without one.
+func ReadSaid(result uint16, value []byte) Said {
+	s := Said{Result: result}
+	if len(value) >= 5 {
+		s.Cause, s.ByUser = binary.BigEndian.Uint16(value), direction(value[4]) == byPeer
+	}
+	return s
+}
+
 // DisconnectText puts the value of a PPP Disconnect Cause AVP into words (P208): cause, which end asked, and the peer's own text
 // as it came, so that whoever writes it must escape it. Nothing for a value that is too short or gives no information.
 func DisconnectText(value []byte) string {

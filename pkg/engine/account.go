@@ -13,6 +13,7 @@ import (
 	"github.com/l2tpd/l2tpd/pkg/call"
 	"github.com/l2tpd/l2tpd/pkg/kernel"
 	"github.com/l2tpd/l2tpd/pkg/policy"
+	"github.com/l2tpd/l2tpd/pkg/wire"
 )
 
 // account is what a session's accounting needs to know.
@@ -217,11 +218,40 @@ func terminateCause(ev call.EvDown) radius.TerminateCause {
 	case "no-address", "no-lns", "auth-unavailable":
 		return radius.ServiceUnavailable
 	case "peer":
-		return radius.UserRequest
+		return theirCause(ev.Said)
 	case "auth-failed", "auth-refused":
 		return radius.UserError
 	}
 	return radius.NASRequest
+}
+
+// theirCause is the end of a session that the other end of the tunnel has ended: by its PPP disconnect cause (RFC 3145, 3) where it tells
+// one, else by the CDN's result code (RFC 2661, 4.4.2). A CDN for administrative reasons is what an LNS sends, too, whose user has hung up.
+func theirCause(said call.Said) radius.TerminateCause {
+	switch said.Cause {
+	case 1:
+		return radius.AdminReset
+	case 3:
+		if said.ByUser {
+			return radius.UserRequest
+		}
+		return radius.HostRequest
+	case 5, 6, 7, 8:
+		return radius.LostCarrier
+	case 13, 14, 15, 16:
+		return radius.UserError
+	case 2, 4, 9, 10, 11, 12, 17, 18, 19, 20:
+		return radius.ServiceUnavailable
+	}
+	switch said.Result {
+	case wire.CDNAdmin:
+		return radius.UserRequest
+	case wire.CDNError, wire.CDNNoFacilitiesTemp, wire.CDNNoFacilitiesPerm:
+		return radius.ServiceUnavailable
+	case 0: // the tunnel went
+		return radius.LostService
+	}
+	return radius.LostCarrier
 }
 
 // addressTime is how long the start of a session waits for an address to be told with it.

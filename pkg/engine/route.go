@@ -278,7 +278,7 @@ func (s *session) severed(ev call.EvDown) {
 	if s.call == nil || s.releasing {
 		return
 	}
-	down := call.EvDown{Cause: ev.Cause, Text: atLNS + ev.Text, ByPeer: ev.ByPeer}
+	down := call.EvDown{Cause: ev.Cause, Text: atLNS + ev.Text, ByPeer: ev.ByPeer, Said: ev.Said}
 	s.call.Sever(down, wire.Result{Code: wire.CDNAdmin, Text: told(down)}, &s.out)
 	s.flush()
 }

@@ -287,6 +287,7 @@ func (s *session) explain(ev control.EvSessionDown) call.EvDown {
 	switch ev.Cause {
 	case control.CausePeer:
 		d.ByPeer, d.Text, d.TryAnother = true, "the peer says: "+ev.Result.CDNString(), triesAnother(ev.Result)
+		d.Said = call.ReadSaid(ev.Result.Code, ev.DisconnectCause)
 		if ev.Result.Code == wire.CDNLostCarrier {
 			d.Text = "the peer hung up: " + ev.Result.CDNString()
 		}

@@ -387,8 +387,8 @@ log: {level: debug}
 		s := lns.Sessions()[0]
 		lns.Ctl("session", "close", fmt.Sprintf("%d/%d", s.TunnelID, s.ID))
 		alice.Wait()
-	}, "User-Request", "Admin-Reset")
-	stops(func(alice *lab.Subscriber) { lac.Stop(); alice.Wait() }, "Admin-Reboot", "User-Request")
+	}, "Admin-Reset", "Admin-Reset")
+	stops(func(alice *lab.Subscriber) { lac.Stop(); alice.Wait() }, "Admin-Reboot", "Lost-Service")
 	radius.WaitRecord("Acct-Status-Type", "Accounting-Off", "NAS-Identifier", "lac")
 	discreet(t, lac, lns)
 }
