@@ -353,6 +353,7 @@ log: {level: debug}
 		}
 		alice := c.Subscriber("lac", "alice@corp.example", theirPass)
 		alice.WaitUp()
+		c.Reaches("10.8.0.1") // the LNS's end comes up a moment later
 		c.Run("ping", "-c", strconv.Itoa(echoes), "-i", "0.01", "-q", "10.8.0.1")
 		how(alice)
 		for name, cause := range map[string]string{"lac": atLAC, "lns": atLNS} {
@@ -387,7 +388,7 @@ log: {level: debug}
 		s := lns.Sessions()[0]
 		lns.Ctl("session", "close", fmt.Sprintf("%d/%d", s.TunnelID, s.ID))
 		alice.Wait()
-	}, "Admin-Reset", "Admin-Reset")
+	}, "Host-Request", "Admin-Reset")
 	stops(func(alice *lab.Subscriber) { lac.Stop(); alice.Wait() }, "Admin-Reboot", "Lost-Service")
 	radius.WaitRecord("Acct-Status-Type", "Accounting-Off", "NAS-Identifier", "lac")
 	discreet(t, lac, lns)
