@@ -1,8 +1,10 @@
 package docs
 
 import (
+	"bytes"
 	"errors"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -10,20 +12,13 @@ import (
 
 	"github.com/l2tpd/l2tpd/pkg/config"
 	"github.com/l2tpd/l2tpd/pkg/control"
+	"github.com/l2tpd/l2tpd/test/manual"
 )
 
-// manuals are the pages that operators read.
-var manuals = []string{"../README.md", "operations.md", "radius.md"}
+func read(t *testing.T, path string) string { return manual.Read(t, path) }
 
-func read(t *testing.T, path string) string {
-	t.Helper()
-	b, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(b)
-}
-
+// Every configuration that a manual shows is a good one, without a warning. A comment of HTML before it, which readers do not see, may
+// complete one that is only a part, or say "refused": then the code after it is what "l2tpd check" says of it.
 func TestEveryConfigurationInTheManualsIsGood(t *testing.T) {
 	t.Parallel()
 	env := config.Env{
@@ -34,21 +29,55 @@ func TestEveryConfigurationInTheManualsIsGood(t *testing.T) {
 		Hostname:       func() (string, error) { return "edge1", nil },
 	}
 	found := 0
-	for _, page := range manuals {
-		for _, m := range regexp.MustCompile("(?s)```yaml\n(.*?)```").FindAllStringSubmatch(read(t, page), -1) {
+	for _, page := range manual.Pages(t, "..") {
+		blocks := manual.Blocks(t, page)
+		for i, b := range blocks {
+			if b.Lang != "yaml" {
+				continue
+			}
 			found++
-			conf, err := config.Parse(page, []byte(m[1]), env)
+			if b.Refused() {
+				_, err := config.Parse("l2tpd.yaml", []byte(b.Text), env)
+				if err == nil || i+1 == len(blocks) || err.Error()+"\n" != blocks[i+1].Text {
+					t.Errorf("%s: is to be refused with the words below it, gives:\n%v", b.At(), err)
+				}
+				continue
+			}
+			conf, err := config.Parse(page, []byte(b.Complete()), env)
 			if err != nil {
-				t.Errorf("%s:\n%s\n%v", page, m[1], err)
+				t.Errorf("%s:\n%s\n%v", b.At(), b.Complete(), err)
 				continue
 			}
 			if len(conf.Warnings) > 0 {
-				t.Errorf("%s:\n%s\nis warned of: %v", page, m[1], conf.Warnings)
+				t.Errorf("%s:\n%s\nis warned of: %v", b.At(), b.Complete(), conf.Warnings)
 			}
 		}
 	}
-	if found < 3 {
-		t.Errorf("%d configurations found in the manuals, want at least 3", found)
+	if found < 8 {
+		t.Errorf("%d configurations found in the manuals, want at least 8", found)
+	}
+}
+
+// A man page that groff complains of looks odd somewhere.
+func TestManPagesAreClean(t *testing.T) {
+	t.Parallel()
+	for _, name := range []string{"l2tpd.8", "l2tpctl.1", "l2tpd.yaml.5"} {
+		path := filepath.Join("man", name)
+		cmd := exec.CommandContext(t.Context(), "groff", "-man", "-Tutf8", "-ww", path)
+		var complaints bytes.Buffer
+		cmd.Stderr = &complaints
+		page, err := cmd.Output()
+		if errors.Is(err, exec.ErrNotFound) {
+			t.Fatal("groff is not there: scripts/test installs it, from Debian's package groff-base")
+		}
+		if err != nil || complaints.Len() > 0 {
+			t.Errorf("%s: %v\n%s", name, err, &complaints)
+		}
+		for _, trace := range []string{"`", "**", "<!--", "](", "``"} {
+			if bytes.Contains(page, []byte(trace)) {
+				t.Errorf("%s shows %q, which is Markdown", name, trace)
+			}
+		}
 	}
 }
 
@@ -96,7 +125,7 @@ func TestEveryCauseIsExplained(t *testing.T) {
 func TestLinksInTheManualsLeadSomewhere(t *testing.T) {
 	t.Parallel()
 	anchor := regexp.MustCompile(`[^a-z0-9 -]`)
-	for _, page := range manuals {
+	for _, page := range manual.Pages(t, "..") {
 		for _, m := range regexp.MustCompile(`\]\(([^)]+)\)`).FindAllStringSubmatch(read(t, page), -1) {
 			if strings.Contains(m[1], "://") {
 				continue

@@ -1,13 +1,9 @@
 package main
 
 import (
-	"bytes"
-	"encoding/json"
 	"fmt"
-	"strconv"
 	"strings"
 	"time"
-	"unicode/utf16"
 
 	"github.com/spf13/cobra"
 
@@ -23,7 +19,7 @@ func (t *tool) root() *cobra.Command {
 
 Everybody in group l2tpd may look; root may act.
 
-Exit codes: 0 done, 1 failed, 2 wrong usage, 3 no such tunnel, session or call, 4 the daemon cannot be reached.`,
+Exit codes: 0 done, 1 failed, or status found something wrong, 2 wrong usage, 3 no such tunnel, session, call, pool or peer, 4 the daemon cannot be reached.`,
 		SilenceUsage:  true,
 		SilenceErrors: true,
 		Args:          oneOfItsVerbs,
@@ -35,20 +31,17 @@ Exit codes: 0 done, 1 failed, 2 wrong usage, 3 no such tunnel, session or call, 
 		}
 		return c.Help()
 	}
-	root.CompletionOptions.HiddenDefaultCmd = true
+	root.CompletionOptions.DisableDefaultCmd = true
 	flags := root.PersistentFlags()
 	flags.StringVar(&t.socket, "socket", api.DefaultSocket, "socket of the daemon")
-	flags.StringVarP(&t.format, "output", "o", "table", "table or json")
-	root.PersistentPreRunE = func(c *cobra.Command, _ []string) error {
-		if t.format != "table" && t.format != "json" {
-			return usagef("say -o table or -o json", "there is no output format %q", t.format)
-		}
-		return nil
-	}
+	flags.StringVarP(&t.format, "output", "o", formatTable, "table, wide, json, yaml or jsonl")
+	root.PersistentPreRunE = func(*cobra.Command, []string) error { return t.checkFormat() }
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		return usagef(c.CommandPath()+" --help lists the options", "%v", err)
 	})
-	root.AddCommand(t.statusCommand(), t.tunnelCommand(), t.sessionCommand(), t.callCommand(), t.reloadCommand(), t.versionCommand())
+	root.AddCommand(t.statusCommand(), t.tunnelCommand(), t.sessionCommand(), t.callCommand(), t.eventsCommand(), t.explainCommand(), t.captureCommand(), t.debugCommand(), t.topCommand(), t.reloadCommand(), t.versionCommand(),
+		t.acceptCommand(), t.lacCommand(), t.poolCommand(), t.peerCommand(), t.radiusCommand(), t.countersCommand(), t.configCommand(),
+		t.completionCommand())
 	return root
 }
 
@@ -118,7 +111,7 @@ func tunnelID(c *cobra.Command, args []string) error {
 	return api.CheckTunnel(args[0])
 }
 
-// look returns a command that gets a Snapshot and shows it, as JSON or by show.
+// look returns a command that gets a Snapshot and shows it, for people by show.
 func (t *tool) look(use, short, long string, args int, get func(*cobra.Command, []string) (*api.Snapshot, error), show func(*api.Snapshot) string) *cobra.Command {
 	return &cobra.Command{
 		Use: use, Short: short, Long: long, Args: arguments(args),
@@ -127,34 +120,9 @@ func (t *tool) look(use, short, long string, args int, get func(*cobra.Command, 
 			if err != nil {
 				return err
 			}
-			if t.format == "json" {
-				return t.json(snap)
-			}
-			return t.print(show(snap))
+			return t.show(snap, func() string { return show(snap) })
 		},
 	}
-}
-
-// json writes v. What a terminal would obey and JSON does not escape by itself leaves as \uXXXX too.
-func (t *tool) json(v any) error {
-	var raw bytes.Buffer
-	enc := json.NewEncoder(&raw)
-	enc.SetIndent("", "  ")
-	enc.SetEscapeHTML(false)
-	if err := enc.Encode(v); err != nil {
-		return fmt.Errorf("write JSON: %w", err)
-	}
-	var b strings.Builder
-	for _, r := range raw.String() {
-		if r == '\n' || strconv.IsPrint(r) {
-			b.WriteRune(r)
-			continue
-		}
-		for _, u := range utf16.Encode([]rune{r}) {
-			fmt.Fprintf(&b, `\u%04x`, u)
-		}
-	}
-	return t.print(b.String())
 }
 
 func (t *tool) print(s string) error {
@@ -183,21 +151,35 @@ func (t *tool) act(verb api.Verb, use, short, long string) *cobra.Command {
 }
 
 func (t *tool) result(res *api.Result) error {
-	if t.format == "json" {
-		return t.json(res)
-	}
-	text := line(res.Message)
-	for _, d := range res.Details {
-		text += line("  " + d)
-	}
-	return t.print(text)
+	return t.show(res, func() string {
+		text := line(res.Message)
+		for _, d := range res.Details {
+			text += line("  " + d)
+		}
+		return text
+	})
 }
 
 func (t *tool) statusCommand() *cobra.Command {
 	counters := false
-	c := t.look("status", "Show the daemon: mode, sockets, kernel, counts, problems", "", 0,
-		func(c *cobra.Command, _ []string) (*api.Snapshot, error) { return t.client().Status(c.Context()) },
+	var raised []api.Condition
+	c := t.look("status", "Show the daemon: mode, sockets, kernel, counts, health, problems",
+		"Show the daemon as a whole. The exit code is 1 when something is wrong with it: then it is shown under Health, and in one line as an error.", 0,
+		func(c *cobra.Command, _ []string) (*api.Snapshot, error) {
+			snap, err := t.client().Status(c.Context())
+			if err == nil && snap.Status != nil {
+				raised = snap.Status.Health
+			}
+			return snap, err
+		},
 		func(s *api.Snapshot) string { return showStatus(s, counters) })
+	show := c.RunE
+	c.RunE = func(c *cobra.Command, args []string) error {
+		if err := show(c, args); err != nil {
+			return err
+		}
+		return unhealthy(raised)
+	}
 	c.Flags().BoolVarP(&counters, "counters", "c", false, "show all counters too")
 	return c
 }
@@ -206,13 +188,14 @@ func (t *tool) tunnelCommand() *cobra.Command {
 	show := t.look("show TUNNEL", "Show one tunnel: peer, windows, numbers, timers, counters, sessions", "", 1,
 		func(c *cobra.Command, args []string) (*api.Snapshot, error) {
 			return t.client().Tunnels(c.Context(), args[0])
-		}, showTunnel)
+		}, func(s *api.Snapshot) string { return showTunnel(s, t.wide()) })
 	end := t.act(api.VerbTunnelClose, "close TUNNEL", "Close one tunnel and all its sessions",
 		"Close one tunnel and all its sessions: the peer gets a StopCCN. A configured call that was up in it is dialled again.")
 	show.Args, end.Args = tunnelID, tunnelID
 	return noun("tunnel", "List, show and close tunnels", "A tunnel is named by its local id, as the list shows it.",
 		t.look("list", "List tunnels", "", 0,
-			func(c *cobra.Command, _ []string) (*api.Snapshot, error) { return t.client().Tunnels(c.Context(), "") }, listTunnels),
+			func(c *cobra.Command, _ []string) (*api.Snapshot, error) { return t.client().Tunnels(c.Context(), "") },
+			func(s *api.Snapshot) string { return listTunnels(s, t.wide()) }),
 		show, end)
 }
 
@@ -226,7 +209,7 @@ func (t *tool) sessionCommand() *cobra.Command {
 				}
 			}
 			return t.client().Sessions(c.Context(), tunnel, "")
-		}, listSessions)
+		}, func(s *api.Snapshot) string { return listSessions(s, t.wide()) })
 	list.Flags().StringVar(&tunnel, "tunnel", "", "only the sessions of this tunnel")
 	return noun("session", "List, show and close sessions",
 		"A session is named TUNNEL/SESSION with local ids, or by its session id, its call or its user where only one session fits.",
@@ -253,7 +236,8 @@ func (t *tool) callCommand() *cobra.Command {
 	}
 	return noun("call", "List, show, dial and drop configured calls", "A call is named as in the configuration; case does not matter.",
 		t.look("list", "List configured calls and what became of them", "", 0,
-			func(c *cobra.Command, _ []string) (*api.Snapshot, error) { return t.client().Calls(c.Context(), "") }, listCalls),
+			func(c *cobra.Command, _ []string) (*api.Snapshot, error) { return t.client().Calls(c.Context(), "") },
+			func(s *api.Snapshot) string { return listCalls(s, t.wide()) }),
 		t.look("show CALL", "Show one configured call", "", 1,
 			func(c *cobra.Command, args []string) (*api.Snapshot, error) {
 				return t.client().Calls(c.Context(), args[0])
@@ -277,8 +261,5 @@ func (t *tool) versionCommand() *cobra.Command {
 }
 
 func (t *tool) version() error {
-	if t.format == "json" {
-		return t.json(t.build)
-	}
-	return t.print(t.build.String() + "\n")
+	return t.show(t.build, func() string { return t.build.String() + "\n" })
 }

@@ -28,6 +28,9 @@ func report(w io.Writer, err error) int {
 	if err == nil {
 		return exitOK
 	}
+	if errors.Is(err, errReported) {
+		return exitFailed
+	}
 	code, hint := exitFailed, ""
 	var details []string
 	if u, ok := errors.AsType[*usageError](err); ok {

@@ -12,7 +12,7 @@ import (
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	code := run(ctx, env{out: os.Stdout, err: os.Stderr, build: build(), poll: 200 * time.Millisecond}, os.Args[1:])
+	code := run(ctx, env{out: os.Stdout, err: os.Stderr, build: build(), poll: 200 * time.Millisecond, tab: 500 * time.Millisecond, zone: time.Local}, os.Args[1:])
 	stop()
 	os.Exit(code)
 }
@@ -23,6 +23,8 @@ type env struct {
 	build    buildInfo
 	wait     time.Duration // for a daemon that starts; 0: the client's default
 	poll     time.Duration // between looks at a call that is coming up
+	zone     *time.Location
+	tab      time.Duration // that somebody who presses the tabulator waits for a daemon
 }
 
 // run does what args say and returns the exit code.
@@ -32,6 +34,9 @@ func run(ctx context.Context, e env, args []string) int {
 	root.SetArgs(args)
 	root.SetOut(e.out)
 	root.SetErr(e.err)
+	if err := t.completeAll(root); err != nil {
+		return report(e.err, err)
+	}
 	return report(e.err, root.ExecuteContext(ctx))
 }
 

@@ -69,7 +69,7 @@ func daemon() api.Snapshot {
 				ID: 4711, PeerID: 34, State: "established", Initiator: true, Local: netip.MustParseAddrPort("198.51.100.7:1701"), Remote: peer,
 				HostName: "branch-router", Vendor: "l2tpd", Firmware: 0x0106, Framing: []string{"sync", "async"}, Window: 16, PeerWindow: 4,
 				Ns: 7, Nr: 9, PeerNr: 7, Congestion: 4, SlowStart: 4, RTT: 14, RTO: 1000, RTOCap: 8000, Secret: true, SessionCount: 1,
-				StartedAt: ago(3 * time.Hour), EstablishedAt: ago(3*time.Hour - time.Second), Counters: counters().Control,
+				StartedAt: ago(3 * time.Hour), EstablishedAt: ago(3*time.Hour - time.Second), Debug: "state", Counters: counters().Control,
 			},
 			{
 				ID: 65535, PeerID: 65534, State: "established", Local: netip.MustParseAddrPort("[2001:db8::7]:1701"), Remote: lac,
@@ -81,6 +81,7 @@ func daemon() api.Snapshot {
 			},
 		},
 		Sessions: sessions(now, peer, lac),
+		Debugs:   debugs(),
 		Calls: []api.Call{
 			{
 				Name: "backup", Type: "virtual", Peer: "backup.example.net", PeerAddr: netip.MustParseAddrPort("192.0.2.99:1701"), Remote: "main",
@@ -103,6 +104,17 @@ func daemon() api.Snapshot {
 	}
 }
 
+// debugs are those of daemon.
+func debugs() []api.Debugging {
+	return []api.Debugging{
+		{
+			ID: 3, What: "state and packet of tunnel 4711, session 4711/345", By: "uid=0 pid=4711", StartedAt: ago(time.Minute),
+			EndsAt: now.Add(4 * time.Minute), Records: 128, LeftOut: 7,
+		},
+		{ID: 12, What: "packet of user alice@example.net", Hex: true, Background: true, By: "uid=0 pid=4712", EndsAt: now.Add(23 * time.Hour)},
+	}
+}
+
 // sessions are those of daemon.
 func sessions(now time.Time, peer, lac netip.AddrPort) []api.Session {
 	ago := func(d time.Duration) time.Time { return now.Add(-d) }
@@ -114,7 +126,7 @@ func sessions(now time.Time, peer, lac netip.AddrPort) []api.Session {
 			LocalIPv6: netip.MustParseAddr("fe80::1"), PeerIPv6: netip.MustParseAddr("fe80::2"), SerialNumber: 1, CalledNumber: "branch",
 			TxSpeed: 1000000000, RxSpeed: 1000000000, Framing: []string{"sync"}, SequencesSent: true, Auth: "none", PeerAuth: "chap",
 			Phase: "network", LCP: "Opened", IPCP: "Opened", IPV6CP: "Opened", StartedAt: ago(3 * time.Hour), EstablishedAt: ago(3*time.Hour - 2*time.Second),
-			IdleSeconds: 3, Data: &api.DataTraffic{InPackets: 93, InOctets: 8928, OutPackets: 94, OutOctets: 9024},
+			IdleSeconds: 3, Debug: "state and packet", Data: &api.DataTraffic{InPackets: 93, InOctets: 8928, OutPackets: 94, OutOctets: 9024},
 			IPv6Prefix: netip.MustParsePrefix("2001:db8:1::/64"), PhysicalChannel: 17, PrivateGroup: "blue", ProxyAuth: "chap", ProcessingDelay: 3,
 			LineErrors: &api.LineErrors{CRC: 1, Framing: 2, Hardware: 3, Buffer: 4, TimeOut: 5, Alignment: 6},
 		},
@@ -127,7 +139,7 @@ func sessions(now time.Time, peer, lac netip.AddrPort) []api.Session {
 			StartedAt: ago(time.Minute), EstablishedAt: ago(59 * time.Second), Phase: "authenticate", LCP: "Opened", IPCP: "Initial", IPV6CP: "Initial",
 			Forwarded: &api.Forwarded{LNS: "lns1.example", Address: peer, TunnelID: 4711, SessionID: 346},
 		},
-		{TunnelID: 4711, ID: 346, PeerTunnelID: 34, PeerID: 679, Remote: peer, Role: "lac-incoming", State: "established", Subscriber: "bob@corp.example", StartedAt: ago(time.Minute)},
+		{TunnelID: 4711, ID: 346, PeerTunnelID: 34, PeerID: 679, Remote: peer, Role: "lac-incoming", State: "established", Subscriber: "bob@corp.example", CarriesFor: "line/1", StartedAt: ago(time.Minute)},
 		{TunnelID: 65535, ID: 3, PeerTunnelID: 65534, PeerID: 4, Remote: lac, Role: "lns-incoming", State: "established", User: "alice@example.net", StartedAt: ago(time.Second)},
 	}
 }
@@ -155,9 +167,16 @@ type outcome struct {
 // try runs l2tpctl against b.
 func try(t *testing.T, b api.Backend, args ...string) outcome {
 	t.Helper()
+	return tryFor(t, time.Minute, b, args...)
+}
+
+// tryFor is try, where a completion may take so long.
+func tryFor(t *testing.T, tab time.Duration, b api.Backend, args ...string) outcome {
+	t.Helper()
 	path := filepath.Join(t.TempDir(), "l2tpd.sock")
 	if b != nil {
-		s, err := api.Listen(api.ServerConfig{Path: path, Backend: b})
+		events, _ := b.(api.EventSource)
+		s, err := api.Listen(api.ServerConfig{Path: path, Backend: b, Events: events})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -173,7 +192,7 @@ func try(t *testing.T, b api.Backend, args ...string) outcome {
 	}
 	var stdout, stderr bytes.Buffer
 	e := env{
-		out: &stdout, err: &stderr, wait: -1, poll: time.Millisecond,
+		out: &stdout, err: &stderr, wait: -1, poll: time.Millisecond, tab: tab, zone: time.UTC,
 		build: buildInfo{APIVersion: "v1", Version: "v0.1.0", Revision: "0123456789abcdef", Go: "go1.26.0"},
 	}
 	code := run(t.Context(), e, append([]string{"--socket", path}, args...))
@@ -281,6 +300,22 @@ func TestWhatOperatorsSee(t *testing.T) {
 			t.Parallel()
 			list := strings.Fields(args)
 			golden(t, name, list, try(t, apitest.New(daemon()), list...))
+		})
+	}
+}
+
+func TestADegradedDaemon(t *testing.T) {
+	t.Parallel()
+	picture := daemon()
+	picture.Status.Health = []api.Condition{
+		{Name: "peer-unreachable", Since: ago(90 * time.Second), Message: "peers of calls cannot be reached: backup", Advice: "look at the route"},
+		{Name: "radius-dead", Since: ago(time.Second), Message: "no RADIUS server answers: logins", Advice: "look at the servers"},
+	}
+	for name, args := range map[string]string{"degraded-status": "status", "degraded-status-json": "status -o json", "degraded-call-list": "call list"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			list := strings.Fields(args)
+			golden(t, name, list, try(t, apitest.New(picture), list...))
 		})
 	}
 }
@@ -393,7 +428,7 @@ func TestNoDaemonIsAskedForWhatIsNoTunnel(t *testing.T) {
 	}
 }
 
-func TestTablesFit120Columns(t *testing.T) {
+func TestTablesFit80Columns(t *testing.T) {
 	t.Parallel()
 	long := strings.Repeat("n", 200)
 	outer, inner := netip.MustParseAddrPort("255.255.255.255:65535"), netip.MustParseAddr("255.255.255.255")
@@ -409,7 +444,7 @@ func TestTablesFit120Columns(t *testing.T) {
 	for _, noun := range []string{"tunnel", "session", "call"} {
 		got := try(t, apitest.New(wide), noun, "list")
 		for l := range strings.Lines(got.out) {
-			if n := len([]rune(l)) - 1; n > 120 {
+			if n := len([]rune(l)) - 1; n > 80 {
 				t.Errorf("%s list: %d columns: %s", noun, n, l)
 			}
 		}
@@ -429,7 +464,7 @@ func TestNothingAPeerSaysMovesTheCursor(t *testing.T) {
 	t.Parallel()
 	evil := daemon()
 	evil.Tunnels[1].HostName = "\x1b[2J\u009b31m\u202e\U000e0001"
-	for _, args := range []string{"tunnel list", "tunnel show 65535", "tunnel list -o json", "call list", "call show backup", "call list -o json"} {
+	for _, args := range []string{"tunnel list", "tunnel show 65535", "tunnel list -o json", "call list", "call show backup", "call list -o json", "call list -o yaml", "tunnel list -o yaml", "tunnel list -o jsonl", "tunnel list -o wide"} {
 		got := try(t, apitest.New(evil), strings.Fields(args)...)
 		if got.code != exitOK {
 			t.Errorf("%s: exit code %d", args, got.code)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -54,6 +55,7 @@ func showStatus(s *api.Snapshot, counters bool) string {
 		v.row(label, "%s: %s", from, r.Secret)
 		label = ""
 	}
+	healthRows(v, s)
 	if len(c.Problems) > 0 {
 		v.head("Problems")
 		for _, p := range c.Problems {
@@ -98,7 +100,7 @@ func radiusRows(v *view, s *api.Snapshot) {
 	if !n.Oldest.IsZero() {
 		oldest = ", the oldest for " + age(s.TakenAt, n.Oldest)
 	}
-	v.row("accounting", "%d records wait, %d of them on disk%s; %d lost, %d disk errors", n.Queued, n.Spooled, oldest, n.Lost, n.DiskErrors)
+	v.row("accounting", "%s waiting, %d of them on disk%s; %d lost, %d disk errors", counting(n.Queued, "record"), n.Spooled, oldest, n.Lost, n.DiskErrors)
 }
 
 // showRADIUS shows what RADIUS servers were asked, and how they answered.
@@ -136,19 +138,59 @@ func subscriberRows(v *view, s *api.Snapshot) {
 		if !n.LockedUntil.IsZero() {
 			state = ", did not serve: left alone for " + span(n.LockedUntil.Sub(s.TakenAt))
 		}
-		noun := "sessions"
-		if n.Sessions == 1 {
-			noun = "session"
-		}
-		v.row(label, "%v: %d %s%s", n.Address, n.Sessions, noun, state)
+		v.row(label, "%v: %s%s", n.Address, counting(n.Sessions, "session"), state)
 	}
 	for i, a := range c.Access {
 		label := ""
 		if i == 0 {
 			label = "access"
 		}
-		v.row(label, "%s: %d subscribers", a.Name, a.Sessions)
+		v.row(label, "%s: %s", a.Name, counting(a.Sessions, "subscriber"))
 	}
+}
+
+// pppRows show what ends here: PPP, and with it an interface unless the call goes on elsewhere.
+func pppRows(v *view, c *api.Session) {
+	v.row("call", "%s, user %s", or(c.Call), or(c.User))
+	if c.Template != "" {
+		v.row("template", "%s", c.Template)
+	}
+	if c.Forwarded == nil {
+		v.row("interface", "%s, MTU %d, MRU %d, peer's MRU %d", or(c.Interface), c.MTU, c.MRU, c.PeerMRU)
+		if c.IPCP == "Opened" && !c.LocalIPv4.IsValid() && !c.PeerIPv4.IsValid() {
+			v.row("IPv4", "unnumbered")
+		} else {
+			v.row("IPv4", "%s -> %s", or(addr(c.LocalIPv4)), or(addr(c.PeerIPv4)))
+		}
+		v.row("IPv6", "%s -> %s", or(addr(c.LocalIPv6)), or(addr(c.PeerIPv6)))
+	}
+	if c.IPv6Prefix.IsValid() || c.IPv6Delegated.IsValid() {
+		v.row("", "prefix %s, delegated %s", or(prefix(c.IPv6Prefix)), or(prefix(c.IPv6Delegated)))
+	}
+	v.row("PPP", "%s: LCP %s, IPCP %s, IPV6CP %s", or(c.Phase), or(c.LCP), or(c.IPCP), or(c.IPV6CP))
+	v.row("authentication", "of the peer %s, of us %s", or(c.Auth), or(c.PeerAuth))
+	if c.MPPE {
+		v.row("encryption", "MPPE, 128 bits")
+	}
+}
+
+// counting is a number of things.
+func counting(n int, thing string) string {
+	if n == 1 {
+		return "1 " + thing
+	}
+	return fmt.Sprintf("%d %ss", n, thing)
+}
+
+// speeds are those of a line. Where only one is told it holds both ways (RFC 2661, 4.4.5).
+func speeds(c *api.Session) string {
+	switch {
+	case c.TxSpeed == 0 && c.RxSpeed == 0:
+		return "speed unknown"
+	case c.RxSpeed == 0:
+		return fmt.Sprintf("%d bit/s both ways", c.TxSpeed)
+	}
+	return fmt.Sprintf("%d bit/s out, %d bit/s in", c.TxSpeed, c.RxSpeed)
 }
 
 // showCounters shows S113-S128 and what proves that data stays in the kernel.
@@ -228,7 +270,7 @@ func since(state string, now, started, established time.Time) string {
 }
 
 // showTunnel shows one tunnel and its sessions (S132-S142, S148).
-func showTunnel(s *api.Snapshot) string {
+func showTunnel(s *api.Snapshot, wide bool) string {
 	if len(s.Tunnels) == 0 {
 		return "no tunnels\n"
 	}
@@ -252,6 +294,7 @@ func showTunnel(s *api.Snapshot) string {
 	}
 	v.row("round trip", "%s; next retransmission after %d ms, at most %d ms", rtt, c.RTO, c.RTOCap)
 	controlRows(v, &c.Counters)
+	v.row("debug", "%s", cmp.Or(c.Debug, api.DebugKinds(false, false)))
 	if c.LastError != "" {
 		v.row("last error", "%s", c.LastError)
 	}
@@ -259,7 +302,7 @@ func showTunnel(s *api.Snapshot) string {
 		v.row("sessions", "none")
 		return v.String()
 	}
-	return v.String() + "\n" + sessionTable(s).String()
+	return v.String() + "\n" + listSessions(s, wide)
 }
 
 // showSession shows one session (S143-S149).
@@ -268,8 +311,11 @@ func showSession(s *api.Snapshot) string {
 		return "no sessions\n"
 	}
 	c := &s.Sessions[0]
-	v := newView(14, fmt.Sprintf("session %s (peer's %s), %s", sessionName(c), or(ids(c.PeerTunnelID, c.PeerID)),
-		since(c.State, s.TakenAt, c.StartedAt, c.EstablishedAt)))
+	theirs := ""
+	if c.TunnelID != 0 { // a line has no other name
+		theirs = fmt.Sprintf(" (peer's %s)", or(ids(c.PeerTunnelID, c.PeerID)))
+	}
+	v := newView(14, fmt.Sprintf("session %s%s, %s", sessionName(c), theirs, since(c.State, s.TakenAt, c.StartedAt, c.EstablishedAt)))
 	if c.Access != "" {
 		v.row("access", "%s", c.Access)
 	} else {
@@ -282,27 +328,16 @@ func showSession(s *api.Snapshot) string {
 		}
 		v.row("goes on", "at LNS %s, by session %s", lns, ids(f.TunnelID, f.SessionID))
 	}
-	if c.Subscriber != "" {
-		v.row("subscriber", "%s, whose frames the kernel takes from his line", c.Subscriber)
-	}
-	v.row("call", "%s, user %s", or(c.Call), or(c.User))
-	if c.Template != "" {
-		v.row("template", "%s", c.Template)
-	}
-	v.row("interface", "%s, MTU %d, MRU %d, peer's MRU %d", or(c.Interface), c.MTU, c.MRU, c.PeerMRU)
-	v.row("IPv4", "%s -> %s", or(addr(c.LocalIPv4)), or(addr(c.PeerIPv4)))
-	v.row("IPv6", "%s -> %s", or(addr(c.LocalIPv6)), or(addr(c.PeerIPv6)))
-	if c.IPv6Prefix.IsValid() || c.IPv6Delegated.IsValid() {
-		v.row("", "prefix %s, delegated %s", or(prefix(c.IPv6Prefix)), or(prefix(c.IPv6Delegated)))
-	}
-	v.row("PPP", "%s: LCP %s, IPCP %s, IPV6CP %s", or(c.Phase), or(c.LCP), or(c.IPCP), or(c.IPV6CP))
-	v.row("authentication", "of the peer %s, of us %s", or(c.Auth), or(c.PeerAuth))
-	if c.MPPE {
-		v.row("encryption", "MPPE, 128 bits")
+	if c.CarriesFor != "" {
+		v.row("carries", "the frames of %s, user %s: PPP is his and the LNS's affair", c.CarriesFor, or(c.Subscriber))
+	} else {
+		pppRows(v, c)
 	}
 	v.row("numbers", "called %s, calling %s, sub-address %s", or(c.CalledNumber), or(c.CallingNumber), or(c.SubAddress))
-	v.row("", "serial %d, peer's %d", c.SerialNumber, c.PeerSerial)
-	v.row("line", "%d bit/s out, %d bit/s in, framing %s, bearer %s", c.TxSpeed, c.RxSpeed, list(c.Framing, "none"), list(c.Bearer, "none"))
+	if c.TunnelID != 0 {
+		v.row("", "serial %s, peer's %s", or(number(uint64(c.SerialNumber))), or(number(uint64(c.PeerSerial))))
+	}
+	v.row("line", "%s, framing %s, bearer %s", speeds(c), list(c.Framing, "none"), list(c.Bearer, "none"))
 	if c.PhysicalChannel != 0 || c.PrivateGroup != "" {
 		v.row("", "physical channel %d, private group %s", c.PhysicalChannel, or(c.PrivateGroup))
 	}
@@ -316,9 +351,12 @@ func showSession(s *api.Snapshot) string {
 	if c.ProcessingDelay != 0 {
 		v.row("delay", "%d ms of processing, says the peer", 100*int(c.ProcessingDelay))
 	}
-	v.row("sequencing", "%s, %s", yes(c.SequencesSent, "we number data", "we do not number data"),
-		yes(c.SequencesRequired, "unnumbered data is dropped", "unnumbered data is taken"))
+	if c.TunnelID != 0 {
+		v.row("sequencing", "%s, %s", yes(c.SequencesSent, "we number data", "we do not number data"),
+			yes(c.SequencesRequired, "unnumbered data is dropped", "unnumbered data is taken"))
+	}
 	v.row("started", "%s", c.StartedAt.UTC().Format(time.RFC3339))
+	v.row("debug", "%s", cmp.Or(c.Debug, api.DebugKinds(false, false)))
 	v.row("idle", "%s", span(time.Duration(c.IdleSeconds)*time.Second))
 	if c.Data != nil {
 		dataRows(v, "data", c.Data)

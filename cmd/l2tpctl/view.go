@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -9,34 +10,57 @@ import (
 	"github.com/l2tpd/l2tpd/pkg/observe"
 )
 
-// table lays out rows in columns two spaces apart. Cells are cleaned: peers choose some of them.
-type table struct {
-	head []string
-	rows [][]string
+// column is one of the columns of a table.
+type column[T any] struct {
+	head string
+	in   columnKind
+	cell func(*T) string
 }
 
-// widest is the longest name that a table shows; the show commands have the rest.
-const widest = 28
+// columnKind says when a column is shown, and whether it may be cut.
+type columnKind uint8
 
-func (t *table) add(cells ...string) {
-	for i, c := range cells {
-		cells[i] = observe.Clean(or(c))
-	}
-	t.rows = append(t.rows, cells)
-}
+const (
+	always   columnKind = iota
+	cut                 // always, and cut where the line would not fit; one of a table
+	onlyWide            // with -o wide
+)
 
-func (t *table) String() string {
-	width := make([]int, len(t.head))
-	all := append([][]string{t.head}, t.rows...)
-	for _, row := range all {
-		for i, c := range row {
-			width[i] = max(width[i], utf8.RuneCountInString(c))
+const (
+	terminal  = 80 // columns that a table takes at most, if that can be
+	widest    = 28 // of what may be cut
+	narrowest = 6
+)
+
+// table lays out rows in columns two spaces apart. Cells are cleaned: peers choose some of them. Of a wide one nothing is cut.
+func table[T any](items []T, wide bool, columns ...column[T]) string {
+	columns = slices.DeleteFunc(columns, func(c column[T]) bool { return c.in == onlyWide && !wide })
+	rows := make([][]string, 1+len(items))
+	width := make([]int, len(columns))
+	total, cuttable := -2, -1
+	for i, c := range columns {
+		rows[0] = append(rows[0], c.head)
+		for j := range items {
+			rows[j+1] = append(rows[j+1], observe.Clean(or(c.cell(&items[j]))))
 		}
+		for _, row := range rows {
+			width[i] = max(width[i], utf8.RuneCountInString(row[i]))
+		}
+		if c.in == cut && !wide {
+			cuttable, width[i] = i, min(width[i], widest)
+		}
+		total += width[i] + 2
+	}
+	if cuttable >= 0 && total > terminal {
+		width[cuttable] = max(width[cuttable]-(total-terminal), narrowest, utf8.RuneCountInString(rows[0][cuttable]))
 	}
 	var b strings.Builder
-	for _, row := range all {
+	for _, row := range rows {
 		var l strings.Builder
 		for i, c := range row {
+			if i == cuttable {
+				c = shorten(c, width[i])
+			}
 			l.WriteString(c)
 			l.WriteString(strings.Repeat(" ", width[i]-utf8.RuneCountInString(c)+2))
 		}
@@ -45,13 +69,12 @@ func (t *table) String() string {
 	return b.String()
 }
 
-// shorten returns a name that fits a table. It is clean: what is cut must not be the end of an escape.
-func shorten(s string) string {
-	s = observe.Clean(s)
-	if utf8.RuneCountInString(s) <= widest {
+// shorten cuts a clean text: what is cut must not be the end of an escape.
+func shorten(s string, width int) string {
+	if utf8.RuneCountInString(s) <= width {
 		return s
 	}
-	return string([]rune(s)[:widest-1]) + "…"
+	return string([]rune(s)[:width-1]) + "…"
 }
 
 // view lays out one object: a headline and labelled rows.

@@ -46,10 +46,9 @@ func (t *tool) dialAndWait(ctx context.Context, name string, wait time.Duration)
 }
 
 func (t *tool) came(snap *api.Snapshot, call *api.Call) error {
-	if t.format == "json" {
-		return t.json(snap)
-	}
-	return t.print(line(fmt.Sprintf("call %s: up, session %d/%d, interface %s", call.Name, call.TunnelID, call.SessionID, or(call.Interface))))
+	return t.show(snap, func() string {
+		return line(fmt.Sprintf("call %s: up, session %d/%d, interface %s", call.Name, call.TunnelID, call.SessionID, or(call.Interface)))
+	})
 }
 
 func oneCall(ctx context.Context, client *api.Client, name string) (*api.Snapshot, *api.Call, error) {

@@ -16,16 +16,16 @@ import (
 // kernelFor, networkFor and transportFor fit the packages that touch the system to the engine's interfaces.
 type kernelFor struct{ *kernel.Kernel }
 
-func (k kernelFor) CreateSession(s kernel.SessionSpec, sink func([]byte)) (engine.Session, error) {
-	return sessionOf(k.Kernel.CreateSession(s, sink))
+func (k kernelFor) CreateSession(s kernel.SessionSpec, to kernel.Receiver) (engine.Session, error) {
+	return sessionOf(k.Kernel.CreateSession(s, to))
 }
 
-func (k kernelFor) OpenPPPoE(s kernel.PPPoESpec, sink func([]byte)) (engine.Session, error) {
-	return sessionOf(k.Kernel.OpenPPPoE(s, sink))
+func (k kernelFor) OpenPPPoE(s kernel.PPPoESpec, to kernel.Receiver) (engine.Session, error) {
+	return sessionOf(k.Kernel.OpenPPPoE(s, to))
 }
 
-func (k kernelFor) OpenLine(s kernel.LineSpec, sink func([]byte)) (engine.Session, error) {
-	return sessionOf(k.Kernel.OpenLine(s, sink))
+func (k kernelFor) OpenLine(s kernel.LineSpec, to kernel.Receiver) (engine.Session, error) {
+	return sessionOf(k.Kernel.OpenLine(s, to))
 }
 
 func sessionOf(s *kernel.Session, err error) (engine.Session, error) {
@@ -62,8 +62,8 @@ func (t transportFor) OpenPort(local netip.Addr, remote netip.AddrPort) (engine.
 	return p, nil
 }
 
-func (t transportFor) Connect(local, remote netip.AddrPort) (engine.Conn, error) {
-	c, err := t.Transport.Connect(local, remote)
+func (t transportFor) Connect(local, remote netip.AddrPort, prepare func(fd int) error) (engine.Conn, error) {
+	c, err := t.Transport.Connect(local, remote, prepare)
 	if err != nil {
 		return nil, err
 	}

@@ -21,6 +21,7 @@ import (
 	"github.com/l2tpd/l2tpd/pkg/config"
 	"github.com/l2tpd/l2tpd/pkg/engine"
 	"github.com/l2tpd/l2tpd/pkg/kernel"
+	"github.com/l2tpd/l2tpd/pkg/metrics"
 	"github.com/l2tpd/l2tpd/pkg/network"
 	"github.com/l2tpd/l2tpd/pkg/observe"
 	"github.com/l2tpd/l2tpd/pkg/policy"
@@ -32,15 +33,21 @@ import (
 // stopTimeout bounds an orderly stop: the whole retransmission cycle of a StopCCN that nobody acknowledges (31 s) and some.
 const stopTimeout = 40 * time.Second
 
+// eventOctets is what the latest events take: a thousand or so.
+const eventOctets = 256 << 10
+
 // daemon is the running process: an engine, what it stands on, and the operator's socket.
 type daemon struct {
 	*engine.Engine
 	servers *radiusFor
+	metrics *metrics.Handler
+	health  healthState
 	path    string
 	log     *slog.Logger
 	level   *slog.LevelVar
 	limiter *observe.Limiter
 	notify  *observe.Notifier
+	events  eventsFor
 
 	reloading sync.Mutex // held while a configuration is being taken
 	conf      *config.Config
@@ -48,6 +55,7 @@ type daemon struct {
 
 // serve runs the daemon until it is told to stop.
 func serve(path, format string, stderr io.Writer) error {
+	smallPages()
 	f, ok := observe.ParseFormat(format)
 	if !ok {
 		return usageError{fmt.Errorf("--log-format %q: want auto, text, json or journal", format)}
@@ -58,8 +66,9 @@ func serve(path, format string, stderr io.Writer) error {
 		return errReported
 	}
 	d := &daemon{path: path, conf: conf, level: new(slog.LevelVar), limiter: observe.NewLimiter(observe.LimiterConfig{})}
+	d.events = eventsFor{observe.NewRing(eventOctets)}
 	d.level.Set(slogLevel(conf.Log.Level))
-	d.log = observe.New(observe.Options{Writer: stderr, Level: d.level, Format: f})
+	d.log = observe.New(observe.Options{Writer: stderr, Level: d.level, Format: f, Ring: d.events.ring})
 	d.notify = observe.NewNotifier(d.log)
 	d.warn(conf)
 
@@ -90,13 +99,17 @@ func (d *daemon) warn(conf *config.Config) {
 func (d *daemon) run(ctx context.Context) error {
 	d.log.InfoContext(ctx, "l2tpd starts", slog.String("event", "start"), slog.String("version", versionText()), slog.String("config", d.path))
 	// The socket first: two daemons on one socket would also fight for the port and for the kernel's objects.
-	srv, err := api.Listen(api.ServerConfig{Backend: d, Path: d.conf.API.Socket, Group: d.conf.API.Group, Log: d.log})
+	d.metrics = metrics.NewHandler(metrics.Config{Source: d, Log: d.log})
+	srv, err := api.Listen(api.ServerConfig{
+		Backend: d, Events: d.events, Metrics: d.metrics, Path: d.conf.API.Socket, Group: d.conf.API.Group, Log: d.log,
+	})
 	if err != nil {
 		return err
 	}
-	e, cleanup, err := d.build()
+	scrapes, problems := d.listenMetrics()
+	e, cleanup, err := d.build(problems)
 	if err != nil {
-		return errors.Join(err, srv.Close())
+		return errors.Join(err, srv.Close(), scrapes.Close())
 	}
 	defer cleanup()
 	d.Engine = e
@@ -109,8 +122,10 @@ func (d *daemon) run(ctx context.Context) error {
 			d.log.ErrorContext(background, "operator's socket", slog.String("why", err.Error()))
 		}
 	})
+	tasks.Go(func() { scrapes.Serve(background) })
 	tasks.Go(func() { d.notify.Watchdog(background, d.Alive) })
 	tasks.Go(func() { d.housekeeping(background) })
+	tasks.Go(func() { d.watchHealth(background) })
 	d.notify.Ready("running")
 	d.log.InfoContext(ctx, "l2tpd is ready", slog.String("event", "ready"), slog.String("mode", d.conf.Policy.Server.Mode.String()))
 
@@ -129,13 +144,15 @@ func (d *daemon) run(ctx context.Context) error {
 	return nil
 }
 
-// build makes what the engine stands on. What is missing is said once and goes into status; the daemon goes on where it can.
-func (d *daemon) build() (*engine.Engine, func(), error) {
+// build makes what the engine stands on. What is missing is said once and goes into status, with the problems that were before; the
+// daemon goes on where it can.
+func (d *daemon) build(problems []string) (*engine.Engine, func(), error) {
 	p := d.conf.Policy
 	names := resolve.New(resolve.Config{Now: bootTime})
 	cfg := engine.Config{
 		Policy: p, Resolver: names, Random: rand.Reader, Now: bootTime, WallClock: time.Now,
 		Logger: d.log, Limiter: d.limiter, Version: versionText(), VendorName: "l2tpd", ConfigFile: d.path,
+		Problems: problems,
 	}
 	var closers []func() error
 	cleanup := func() {

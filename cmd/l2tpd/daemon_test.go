@@ -29,7 +29,7 @@ func (nowhere) LocalFor(netip.AddrPort) (netip.AddrPort, error) {
 	return netip.MustParseAddrPort("192.0.2.1:1701"), nil
 }
 
-func (nowhere) Connect(_, _ netip.AddrPort) (engine.Conn, error) {
+func (nowhere) Connect(netip.AddrPort, netip.AddrPort, func(int) error) (engine.Conn, error) {
 	return nil, errors.New("no socket here")
 }
 
@@ -66,10 +66,17 @@ func running(t *testing.T, text string) (*daemon, *journal) {
 		t.Fatal(err)
 	}
 	out := &journal{}
-	d := &daemon{path: path, conf: conf, level: new(slog.LevelVar), limiter: observe.NewLimiter(observe.LimiterConfig{}), servers: &radiusFor{log: slog.New(slog.DiscardHandler)}}
+	d := &daemon{path: path, conf: conf, level: new(slog.LevelVar), limiter: observe.NewLimiter(observe.LimiterConfig{})}
 	d.log = slog.New(slog.NewTextHandler(out, &slog.HandlerOptions{Level: d.level}))
 	d.notify = observe.NewNotifier(d.log)
+	d.servers = &radiusFor{log: d.log}
+	t.Cleanup(func() {
+		if err := d.servers.close(); err != nil {
+			t.Errorf("close: %v", err)
+		}
+	})
 	d.Engine = engine.New(engine.Config{
+		RADIUS: d.servers,
 		Policy: conf.Policy, Transport: nowhere{}, KernelProblem: "this is a test", Now: bootTime, WallClock: time.Now,
 		Logger: d.log, Limiter: d.limiter, ConfigFile: path,
 	})

@@ -31,26 +31,10 @@ var errReported = errors.New("reported")
 type usageError struct{ error }
 
 func run(args []string, stdout, stderr io.Writer) int {
-	root := &cobra.Command{
-		Use:           "l2tpd",
-		Short:         "L2TPv2 access concentrator and network server",
-		SilenceErrors: true,
-		SilenceUsage:  true,
-		Args:          arguments(cobra.NoArgs),
-	}
+	root := commands(stderr)
 	root.SetArgs(args)
 	root.SetOut(stdout)
 	root.SetErr(stderr)
-	root.CompletionOptions.DisableDefaultCmd = true
-	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
-	root.AddCommand(runCommand(stderr), checkCommand(), referenceCommand(), versionCommand())
-	asked := root.Flags().Bool("version", false, "print the version")
-	root.RunE = func(c *cobra.Command, _ []string) error {
-		if *asked {
-			return printVersion(c)
-		}
-		return c.Help()
-	}
 	err := root.Execute()
 	var usage usageError
 	switch {
@@ -64,6 +48,28 @@ func run(args []string, stdout, stderr io.Writer) int {
 	}
 	fmt.Fprintf(stderr, "l2tpd: %v\n", err)
 	return exitFailed
+}
+
+// commands returns the whole command tree; the daemon logs to stderr.
+func commands(stderr io.Writer) *cobra.Command {
+	root := &cobra.Command{
+		Use:           "l2tpd",
+		Short:         "L2TPv2 access concentrator and network server",
+		SilenceErrors: true,
+		SilenceUsage:  true,
+		Args:          arguments(cobra.NoArgs),
+	}
+	root.CompletionOptions.DisableDefaultCmd = true
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
+	root.AddCommand(runCommand(stderr), checkCommand(), referenceCommand(), versionCommand())
+	asked := root.Flags().Bool("version", false, "print the version")
+	root.RunE = func(c *cobra.Command, _ []string) error {
+		if *asked {
+			return printVersion(c)
+		}
+		return c.Help()
+	}
+	return root
 }
 
 // arguments makes a mistake in the arguments one of the command line.
@@ -110,14 +116,7 @@ func checkCommand() *cobra.Command {
 			for _, w := range conf.Warnings {
 				fmt.Fprintln(c.ErrOrStderr(), w)
 			}
-			p := conf.Policy
-			lac := ""
-			if n, m := len(p.LAC.Access), len(p.LAC.Rules); n+m > 0 {
-				lac = fmt.Sprintf("%s, %s, ", count(n, "place of access", "places of access"), count(m, "rule", "rules"))
-			}
-			fmt.Fprintf(c.OutOrStdout(), "%s: good: mode %s, %s, %s, %s%s, %s, %s\n", path, p.Server.Mode,
-				count(len(p.Calls), "call", "calls"), count(len(p.Accept), "accept entry", "accept entries"), lac,
-				count(len(p.Templates), "template", "templates"), count(len(p.Users), "user", "users"), count(len(p.Pools), "pool", "pools"))
+			fmt.Fprintf(c.OutOrStdout(), "%s: good: %s\n", path, conf.Summary())
 			return nil
 		},
 	}

@@ -5,10 +5,18 @@ import (
 	"runtime/debug"
 	"runtime/metrics"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // calmAfter is how long little must happen before memory is given back.
 const calmAfter = 5 * time.Second
+
+// smallPages keeps the kernel from joining this process's pages into huge ones, as many distributions have it do: it takes what was
+// given back for that, two MiB at a time, of a process that needs some twenty.
+func smallPages() {
+	_ = unix.Prctl(unix.PR_SET_THP_DISABLE, 1, 0, 0, 0) // without, it only takes more
+}
 
 // memory gives back what was garbage when a rush of callers is over: Go itself keeps as much as is in use, until it is needed.
 type memory struct {

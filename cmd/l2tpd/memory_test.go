@@ -4,6 +4,8 @@ import (
 	"runtime"
 	"runtime/metrics"
 	"testing"
+
+	"golang.org/x/sys/unix"
 )
 
 // Garbage is given back when nothing more comes, and not again before there is more.
@@ -28,6 +30,14 @@ func TestMemoryIsGivenBackOnceItIsCalm(t *testing.T) {
 	m.tend()
 	if n := released() - before; n != 2 { // a collection for what is in use, one for what pools keep
 		t.Errorf("given back %d times after the rush, want twice, once for pools", n)
+	}
+}
+
+func TestNoHugePages(t *testing.T) {
+	smallPages()
+	on, err := unix.PrctlRetInt(unix.PR_GET_THP_DISABLE, 0, 0, 0, 0)
+	if err != nil || on != 1 {
+		t.Errorf("huge pages are not disabled: %d, %v", on, err)
 	}
 }
 

@@ -27,9 +27,11 @@ type radiusFor struct {
 	client  *radius.Client  // nil: no servers are configured, or one client makes way for the next
 	change  chan struct{}   // closed when that is over; nil: it is not under way
 	waiting []radius.Record // came meanwhile
+	begun   bool            // the engine has said Accounting-On, and not Accounting-Off
+	told    bool            // servers know that
 }
 
-var errNoServers = errors.New("no RADIUS servers are configured")
+var errNoServers = errors.New("there are no RADIUS servers, or none that can be used")
 
 const (
 	// farewell is how long accounting records have to be delivered when a client ends; what is left waits in the spool.
@@ -53,6 +55,9 @@ func (r *radiusFor) configure(c policy.RADIUS, hostName string) error {
 	}
 	r.mu.Lock()
 	old := r.client
+	if !c.Accounts() {
+		_ = r.announce(radius.Record{Kind: radius.Off, Cause: radius.AdminReboot}) // servers that cannot be told any more are no loss
+	}
 	r.client, r.change = nil, make(chan struct{})
 	r.mu.Unlock()
 	if old != nil {
@@ -73,6 +78,11 @@ func (r *radiusFor) configure(c policy.RADIUS, hostName string) error {
 	}
 	r.mu.Lock()
 	r.client = client
+	if on := (radius.Record{Kind: radius.On}); r.begun { // before what came meanwhile
+		if why := r.announce(on); why != nil {
+			r.lost(on, why)
+		}
+	}
 	meanwhile := r.waiting
 	r.waiting = nil
 	close(r.change)
@@ -80,10 +90,14 @@ func (r *radiusFor) configure(c policy.RADIUS, hostName string) error {
 	r.mu.Unlock()
 	for _, x := range meanwhile {
 		if why := r.Account(x); why != nil {
-			r.log.Error("accounting record is lost", slog.String("session", x.SessionID), slog.String("why", why.Error()))
+			r.lost(x, why)
 		}
 	}
 	return err
+}
+
+func (r *radiusFor) lost(x radius.Record, why error) {
+	r.log.Error("accounting record is lost", slog.String("session", x.SessionID), slog.String("why", why.Error()))
 }
 
 // open makes a client. Without a spool that can be used it has none: users log in all the same.
@@ -190,12 +204,21 @@ func (r *radiusFor) Authorize(ctx context.Context, q radius.Request) (radius.Ans
 func (r *radiusFor) Account(x radius.Record) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	switch {
-	case r.client != nil:
-		return r.client.Account(x)
-	case r.change == nil:
+	switch daemon := x.Kind == radius.On || x.Kind == radius.Off; {
+	case r.change != nil:
+		return r.later(x)
+	case daemon:
+		r.begun = x.Kind == radius.On
+		return r.announce(x)
+	case r.client == nil:
 		return errNoServers
-	case len(r.waiting) >= maxMeanwhile:
+	}
+	return r.client.Account(x)
+}
+
+// later keeps a record for the next client. The mutex is held.
+func (r *radiusFor) later(x radius.Record) error {
+	if len(r.waiting) >= maxMeanwhile {
 		return radius.ErrLost
 	}
 	if x.At.IsZero() {
@@ -203,6 +226,25 @@ func (r *radiusFor) Account(x radius.Record) error {
 	}
 	r.waiting = append(r.waiting, x)
 	return nil
+}
+
+// announce tells servers that accounting begins or ends, unless they know. Where there are none it is told with the first of them. The
+// mutex is held.
+func (r *radiusFor) announce(x radius.Record) error {
+	begins := x.Kind == radius.On
+	if begins == r.told {
+		return nil
+	}
+	r.told = false
+	if r.client == nil {
+		return nil
+	}
+	err := r.client.Account(x)
+	if errors.Is(err, radius.ErrNoServer) {
+		return nil
+	}
+	r.told = begins
+	return err
 }
 
 // Counters are the client's.

@@ -3,11 +3,17 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net"
 	"runtime"
+	"strings"
+	"sync"
 	"testing"
 	"time"
+
+	codec "layeh.com/radius"
+	"layeh.com/radius/rfc2866"
 
 	"github.com/l2tpd/l2tpd/pkg/auth/radius"
 	"github.com/l2tpd/l2tpd/pkg/policy"
@@ -131,5 +137,186 @@ func TestSpoolThatCannotBeUsedIsDoneWithout(t *testing.T) {
 		if _, ok := x.Counters(); !ok {
 			t.Error("there is no client")
 		}
+	}
+}
+
+// clerk is a server for accounting that takes every record.
+type clerk struct {
+	t    *testing.T
+	port int
+	took chan string
+}
+
+func newClerk(t *testing.T) *clerk {
+	t.Helper()
+	conn, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := &clerk{t: t, port: conn.LocalAddr().(*net.UDPAddr).Port, took: make(chan string, 100)}
+	var running sync.WaitGroup
+	running.Go(func() {
+		var last [16]byte
+		for buf := make([]byte, codec.MaxPacketLength); ; {
+			n, from, err := conn.ReadFromUDPAddrPort(buf)
+			if err != nil {
+				return
+			}
+			p, err := codec.Parse(buf[:n], []byte("secret"))
+			if err != nil {
+				t.Error(err)
+				continue
+			}
+			if p.Authenticator != last { // else it is sent again
+				last = p.Authenticator
+				what := rfc2866.AcctStatusType_Get(p).String()
+				if strings.HasPrefix(what, "Accounting") {
+					c.took <- what
+				} else {
+					c.took <- what + " " + rfc2866.AcctSessionID_GetString(p)
+				}
+			}
+			b, err := p.Response(codec.CodeAccountingResponse).Encode()
+			if err == nil {
+				_, err = conn.WriteToUDPAddrPort(b, from)
+			}
+			if err != nil {
+				t.Error(err)
+			}
+		}
+	})
+	t.Cleanup(func() {
+		_ = conn.Close()
+		running.Wait()
+	})
+	return c
+}
+
+// takes wants these records next, in this order, and no others before.
+func (c *clerk) takes(want ...string) {
+	c.t.Helper()
+	for _, w := range want {
+		select {
+		case got := <-c.took:
+			if got != w {
+				c.t.Errorf("the server is told %q, want %q", got, w)
+			}
+		case <-time.After(20 * time.Second):
+			c.t.Fatalf("the server is not told %q", w)
+		}
+	}
+}
+
+// P241: Accounting-On and Accounting-Off tell servers that come and go by a reload that sessions are accounted for, and are not. What changes
+// otherwise is not told, and nothing is told twice.
+func TestServersAreToldThatAccountingBeginsAndEnds(t *testing.T) {
+	t.Parallel()
+	c := newClerk(t)
+	with := func(more string) string {
+		return before + fmt.Sprintf("radius: {spool: \"\", servers: [{address: 127.0.0.1, accounting_port: %d, secret: secret%s}]}\n", c.port, more)
+	}
+	d, out := running(t, before)
+	reload := func(text string) {
+		t.Helper()
+		write(t, d.path, text)
+		if _, err := d.reload("test"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	account := func(id string) {
+		t.Helper()
+		if err := d.servers.Account(record(id)); err != nil {
+			t.Error(err)
+		}
+	}
+	reload(with(""))
+	account("first")
+	c.takes("Accounting-On", "Start first")
+	reload(with(", tries: 5"))
+	account("second")
+	c.takes("Start second")
+	reload(before)
+	c.takes("Accounting-Off")
+	reload(strings.Replace(before, "edge1", "edge2", 1))
+	reload(with(", accounting: off"))
+	reload(with(""))
+	account("third")
+	c.takes("Accounting-On", "Start third")
+	reload(with(", accounting: off"))
+	c.takes("Accounting-Off")
+	reload(with(""))
+	c.takes("Accounting-On")
+	for range 2 {
+		if err := d.servers.Account(radius.Record{Kind: radius.Off}); err != nil {
+			t.Error(err)
+		}
+	}
+	if err := d.servers.close(); err != nil {
+		t.Error(err)
+	}
+	c.takes("Accounting-Off")
+	if len(c.took) > 0 {
+		t.Errorf("the server is told more: %q", <-c.took)
+	}
+	if log := out.String(); strings.Contains(log, "level=ERROR") || strings.Contains(log, "is lost") || strings.Contains(log, "RADIUS client ends") {
+		t.Errorf("something is wrong:\n%s", log)
+	}
+}
+
+// Servers that cannot be used when the daemon begins are told with the first configuration that can, before what came meanwhile. Until then
+// there is nothing to be lost.
+func TestAccountingBeginsWithTheFirstServerThatCanBeUsed(t *testing.T) {
+	t.Parallel()
+	c, r := newClerk(t), newRADIUS(t)
+	bad := policy.RADIUS{Servers: []policy.RADIUSServer{{Address: "no such name", Secret: policy.NewSecret([]byte("secret"))}}}
+	if err := r.configure(bad, "edge1"); err == nil {
+		t.Error("a name that cannot be is taken")
+	}
+	if err := r.Account(radius.Record{Kind: radius.On}); err != nil {
+		t.Errorf("the beginning: %v", err)
+	}
+	if err := r.Account(record("lost")); !errors.Is(err, errNoServers) {
+		t.Errorf("a session: %v", err)
+	}
+	good := policy.RADIUS{Servers: []policy.RADIUSServer{{
+		Address: "127.0.0.1", Port: 1, AccountingPort: uint16(c.port), Secret: policy.NewSecret([]byte("secret")),
+	}}}
+	r.waiting = []radius.Record{record("meanwhile")}
+	if err := r.configure(good, "edge1"); err != nil {
+		t.Fatal(err)
+	}
+	c.takes("Accounting-On", "Start meanwhile")
+	if err := r.configure(bad, "edge1"); err == nil {
+		t.Error("a name that cannot be is taken")
+	}
+	if err := r.Account(radius.Record{Kind: radius.Off}); err != nil {
+		t.Errorf("the end: %v", err)
+	}
+	c.takes("Accounting-Off")
+}
+
+// An Accounting-Off that no server takes is no loss: there is no line about it. A session's record is.
+func TestServersThatAreGoneNeedNotBeToldOfTheEnd(t *testing.T) {
+	t.Parallel()
+	for name, session := range map[string]bool{"no session": false, "a session": true} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r, conf, out := newRADIUS(t), deaf(t), &journal{}
+			r.log, conf.Spool = slog.New(slog.NewTextHandler(out, nil)), ""
+			if err := errors.Join(r.configure(conf, "edge1"), r.Account(radius.Record{Kind: radius.On})); err != nil {
+				t.Fatal(err)
+			}
+			if session {
+				if err := r.Account(record("one")); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if err := r.configure(policy.RADIUS{}, "edge1"); err != nil {
+				t.Error(err)
+			}
+			if log := out.String(); strings.Contains(log, "accounting record is lost: 1 with the process") != session || !session && log != "" {
+				t.Errorf("the log:\n%s", log)
+			}
+		})
 	}
 }

@@ -3,7 +3,6 @@ package access
 import (
 	"context"
 	"fmt"
-	"log/slog"
 
 	"github.com/l2tpd/l2tpd/pkg/access/tty"
 	"github.com/l2tpd/l2tpd/pkg/policy"
@@ -44,17 +43,12 @@ func (x *modem) caller(c tty.Call) Caller {
 	}}
 }
 
-// ringer is told by the line what happens.
+// ringer is told by the line what happens; the line logs it.
 type ringer struct{ x *modem }
 
-func (r ringer) Up() {
-	r.x.m.cfg.Logger.Info("line waits for calls", slog.String("event", "line-up"), slog.String("device", r.x.conf.TTY.Device))
-}
+func (r ringer) Up() {}
 
-func (r ringer) Down(err error) {
-	r.x.m.cfg.Logger.Warn("line does not work: it is tried again", slog.String("event", "line-broken"),
-		slog.String("device", r.x.conf.TTY.Device), slog.String("why", err.Error()))
-}
+func (r ringer) Down(error) {}
 
 func (r ringer) Ringing(string) {}
 

@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"errors"
+	"io"
 	"net"
 	"os"
 	"path/filepath"
@@ -17,6 +18,14 @@ func (still) Snapshot(context.Context, Query) (*Snapshot, error) {
 	return &Snapshot{Status: &Status{}}, nil
 }
 func (still) Act(context.Context, Action) (*Result, error) { return &Result{}, nil }
+func (still) Capture(_ context.Context, _ Capture, w io.Writer) error {
+	_, err := w.Write([]byte("a file"))
+	return err
+}
+
+func (still) Debug(_ context.Context, _ Debug, each func(DebugRecord) error) error {
+	return each(DebugRecord{Kind: DebugEnds})
+}
 
 func TestWhoMayReadAndWhoMayAct(t *testing.T) {
 	t.Parallel()
@@ -91,6 +100,15 @@ func TestRefusalsSayWhatToDo(t *testing.T) {
 			check(t, "read", err, tc.read, tc.readHas)
 			_, err = c.Act(t.Context(), Request{Verb: VerbReload})
 			check(t, "act", err, tc.act, tc.actHint)
+			stream, err := c.Capture(t.Context(), CaptureRequest{All: true})
+			check(t, "capture", err, tc.act, tc.actHint)
+			if err == nil {
+				stream.Close()
+			}
+			debug := DebugRequest{State: true, Of: map[DebugSort][]string{DebugPeer: {DebugAll}}}
+			check(t, "debug", FollowDebug(t.Context(), c, debug, func(DebugRecord) error { return nil }), tc.act, tc.actHint)
+			_, err = Debugs(t.Context(), c)
+			check(t, "list of debugs", err, tc.read, tc.readHas)
 		})
 	}
 }

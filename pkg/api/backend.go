@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"fmt"
+	"io"
 	"strings"
 )
 
@@ -14,18 +15,32 @@ type Backend interface {
 	Snapshot(ctx context.Context, q Query) (*Snapshot, error)
 	// Act does a, or starts it and says so. It is called only for a caller that may act.
 	Act(ctx context.Context, a Action) (*Result, error)
+	// Capture writes a pcapng file of what c asks for, block by block, until ctx is done or c's limits are reached, and then the file's
+	// end. Nothing has been written when it fails with *Error. It is called only for a caller that may act.
+	Capture(ctx context.Context, c Capture, w io.Writer) error
+	// Debug hands what d asks for to each, one after another, until ctx is done, d's time is over or somebody stops it; the last is a
+	// DebugEnds. If d is of the background, it returns when each has had the first, which is a DebugBegins, and the debug goes on. An
+	// error of each ends it. each has not been called when it fails with *Error. It is called only for a caller that may act.
+	Debug(ctx context.Context, d Debug, each func(DebugRecord) error) error
 }
 
 // Query says what a Snapshot must hold. The server has resolved names already: a Backend filters by id only.
 type Query struct {
 	Status, Tunnels, Sessions, Calls bool
 
+	Accept, Rules, Pools, Peers, Settings bool
+	Leases                                bool // with Pools: who has what of them
+	Debugs                                bool
+
+	Lives *LifeQuery // whose lives; nil: nobody's
+
 	Tunnel  uint16 // only this tunnel and its sessions; 0: all
 	Session uint16 // only this session of Tunnel; 0: all
 	Call    string // only this call, by its configured spelling; empty: all
-	// Stats asks for the kernel's counters (Session.Data, Status.Counters.Data brought up to date): one kernel request a
-	// session, so it is set for single objects and for status, not for lists.
+	// Stats asks for the kernel's counters (Session.Data and IdleSeconds, Status.Counters.Data brought up to date): a kernel request or
+	// two for each session, so lists have them only for a client that asks.
 	Stats bool
+	Load  bool // of the daemon's loops and workers
 }
 
 // Verb is something an operator may ask for.
@@ -38,6 +53,9 @@ const (
 	VerbCallUp       Verb = "call-up"       // dial now (S76); needs Call
 	VerbCallDown     Verb = "call-down"     // CDN 3 and no redial until asked (S77); needs Call
 	VerbReload       Verb = "reload"        // read the configuration again and apply the difference
+	VerbDebugStop    Verb = "debug-stop"    // end debugs (S54); Debug says which
+	// VerbCountersReset has Counters since a reset count from now on. The server does it, no backend sees it.
+	VerbCountersReset Verb = "counters-reset"
 )
 
 // Action is one request to act, resolved: what its Verb needs is set.
@@ -46,11 +64,12 @@ type Action struct {
 	Tunnel  uint16
 	Session uint16
 	Call    string // by its configured spelling
+	Debug   int    // 0: all
 	By      string // who asks, for the log: "uid=0 pid=4711"
 }
 
-// Request is what a client posts to have an Action done. Ref is what the operator typed: a tunnel id, a session reference or the
-// name of a call, as the Verb demands; empty for a reload.
+// Request is what a client posts to have an Action done. Ref is what the operator typed: a tunnel id, a session reference, the
+// name of a call, or the number of a debug or "all", as the Verb demands; empty for a reload.
 type Request struct {
 	Verb Verb   `json:"verb"`
 	Ref  string `json:"ref,omitempty"`

@@ -111,13 +111,32 @@ func (c *Client) get(ctx context.Context, what string, q url.Values) (*Snapshot,
 	return snap, c.do(ctx, http.MethodGet, what, nil, snap)
 }
 
-// do asks once, and again while the daemon is starting: nobody listens yet, or it says that it is unavailable, which promises that nothing
-// was done.
+// do asks, and reads the answer.
 func (c *Client) do(ctx context.Context, method, path string, body []byte, into any) error {
+	return c.ask(ctx, func() error {
+		answer, err := c.open(ctx, method, path, body)
+		if err != nil {
+			return err
+		}
+		defer answer.Close()
+		b, err := io.ReadAll(io.LimitReader(answer, maxReply))
+		if err == nil {
+			err = json.Unmarshal(b, into)
+		}
+		if err != nil {
+			return fmt.Errorf("read the daemon's answer: %w", err)
+		}
+		return nil
+	})
+}
+
+// ask asks once, and again while the daemon is starting: nobody listens yet, or it says that it is unavailable, which promises that nothing
+// was done.
+func (c *Client) ask(ctx context.Context, once func() error) error {
 	wait, cancel := context.WithTimeout(ctx, max(c.cfg.Wait, 0))
 	defer cancel()
 	for first := true; ; first = false {
-		err := c.once(ctx, method, path, body, into)
+		err := once()
 		if err == nil || !starting(err) {
 			return err
 		}
@@ -141,29 +160,32 @@ func starting(err error) bool {
 	return ok && no.Code == CodeUnavailable
 }
 
-func (c *Client) once(ctx context.Context, method, path string, body []byte, into any) error {
+// open asks once, and gives the body of an answer that says yes.
+func (c *Client) open(ctx context.Context, method, path string, body []byte) (io.ReadCloser, error) {
 	req, err := http.NewRequestWithContext(ctx, method, "http://l2tpd/"+APIVersion+"/"+path, bytes.NewReader(body))
 	if err != nil {
-		return fmt.Errorf("make the request: %w", err)
+		return nil, fmt.Errorf("make the request: %w", err)
 	}
 	resp, err := c.http.Do(req)
 	if err != nil {
-		return c.explain(err)
+		return nil, c.explain(err)
 	}
+	if resp.StatusCode == http.StatusOK {
+		return resp.Body, nil
+	}
+	return nil, refusal(resp, c.cfg.Path)
+}
+
+// refusal is the error of an answer that says no, and takes what there is of it. The answer may not be a daemon's.
+func refusal(resp *http.Response, path string) error {
 	defer resp.Body.Close()
 	b, err := io.ReadAll(io.LimitReader(resp.Body, maxReply))
 	if err != nil {
 		return fmt.Errorf("read the daemon's answer: %w", err)
 	}
-	if resp.StatusCode == http.StatusOK {
-		if err := json.Unmarshal(b, into); err != nil {
-			return fmt.Errorf("read the daemon's answer: %w", err)
-		}
-		return nil
-	}
 	no := new(Error)
 	if err := json.Unmarshal(b, no); err != nil || no.Code == "" {
-		return fmt.Errorf("the daemon answers %s: is %s the socket of an l2tpd?", resp.Status, c.cfg.Path)
+		return fmt.Errorf("the daemon answers %s: is %s the socket of an l2tpd?", resp.Status, path)
 	}
 	return no
 }

@@ -4,5 +4,7 @@
 // hands the rest to a Backend. Reading is free for every process that may open the socket and belongs to its group; acting is
 // for root and for the daemon's own user.
 //
+// A capture (POST /v1/capture) is the one answer that is not JSON: a pcapng file that grows until the capture ends.
+//
 // The JSON is versioned (APIVersion). Within a version fields are only added, never renamed or removed.
 package api

@@ -61,7 +61,7 @@ func (r resolver) tunnel(ctx context.Context, ref string) (uint16, error) {
 // session returns the session that ref names: "tunnel/session", a session id, "line/number", the name of a call or of a user.
 func (r resolver) session(ctx context.Context, ref string) (*Session, error) {
 	tunnel, id := uint16(0), ref
-	_, line, isLine := strings.Cut(ref, lineRef)
+	_, line, isLine := strings.Cut(ref, LineRef)
 	if isLine = isLine && isNumber(line); isLine {
 		id = line
 	} else if t, rest, ok := strings.Cut(ref, "/"); ok && isNumber(t) && isNumber(rest) {
@@ -102,8 +102,8 @@ func (r resolver) session(ctx context.Context, ref string) (*Session, error) {
 	return nil, many
 }
 
-// lineRef is what stands before the number of a line where a session has its tunnel's id.
-const lineRef = "line/"
+// LineRef is what stands before the number of a line where a session has its tunnel's id.
+const LineRef = "line/"
 
 func matching(sessions []Session, ok func(*Session) bool) []*Session {
 	var found []*Session
@@ -181,7 +181,7 @@ func (r resolver) callOrItsSession(ctx context.Context, ref string) (string, err
 
 func sessionRef(c *Session) string {
 	if c.TunnelID == 0 {
-		return fmt.Sprintf("%s%d", lineRef, c.ID)
+		return fmt.Sprintf("%s%d", LineRef, c.ID)
 	}
 	return fmt.Sprintf("%d/%d", c.TunnelID, c.ID)
 }

@@ -10,16 +10,19 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"strconv"
 	"time"
 )
 
 // ServerConfig configures a Server.
 type ServerConfig struct {
 	Backend Backend
+	Events  EventSource   // nil: none
 	Path    string        // of the socket; empty: DefaultSocket
 	Group   string        // whose members may read; empty: nobody but root
 	Log     *slog.Logger  // nil: none
 	Timeout time.Duration // of one request; 0 means 30 s
+	Metrics http.Handler  // of GET /metrics, for those who may read; nil: there are none
 
 	// peer replaces the kernel's word on who connects, in tests.
 	peer func(*net.UnixConn) (credentials, error)
@@ -39,6 +42,11 @@ type Server struct {
 	l     *boundedListener
 	group int
 	own   uint32
+
+	baseline baseline
+
+	boot   string        // begins the cursors of this daemon's events
+	ending chan struct{} // closed when streams are to end
 }
 
 // Listen makes the socket, mode 0660 and of the group where that exists, else 0600. A socket that a dead daemon left is replaced; a
@@ -65,7 +73,10 @@ func Listen(cfg ServerConfig) (*Server, error) {
 		lock.Close()
 		return nil, err
 	}
-	return &Server{cfg: cfg, names: resolver{cfg.Backend}, lock: lock, l: newBoundedListener(l), group: group, own: uint32(os.Geteuid())}, nil
+	return &Server{
+		cfg: cfg, names: resolver{cfg.Backend}, lock: lock, l: newBoundedListener(l), group: group, own: uint32(os.Geteuid()),
+		boot: strconv.FormatInt(time.Now().UnixNano(), 36), ending: make(chan struct{}),
+	}, nil
 }
 
 // Serve answers until ctx is done, gives requests on their way two seconds, and removes the socket. It is called once. The error
@@ -92,6 +103,7 @@ func (s *Server) Serve(ctx context.Context) error {
 		return fmt.Errorf("api socket: serve: %w", err)
 	case <-ctx.Done():
 	}
+	close(s.ending)
 	grace, done := context.WithTimeout(base, 2*time.Second)
 	defer done()
 	if srv.Shutdown(grace) != nil {
@@ -130,7 +142,21 @@ func (s *Server) handler() http.Handler {
 	mux.HandleFunc("GET /"+APIVersion+"/tunnels", s.reading(s.getTunnels))
 	mux.HandleFunc("GET /"+APIVersion+"/sessions", s.reading(s.getSessions))
 	mux.HandleFunc("GET /"+APIVersion+"/calls", s.reading(s.getCalls))
+	mux.HandleFunc("GET /"+APIVersion+"/lives", s.reading(s.getLives))
+	mux.HandleFunc("GET /"+APIVersion+"/events", s.getEvents)
+	s.registerReaders(mux)
 	mux.HandleFunc("POST /"+APIVersion+"/actions", s.acting)
+	mux.HandleFunc("POST /"+APIVersion+"/capture", s.capturing)
+	mux.HandleFunc("POST /"+APIVersion+"/debug", s.debugging)
+	if s.cfg.Metrics != nil {
+		mux.HandleFunc("GET /metrics", func(w http.ResponseWriter, r *http.Request) {
+			if _, err := s.permit(r, accessRead); err != nil {
+				s.reply(w, nil, err)
+				return
+			}
+			s.cfg.Metrics.ServeHTTP(w, r)
+		})
+	}
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		s.reply(w, nil, Errorf(CodeInvalid, "no %s %s in API version %s", r.Method, r.URL.Path, APIVersion))
 	})
@@ -190,8 +216,25 @@ func (s *Server) reading(get func(context.Context, *http.Request) (*Snapshot, er
 	}
 }
 
-func (s *Server) getStatus(ctx context.Context, _ *http.Request) (*Snapshot, error) {
-	return s.cfg.Backend.Snapshot(ctx, Query{Status: true, Stats: true})
+// wantsStats reads whether a client wants the kernel's counters.
+func wantsStats(r *http.Request, unsaid bool) (bool, error) {
+	v := r.FormValue("stats")
+	if v == "" {
+		return unsaid, nil
+	}
+	b, err := strconv.ParseBool(v)
+	if err != nil {
+		return false, Errorf(CodeInvalid, "stats is true or false, not %q", v)
+	}
+	return b, nil
+}
+
+func (s *Server) getStatus(ctx context.Context, r *http.Request) (*Snapshot, error) {
+	stats, err := wantsStats(r, true)
+	if err != nil {
+		return nil, err
+	}
+	return s.cfg.Backend.Snapshot(ctx, Query{Status: true, Stats: stats})
 }
 
 func (s *Server) getTunnels(ctx context.Context, r *http.Request) (*Snapshot, error) {
@@ -212,7 +255,11 @@ func (s *Server) getTunnels(ctx context.Context, r *http.Request) (*Snapshot, er
 }
 
 func (s *Server) getSessions(ctx context.Context, r *http.Request) (*Snapshot, error) {
-	q := Query{Sessions: true}
+	stats, err := wantsStats(r, false)
+	if err != nil {
+		return nil, err
+	}
+	q := Query{Sessions: true, Stats: stats}
 	if tunnel := r.FormValue("tunnel"); tunnel != "" {
 		id, err := s.names.tunnel(ctx, tunnel)
 		if err != nil {
@@ -268,7 +315,7 @@ func (s *Server) acting(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	action.By = who.String()
-	res, err := s.cfg.Backend.Act(ctx, action)
+	res, err := s.act(ctx, action)
 	if errors.Is(err, context.DeadlineExceeded) {
 		no := Errorf(CodeInternal, "the daemon did not answer within %v: it may have acted or not", s.cfg.Timeout)
 		no.Hint = "see journalctl -u l2tpd -n 50"
@@ -300,7 +347,9 @@ func (s *Server) action(ctx context.Context, req Request) (Action, error) {
 		a.Call, err = s.names.call(ctx, req.Ref)
 	case VerbCallDown:
 		a.Call, err = s.names.callOrItsSession(ctx, req.Ref)
-	case VerbReload:
+	case VerbDebugStop:
+		a.Debug, err = debugID(req.Ref)
+	case VerbReload, VerbCountersReset:
 	default:
 		err = Errorf(CodeInvalid, "no verb %q in API version %s", req.Verb, APIVersion)
 	}

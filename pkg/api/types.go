@@ -11,12 +11,24 @@ const APIVersion = "v1"
 // Snapshot is a consistent look at the daemon. A part that was not asked for is nil; one that was asked for and is empty is an
 // empty list.
 type Snapshot struct {
-	APIVersion string    `json:"apiVersion"`
-	TakenAt    time.Time `json:"taken_at"`
-	Status     *Status   `json:"status,omitempty"`
-	Tunnels    []Tunnel  `json:"tunnels,omitzero"`
-	Sessions   []Session `json:"sessions,omitzero"`
-	Calls      []Call    `json:"calls,omitzero"`
+	APIVersion string      `json:"apiVersion"`
+	TakenAt    time.Time   `json:"taken_at"`
+	Status     *Status     `json:"status,omitempty"`
+	Tunnels    []Tunnel    `json:"tunnels,omitzero"`
+	Sessions   []Session   `json:"sessions,omitzero"`
+	Calls      []Call      `json:"calls,omitzero"`
+	Lives      []Life      `json:"lives,omitzero"`
+	Debugs     []Debugging `json:"debugs,omitzero"`
+	Load       *Load       `json:"load,omitempty"`
+
+	Accept   []AcceptEntry `json:"accept,omitzero"`
+	Rules    []LACRule     `json:"rules,omitzero"`
+	Pools    []AddressPool `json:"pools,omitzero"`
+	Peers    []Peer        `json:"peers,omitzero"`
+	Settings []Setting     `json:"settings,omitzero"`
+	RADIUS   *RADIUS       `json:"radius,omitempty"` // nil: no servers are configured, or not asked for
+	Counters *Counters     `json:"counters,omitempty"`
+	Since    time.Time     `json:"since,omitzero"` // when Counters began to count
 }
 
 // State is the state of the daemon.
@@ -45,11 +57,14 @@ type Status struct {
 	AllowFrom    []string         `json:"allow_from,omitempty"` // ranges; empty: everyone (S111)
 	Secrets      []SecretRange    `json:"secrets,omitempty"`    // S110
 	Kernel       Kernel           `json:"kernel"`               // what the probe found
+	Health       []Condition      `json:"health,omitempty"`     // what is wrong now; empty: nothing
+	ClearText    []netip.AddrPort `json:"clear_text,omitempty"` // peers without a tunnel secret to or from whom passwords go in clear; some, if there are many
 	Problems     []string         `json:"problems,omitzero"`    // what keeps the daemon from doing all it is configured to do
 
 	LNS    []LNS    `json:"lns,omitempty"`    // that subscribers' calls go to
 	Access []Access `json:"access,omitempty"` // where subscribers arrive
 	RADIUS *RADIUS  `json:"radius,omitempty"` // nil: no servers are configured
+	Pools  []Pool   `json:"pools,omitempty"`  // as they are configured, by name
 
 	Tunnels  int      `json:"tunnels"`  // established (S116)
 	Sessions int      `json:"sessions"` // established
@@ -88,9 +103,10 @@ const (
 
 // Kernel is what the daemon found out about the running kernel.
 type Kernel struct {
-	Release string `json:"release"`
-	NewCore bool   `json:"new_core"`         // the L2TP core of 6.11 and later
-	Advice  string `json:"advice,omitempty"` // empty: nothing to say
+	Release      string `json:"release"`
+	NewCore      bool   `json:"new_core"`                // the L2TP core of 6.11 and later
+	BelowMinimum bool   `json:"below_minimum,omitempty"` // it has known faults; Advice says which
+	Advice       string `json:"advice,omitempty"`        // empty: nothing to say
 }
 
 // Counters count since the daemon started (S113-S128).
@@ -201,16 +217,18 @@ type Tunnel struct {
 	StartedAt     time.Time      `json:"started_at"`
 	EstablishedAt time.Time      `json:"established_at,omitzero"`
 	LastError     string         `json:"last_error,omitempty"`
+	Debug         string         `json:"debug,omitempty"` // disabled, state, packet, state and packet: what is shown of it by debugs under way (S135)
 	Counters      ControlTraffic `json:"counters"`
 }
 
 // Session is one call inside a tunnel (S143-S149).
 type Session struct {
-	TunnelID     uint16         `json:"tunnel_id"`            // 0: a subscriber's line, which has no tunnel
-	ID           uint16         `json:"id"`                   // of a line: its number
-	Access       string         `json:"access,omitempty"`     // where the subscriber has come: interface, session id and MAC address, or the device
-	Forwarded    *Forwarded     `json:"forwarded,omitempty"`  // a subscriber's call that an LNS has
-	Subscriber   string         `json:"subscriber,omitempty"` // whose call the session takes to an LNS
+	TunnelID     uint16         `json:"tunnel_id"`             // 0: a subscriber's line, which has no tunnel
+	ID           uint16         `json:"id"`                    // of a line: its number
+	Access       string         `json:"access,omitempty"`      // where the subscriber has come: interface, session id and MAC address, or the device
+	Forwarded    *Forwarded     `json:"forwarded,omitempty"`   // a subscriber's call that an LNS has
+	Subscriber   string         `json:"subscriber,omitempty"`  // whose call the session takes to an LNS
+	CarriesFor   string         `json:"carries_for,omitempty"` // the session that his call comes by: "line/1", or "4711/346" of a tunnel
 	PeerTunnelID uint16         `json:"peer_tunnel_id"`
 	PeerID       uint16         `json:"peer_id"`
 	Remote       netip.AddrPort `json:"remote"`
@@ -261,8 +279,9 @@ type Session struct {
 
 	StartedAt     time.Time    `json:"started_at"`
 	EstablishedAt time.Time    `json:"established_at,omitzero"`
-	IdleSeconds   int64        `json:"idle_seconds"`   // since user data last moved
-	Data          *DataTraffic `json:"data,omitempty"` // nil: not asked for, or no kernel session
+	IdleSeconds   int64        `json:"idle_seconds"`    // since user data last moved
+	Debug         string       `json:"debug,omitempty"` // disabled, state, packet, state and packet: what is shown of it by debugs under way (S145)
+	Data          *DataTraffic `json:"data,omitempty"`  // nil: not asked for, or no kernel session
 }
 
 // Forwarded is where a subscriber's call goes on: the kernel carries its frames between his line and this session.

@@ -264,6 +264,11 @@ type (
 	EvGone struct{}
 	// EvRouteStale: the subscriber has begun anew while OpRoute is at work. It is to come to an end, and will be asked again.
 	EvRouteStale struct{}
+	// EvUnchecked: the user of a call past its login was to be checked again, and nobody could do it: the call goes on. Why is one
+	// sentence that names him.
+	EvUnchecked struct{ Why string }
+	// EvRelay: a frame of a bridged channel came, and not through the kernel's bridge. It is for the other one, and plain.
+	EvRelay struct{ Frame []byte }
 	// EvAnomaly: odd but harmless.
 	EvAnomaly struct{ Text string }
 )
@@ -272,6 +277,8 @@ func (EvUp) event()         {}
 func (EvDown) event()       {}
 func (EvGone) event()       {}
 func (EvRouteStale) event() {}
+func (EvUnchecked) event()  {}
+func (EvRelay) event()      {}
 func (EvAnomaly) event()    {}
 
 // Output is what a step asks its owner to do, in this order: give Commands to the tunnel, send Frames on the session, begin
@@ -298,50 +305,48 @@ type Call struct {
 
 	peer        control.SessionID
 	state       state
-	createdOK   bool   // the kernel session exists
-	sessionUp   bool   // ICCN or OCCN has passed
-	async       bool   // the LAC must be told which characters are escaped
-	accms       accms  // that the LAC uses
-	renumbering bool   // the numbering that ICCN or OCCN asked for is being set
-	finding     bool   // OpAddress is not answered: until then the call is not up, it may have to end
-	prefixing   bool   // OpPrefixes is not answered: the same
+	reached     Stage  // of PPP: LCP, user authentication, address
 	armed       uint32 // the attempt of the last OpArm
-	noAddress   string // why there was none for the peer
-	refusal     string // why the peer's login was refused, for the log
-	full        bool   // it was refused because of a limit
-	unavailable bool   // it was refused because nobody could be asked
-	control     bool   // the tunnel still knows the session
+	accms       accms  // that the LAC uses
+	mru         uint16
 	attach      step
-	iface       string
+	createdOK   bool // the kernel session exists
+	sessionUp   bool // ICCN or OCCN has passed
+	async       bool // the LAC must be told which characters are escaped
+	renumbering bool // the numbering that ICCN or OCCN asked for is being set
+	finding     bool // OpAddress is not answered: until then the call is not up, it may have to end
+	prefixing   bool // OpPrefixes is not answered: the same
+	full        bool // the peer's login was refused because of a limit
+	unavailable bool // it was refused because nobody could be asked
+	control     bool // the tunnel still knows the session
 	applied     bool // a Network has been applied
 	wasUp       bool
+	holding     bool // frames go to held
+	routing     bool // OpRoute is not answered
+	routed      bool // it goes on here
+	lapsed      bool // what it asks holds no more
+	ipv4, ipv6  bool
 	numbering   Sequencing
 	// numberingAtFirst is what numbering was when PPP began.
 	numberingAtFirst Sequencing
-	// held are frames of a negotiation that begins anew, until they can be numbered; nil: there are none to hold.
-	held    [][]byte
-	holding bool
 
-	routing  bool     // OpRoute is not answered
-	routed   bool     // it goes on here
-	lapsed   bool     // what it asks holds no more
-	stale    *OpRoute // what has to be asked instead of what is, for the subscriber has begun anew; nil: nothing
-	link     link     // nil until PPP begins
-	reached  Stage    // of PPP: LCP, user authentication, address
-	linkOut  ppp.Output
-	early    [][]byte
-	user     string
-	userIPv4 netip.Addr
-	routes   []netip.Prefix
-	mru      uint16
-	local    netip.Addr
-	remote   netip.Addr
-	local6   netip.Addr
-	remote6  netip.Addr
-	ipv4     bool
-	ipv6     bool
-	prefix   netip.Prefix
-	behind   netip.Prefix
+	noAddress string // why there was none for the peer
+	refusal   string // why the peer's login was refused, for the log
+	iface     string
+	held      [][]byte    // frames of a negotiation that begins anew, until they can be numbered; nil: there are none to hold
+	stale     *OpRoute    // what has to be asked instead of what is, for the subscriber has begun anew; nil: nothing
+	link      link        // nil until PPP begins
+	linkOut   *ppp.Output // of the step that is under way; nil: nothing
+	early     [][]byte    // frames that came before the link, or the bridge
+	user      string
+	userIPv4  netip.Addr
+	routes    []netip.Prefix
+	local     netip.Addr
+	remote    netip.Addr
+	local6    netip.Addr
+	remote6   netip.Addr
+	prefix    netip.Prefix
+	behind    netip.Prefix
 
 	closeAt Time    // deadline of an ordered end
 	closing *EvDown // nil before it
@@ -433,9 +438,9 @@ func (c *Call) startLink(now Time, out *Output) {
 	}
 	c.state, c.reached, c.numberingAtFirst = stateLink, StageLCP, c.numbering
 	if c.p.Outside {
-		c.link = newOutside(c.p.PPP.IPv4, c.p.UserIPv4, &c.linkOut)
+		c.link = newOutside(c.p.PPP.IPv4, c.p.UserIPv4, c.lower())
 	} else {
-		c.link = ppp.Open(c.p.PPP, now, &c.linkOut)
+		c.link = ppp.Open(c.p.PPP, now, c.lower())
 	}
 	c.collect(now, out)
 	early := c.early
@@ -453,9 +458,11 @@ func (c *Call) Receive(now Time, frame []byte, out *Output) {
 			c.early = append(c.early, append([]byte(nil), frame...))
 		}
 	case stateLink, stateClosing:
-		c.link.Receive(now, frame, &c.linkOut)
+		c.link.Receive(now, frame, c.lower())
 		c.collect(now, out)
-	case stateBridged, stateReleasing, stateGone:
+	case stateBridged:
+		relay(frame, out)
+	case stateReleasing, stateGone:
 	}
 }
 
@@ -478,14 +485,14 @@ func (c *Call) Expire(now Time, out *Output) {
 		return
 	}
 	if c.state == stateLink || c.state == stateClosing {
-		c.link.Expire(now, &c.linkOut)
+		c.link.Expire(now, c.lower())
 		c.collect(now, out)
 	}
 }
 
 // Close ends the call in good order: Terminate-Request while PPP runs, then CDN. Cause and text go to EvDown.
 func (c *Call) Close(now Time, cause, text string, out *Output) {
-	down := EvDown{Stage: c.stage(), Cause: cause, Text: text, Asked: true}
+	down := EvDown{Stage: StageOf(c), Cause: cause, Text: text, Asked: true}
 	switch c.state {
 	case stateSetup:
 		c.end(down, wire.Result{Code: wire.CDNAdmin, Text: text}, disconnectAdmin, out)
@@ -496,7 +503,7 @@ func (c *Call) Close(now Time, cause, text string, out *Output) {
 		if c.p.Outside {
 			c.closeAt = now + outsideCloseTimeout
 		}
-		c.link.Do(now, ppp.CmdClose{Text: text}, &c.linkOut)
+		c.link.Do(now, ppp.CmdClose{Text: text}, c.lower())
 		c.collect(now, out)
 	case stateBridged:
 		c.Sever(down, wire.Result{Code: wire.CDNAdmin, Text: text}, out)
@@ -508,7 +515,7 @@ func (c *Call) Close(now Time, cause, text string, out *Output) {
 func (c *Call) Lost(down EvDown, out *Output) {
 	c.control = false
 	if c.wasUp || c.link != nil {
-		down.Stage = c.stage() // how far PPP had got says more than that the session went
+		down.Stage = StageOf(c) // how far PPP had got says more than that the session went
 	}
 	if c.link != nil && c.state != stateBridged {
 		if end := c.link.View().End; end.Reason != ppp.ReasonNone {
@@ -520,12 +527,12 @@ func (c *Call) Lost(down EvDown, out *Output) {
 
 // Vanished tells the call that a kernel object of its own disappeared (an interface deleted by hand).
 func (c *Call) Vanished(err error, out *Output) {
-	c.end(EvDown{Stage: c.stage(), Cause: "kernel", Text: "the kernel object is gone: " + err.Error()},
+	c.end(EvDown{Stage: StageOf(c), Cause: "kernel", Text: "the kernel object is gone: " + err.Error()},
 		wire.Result{Code: wire.CDNLostCarrier}, disconnect{}, out)
 }
 
-// stage is where a call that ends now has got to.
-func (c *Call) stage() Stage {
+// StageOf is where a call has got to; one that ends now stops there.
+func StageOf(c *Call) Stage {
 	switch {
 	case c.wasUp:
 		return StageUp

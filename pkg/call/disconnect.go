@@ -4,6 +4,8 @@ import (
 	"encoding/binary"
 	"fmt"
 	"strings"
+
+	"github.com/l2tpd/l2tpd/pkg/ppp"
 )
 
 // causeNames are the PPP disconnect causes of RFC 3145, section 3.
@@ -33,18 +35,25 @@ var causeNames = [...]string{
 // Said is what a CDN says of a session's end in numbers; zero: there was none.
 type Said struct {
 	Result uint16 // wire.CDNXxx
-	Cause  uint16 // PPP disconnect cause (RFC 3145, 3); 0: not told
-	ByUser bool   // the user's end asked for what Cause is
+	why    disconnect
 }
 
 // ReadSaid reads a result code and the value of a PPP Disconnect Cause AVP, nil without one.
 func ReadSaid(result uint16, value []byte) Said {
 	s := Said{Result: result}
 	if len(value) >= 5 {
-		s.Cause, s.ByUser = binary.BigEndian.Uint16(value), direction(value[4]) == byPeer
+		s.why = disconnect{
+			code: binary.BigEndian.Uint16(value), protocol: ppp.Protocol(binary.BigEndian.Uint16(value[2:])), direction: direction(value[4]),
+		}
 	}
 	return s
 }
+
+// Cause is the PPP disconnect cause (RFC 3145, 3); 0: not told.
+func (s Said) Cause() uint16 { return s.why.code }
+
+// ByUser says that the user's end has asked for what Cause is.
+func (s Said) ByUser() bool { return s.why.direction == byPeer }
 
 // DisconnectText puts the value of a PPP Disconnect Cause AVP into words (P208): cause, which end asked, and the peer's own text
 // as it came, so that whoever writes it must escape it. Nothing for a value that is too short or gives no information.
@@ -62,9 +71,9 @@ func DisconnectText(value []byte) string {
 	}
 	switch direction(value[4]) {
 	case byPeer:
-		words += ", asked by the user's end"
+		words += ", at the user's end"
 	case byUs:
-		words += ", asked by the LNS's end"
+		words += ", at the LNS's end"
 	case global:
 	}
 	if text := strings.ToValidUTF8(string(value[5:]), "?"); text != "" {

@@ -12,9 +12,9 @@ func TestDisconnectCauseInWords(t *testing.T) {
 		{nil, ""},
 		{[]byte{0, 16}, ""},
 		{[]byte{0, 0, 0, 0, 0}, ""},
-		{disconnect{code: 16, direction: byPeer}.append(nil), "authentication failed (16), asked by the user's end"},
+		{disconnect{code: 16, direction: byPeer}.append(nil), "authentication failed (16), at the user's end"},
 		{disconnectAdmin.append(nil), "administrative disconnect (1)"},
-		{append(disconnect{code: 20, direction: byUs}.append(nil), "full\x1b\xff"...), `no address allowed (20), asked by the LNS's end: "full\x1b?"`},
+		{append(disconnect{code: 20, direction: byUs}.append(nil), "full\x1b\xff"...), `no address allowed (20), at the LNS's end: "full\x1b?"`},
 		{[]byte{1, 2, 0, 0, 9}, "PPP disconnect cause 258"},
 	} {
 		if got := DisconnectText(tt.value); got != tt.want {

@@ -77,7 +77,7 @@ func (c *Call) routeFound(now Time, op OpRoute, r Result, out *Output) {
 		c.here(now, op, r, out)
 	case r.Route == RouteRejected && op.LoggedIn:
 		c.refusal, c.full, c.reached = r.Why, r.Full, StageUserAuth
-		c.link.Do(now, ppp.CmdAuthResult{Attempt: op.Login.Attempt, Message: r.Message}, &c.linkOut)
+		c.link.Do(now, ppp.CmdAuthResult{Attempt: op.Login.Attempt, Message: r.Message}, c.lower())
 		c.collect(now, out)
 	default:
 		c.nowhere(now, r, out)
@@ -95,7 +95,7 @@ func (c *Call) here(now Time, op OpRoute, r Result, out *Output) {
 		return
 	}
 	c.reached = StageAddress
-	c.link.Do(now, ppp.CmdProceed{Attempt: op.Login.Attempt}, &c.linkOut)
+	c.link.Do(now, ppp.CmdProceed{Attempt: op.Login.Attempt}, c.lower())
 	c.collect(now, out)
 }
 
@@ -108,7 +108,7 @@ func (c *Call) configure(now Time, h *Params) {
 	p.Name, p.Role, p.Tunnel, p.PeerTunnel, p.Session, p.Reply = c.p.Name, c.p.Role, c.p.Tunnel, c.p.PeerTunnel, c.p.Session, c.p.Reply
 	p.Access, p.Routed, p.Forward, p.CloseTimeout = c.p.Access, c.p.Routed, c.p.Forward, c.p.CloseTimeout
 	c.p = p
-	c.link.Do(now, ppp.CmdConfigure{Config: p.PPP}, &c.linkOut)
+	c.link.Do(now, ppp.CmdConfigure{Config: p.PPP}, c.lower())
 }
 
 // Reconfigure has other parameters hold for a call whose PPP runs here: for one that is up, the times that it may last.
@@ -124,7 +124,7 @@ func (c *Call) nowhere(now Time, r Result, out *Output) {
 	c.state = stateClosing
 	c.closing = &EvDown{Stage: StageForward, Cause: cmp.Or(r.Cause, "no-lns"), Text: r.Why}
 	c.closeAt = now + c.p.CloseTimeout
-	c.link.Do(now, ppp.CmdClose{Text: r.Message}, &c.linkOut)
+	c.link.Do(now, ppp.CmdClose{Text: r.Message}, c.lower())
 	c.collect(now, out)
 }
 
@@ -137,6 +137,19 @@ func (c *Call) bridged(r Result, out *Output) {
 	out.Commands = append(out.Commands, control.CmdConnectSession{Session: c.p.Session, Call: *c.p.Reply})
 	c.p.Reply = nil // it is said once
 	out.Events = append(out.Events, EvUp{})
+	early := c.early
+	c.early = nil
+	for _, f := range early {
+		relay(f, out)
+	}
+}
+
+// relay passes on a frame that did not come through the kernel's bridge: too short for it, as a datagram of less than
+// 14 octets is, or earlier.
+func relay(frame []byte, out *Output) {
+	if f := ppp.PlainFrame(frame); f != nil {
+		out.Events = append(out.Events, EvRelay{f})
+	}
 }
 
 // Sever tells one half of a subscriber's call that the other has ended, or is to end; r is what the peer is told. The far side ends at
@@ -144,11 +157,15 @@ func (c *Call) bridged(r Result, out *Output) {
 func (c *Call) Sever(down EvDown, r wire.Result, out *Output) {
 	switch {
 	case c.p.Forward:
-		down.Stage = c.stage()
+		down.Stage = StageOf(c)
 		c.end(down, r, disconnect{}, out)
 	case c.state == stateBridged:
 		down.Stage = StageUp
 		out.Frames = append(out.Frames, ppp.TerminateRequest(1, r.Text))
-		c.end(down, r, disconnectAdmin, out)
+		why := down.Said.why // what the LNS has told is news for the LAC that the call came from
+		if why.code == 0 {
+			why = disconnectAdmin
+		}
+		c.end(down, r, why, out)
 	}
 }

@@ -12,22 +12,29 @@ import (
 	"github.com/l2tpd/l2tpd/pkg/wire"
 )
 
+// lower is where the link puts what it wants, until collect.
+func (c *Call) lower() *ppp.Output {
+	if c.linkOut == nil {
+		c.linkOut = new(ppp.Output)
+	}
+	return c.linkOut
+}
+
 // collect moves what the link put out into out, and follows its events.
 func (c *Call) collect(now Time, out *Output) {
-	c.holding = c.holding || c.numbersAgain(c.linkOut.Events)
+	said := c.lower()
+	c.linkOut = nil // an event may make the link speak again
+	c.holding = c.holding || c.numbersAgain(said.Events)
 	if c.holding {
-		c.held = append(c.held, c.linkOut.Frames...)
+		c.held = append(c.held, said.Frames...)
 	} else {
-		out.Frames = append(out.Frames, c.linkOut.Frames...)
+		out.Frames = append(out.Frames, said.Frames...)
 	}
-	// An event may make the link speak again; its new frames and events are appended behind the ones being read.
-	events := c.linkOut.Events
-	c.linkOut = ppp.Output{}
 	if x, ok := c.link.(*outside); ok {
 		out.Ops = append(out.Ops, x.ops...)
 		x.ops = nil
 	}
-	for _, ev := range events {
+	for _, ev := range said.Events {
 		if c.ended() {
 			return // by an event before this one: OpRelease is the last operation
 		}
@@ -73,7 +80,7 @@ func (c *Call) linkEvent(now Time, ev ppp.Event, out *Output) {
 		out.Ops = append(out.Ops, OpAuthorize{Request: ev, User: c.user})
 	case ppp.EvHeld:
 		if c.routed { // and negotiated anew
-			c.link.Do(now, ppp.CmdProceed(ev), &c.linkOut)
+			c.link.Do(now, ppp.CmdProceed(ev), c.lower())
 			c.collect(now, out)
 			return
 		}
@@ -81,6 +88,9 @@ func (c *Call) linkEvent(now Time, ev ppp.Event, out *Output) {
 	case ppp.EvLCPDown:
 		c.lapse(out)
 		c.setACCM(ppp.DefaultACCM, ppp.DefaultACCM, out)
+	case ppp.EvUnjudged:
+		out.Events = append(out.Events, EvUnchecked{Why: c.refusal})
+		c.refusal, c.unavailable = "", false // it is not why the call may end later
 	case ppp.EvAuthenticated:
 		c.reached = StageAddress
 		c.wantPrefixes(out) // before the unit: the interface waits for it
@@ -102,7 +112,7 @@ func (c *Call) linkEvent(now Time, ev ppp.Event, out *Output) {
 		c.networkDown(ev, out)
 	case ppp.EvIdleCheck:
 		if c.attach != stepDone { // nothing could have moved yet
-			c.link.Do(now, ppp.CmdIdle{}, &c.linkOut)
+			c.link.Do(now, ppp.CmdIdle{}, c.lower())
 			c.collect(now, out)
 			return
 		}
@@ -147,10 +157,10 @@ func (c *Call) wantUnit(out *Output) {
 func (c *Call) answerAddress(now Time, ev ppp.EvAddressWanted, out *Output) {
 	switch {
 	case c.p.Peer.IsValid():
-		c.link.Do(now, ppp.CmdAddress{Peer: c.p.Peer}, &c.linkOut)
+		c.link.Do(now, ppp.CmdAddress{Peer: c.p.Peer}, c.lower())
 		c.collect(now, out)
 	case c.userIPv4.IsValid():
-		c.link.Do(now, ppp.CmdAddress{Peer: c.userIPv4}, &c.linkOut)
+		c.link.Do(now, ppp.CmdAddress{Peer: c.userIPv4}, c.lower())
 		c.collect(now, out)
 	default:
 		c.finding = true
@@ -274,7 +284,7 @@ func (c *Call) Done(now Time, op Op, r Result, out *Output) {
 		c.decrypts(now, op, r, out)
 	case OpIdle:
 		if c.state == stateLink {
-			c.link.Do(now, ppp.CmdIdle{Idle: r.Idle}, &c.linkOut)
+			c.link.Do(now, ppp.CmdIdle{Idle: r.Idle}, c.lower())
 			c.collect(now, out)
 		}
 	case OpRun:
@@ -294,11 +304,11 @@ func (c *Call) addressed(now Time, r Result, out *Output) {
 	if !r.Address.IsValid() {
 		c.noAddress = cmp.Or(r.Message, "there is no address for the peer")
 	}
-	c.link.Do(now, ppp.CmdAddress{Peer: r.Address}, &c.linkOut)
+	c.link.Do(now, ppp.CmdAddress{Peer: r.Address}, c.lower())
 	switch {
 	case c.noAddress == "":
 	case r.Full && !c.prefix.IsValid() && !c.behind.IsValid():
-		c.link.Do(now, ppp.CmdCloseNetwork{Proto: ppp.ProtoIPv6}, &c.linkOut)
+		c.link.Do(now, ppp.CmdCloseNetwork{Proto: ppp.ProtoIPv6}, c.lower())
 	case c.ipv6:
 		c.withoutIPv4(out)
 	}
@@ -320,7 +330,7 @@ func (c *Call) encrypted(now Time, attempt uint32, r Result, out *Output) {
 	if r.Err != nil {
 		out.Events = append(out.Events, EvAnomaly{Text: r.Err.Error()})
 	}
-	c.link.Do(now, ppp.CmdEncryption{Attempt: attempt, OK: r.Err == nil}, &c.linkOut)
+	c.link.Do(now, ppp.CmdEncryption{Attempt: attempt, OK: r.Err == nil}, c.lower())
 	c.collect(now, out)
 }
 
@@ -331,7 +341,7 @@ func (c *Call) decrypts(now Time, op OpDecryption, r Result, out *Output) {
 	case r.Err != nil:
 		out.Events = append(out.Events, EvAnomaly{Text: r.Err.Error()})
 	default:
-		c.link.Do(now, ppp.CmdDecryption{Attempt: op.Attempt, Broken: r.Broken}, &c.linkOut)
+		c.link.Do(now, ppp.CmdDecryption{Attempt: op.Attempt, Broken: r.Broken}, c.lower())
 		c.collect(now, out)
 	}
 }
@@ -346,7 +356,7 @@ func (c *Call) prefixed(now Time, r Result, out *Output) {
 	}
 	if why != "" && c.state == stateLink {
 		out.Events = append(out.Events, EvAnomaly{Text: "the call goes on without IPv6: " + why})
-		c.link.Do(now, ppp.CmdCloseNetwork{Proto: ppp.ProtoIPv6}, &c.linkOut)
+		c.link.Do(now, ppp.CmdCloseNetwork{Proto: ppp.ProtoIPv6}, c.lower())
 		c.collect(now, out)
 	}
 	if !c.applied {
@@ -414,8 +424,8 @@ func (c *Call) authorized(now Time, op OpAuthorize, r Result, out *Output) {
 		c.configure(now, r.Here)
 	}
 	c.link.Do(now, ppp.CmdAuthResult{
-		Attempt: op.Request.Attempt, OK: r.OK, Message: r.Message, Success: r.Success, Keys: r.Keys,
-	}, &c.linkOut)
+		Attempt: op.Request.Attempt, OK: r.OK, Message: r.Message, Success: r.Success, Keys: r.Keys, Unjudged: r.Unavailable,
+	}, c.lower())
 	c.collect(now, out)
 }
 
@@ -431,7 +441,7 @@ func (c *Call) addRoutes(routes []netip.Prefix) {
 func (c *Call) networkApplied(now Time, op OpNetwork, r Result, out *Output) {
 	if r.NoIPv6 != nil && r.Err == nil && c.state == stateLink { // each protocol for itself (P265)
 		out.Events = append(out.Events, EvAnomaly{Text: "the call goes on without IPv6: " + r.NoIPv6.Error()})
-		c.link.Do(now, ppp.CmdCloseNetwork{Proto: ppp.ProtoIPv6}, &c.linkOut)
+		c.link.Do(now, ppp.CmdCloseNetwork{Proto: ppp.ProtoIPv6}, c.lower())
 		c.collect(now, out)
 		if !op.Network.IPv4 {
 			return

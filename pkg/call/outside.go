@@ -125,7 +125,7 @@ func (c *Call) Up(now Time, r Ran, out *Output) {
 	} else {
 		x.view.IPCP = "Opened"
 	}
-	c.linkOut.Events = append(c.linkOut.Events, r.EvNetworkUp)
+	c.lower().Events = append(c.lower().Events, r.EvNetworkUp)
 	c.collect(now, out)
 }
 
@@ -140,7 +140,7 @@ func (c *Call) Down(now Time, ev ppp.EvNetworkDown, out *Output) {
 	} else {
 		x.view.IPCP = "Closed"
 	}
-	c.linkOut.Events = append(c.linkOut.Events, ev)
+	c.lower().Events = append(c.lower().Events, ev)
 	c.collect(now, out)
 }
 
@@ -155,7 +155,7 @@ func (c *Call) Ending(ev ppp.EvLinkDown) {
 func (c *Call) Refuse(now Time, why string, out *Output) {
 	if x, ok := c.link.(*outside); ok && c.state == stateLink {
 		c.refusal, c.full = why, true
-		x.end(ppp.EvLinkDown{Stage: ppp.StageAuth, Reason: ppp.ReasonAuthFailed}, &c.linkOut)
+		x.end(ppp.EvLinkDown{Stage: ppp.StageAuth, Reason: ppp.ReasonAuthFailed}, c.lower())
 		c.collect(now, out)
 	}
 }
@@ -171,6 +171,6 @@ func (c *Call) Exited(now Time, ev ppp.EvLinkDown, err error, out *Output) {
 		c.failed(Result{Err: err}, out)
 		return
 	}
-	x.end(ev, &c.linkOut)
+	x.end(ev, c.lower())
 	c.collect(now, out)
 }

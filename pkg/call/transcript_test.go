@@ -195,7 +195,7 @@ func (s *script) set(whose, setting string) {
 	case "owner route":
 		s.w.route = strings.Split(value, ",")
 	case "owner unavailable":
-		s.w.unavailable = true
+		s.w.unavailable = value != "off"
 	case "call required":
 		s.req = true
 	case "call framing":
@@ -268,6 +268,8 @@ func (s *script) setPPP(cfg *ppp.Config, key, value string) {
 		cfg.IdleTimeout = s.duration(value)
 	case "echo":
 		cfg.EchoInterval = s.duration(value)
+	case "rechallenge":
+		cfg.Rechallenge = s.duration(value)
 	case "session":
 		cfg.SessionTimeout = s.duration(value)
 	default:

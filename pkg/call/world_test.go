@@ -112,7 +112,7 @@ func (w *world) downs() (downs, gone int) {
 			downs++
 		case EvGone:
 			gone++
-		case EvUp, EvRouteStale, EvAnomaly:
+		case EvUp, EvRouteStale, EvUnchecked, EvAnomaly:
 		}
 	}
 	return downs, gone
@@ -185,7 +185,7 @@ func (w *world) collectFar() {
 			w.collectFar()
 			return
 		case ppp.EvLinkUp, ppp.EvAuthenticated, ppp.EvNetworkUp, ppp.EvNetworkDown, ppp.EvLinkDown, ppp.EvIdleCheck, ppp.EvAnomaly,
-			ppp.EvHeld, ppp.EvLCPDown, ppp.EvEncryptionUp, ppp.EvEncryptionDown, ppp.EvDecryptionCheck:
+			ppp.EvHeld, ppp.EvLCPDown, ppp.EvUnjudged, ppp.EvEncryptionUp, ppp.EvEncryptionDown, ppp.EvDecryptionCheck:
 			if w.onFar != nil {
 				w.onFar(ev)
 			}
@@ -493,6 +493,10 @@ func eventText(ev Event) string {
 		return "gone"
 	case EvRouteStale:
 		return "route stale"
+	case EvUnchecked:
+		return fmt.Sprintf("unchecked %q", ev.Why)
+	case EvRelay:
+		return "relay " + ppp.Summary(ev.Frame)
 	case EvAnomaly:
 		return fmt.Sprintf("anomaly %q", ev.Text)
 	}

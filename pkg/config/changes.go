@@ -66,6 +66,12 @@ func orNothing(s string) string {
 // pools and users that one side does not have are one change each.
 func Changes(old, next *policy.Policy) []Change {
 	d := &differ{table: table()}
+	d.policies(old, next)
+	return d.list
+}
+
+// policies goes through two policies side by side.
+func (d *differ) policies(old, next *policy.Policy) {
 	d.fields("server", "server", &old.Server, &next.Server)
 	diffList(d, "secrets", "secrets", old.Secrets, next.Secrets, func(r *policy.SecretRule) string { return sourceKey(r.From, r.HostName) }, nil)
 	diffList(d, "lns.accept", "lns.accept", old.Accept, next.Accept, func(a *policy.Accept) string { return sourceKey(a.From, a.HostName) }, nil)
@@ -81,20 +87,27 @@ func Changes(old, next *policy.Policy) []Change {
 	d.fields("radius", "radius", &old.RADIUS, &next.RADIUS)
 	diffList(d, "radius.servers", "radius.servers", old.RADIUS.Servers, next.RADIUS.Servers, serverKey, nil)
 	diffList(d, "radius.coa.clients", "radius.coa.clients", old.RADIUS.CoA, next.RADIUS.CoA, func(c *policy.CoAClient) string { return c.From.String() }, nil)
-	return d.list
 }
 
 // Changes lists what differs between c and next, the daemon's own settings included.
 func (c *Config) Changes(next *Config) []Change {
-	d := &differ{table: table(), list: Changes(c.Policy, next.Policy)}
+	d := &differ{table: table()}
+	d.configs(c, next)
+	return d.list
+}
+
+// configs goes through two configurations side by side.
+func (d *differ) configs(c, next *Config) {
+	d.policies(c.Policy, next.Policy)
 	d.fields("api", "api", c, next)
 	d.fields("log", "log", c, next)
-	return d.list
+	d.fields("metrics", "metrics", c, next)
 }
 
 type differ struct {
 	table []*field
 	list  []Change
+	visit func(f *field, at string, object any) // instead of comparing, if not nil
 }
 
 // fields compares two objects by the rows below prefix but those of lists below it; at is the concrete path that prefix stands for.
@@ -102,6 +115,10 @@ func (d *differ) fields(prefix, at string, old, next any) {
 	for _, f := range d.table {
 		key, below := strings.CutPrefix(f.path, prefix+".")
 		if !below || strings.Contains(key, "[]") || f.kind != kindValue || f.at == nil {
+			continue
+		}
+		if d.visit != nil {
+			d.visit(f, at+"."+key, next)
 			continue
 		}
 		a, b := f.at(old), f.at(next)

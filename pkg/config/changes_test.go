@@ -48,6 +48,7 @@ pools: {p: {ranges: 10.0.0.1-10.0.0.10}}
 users: {u: {password: hush2}}
 log: {level: debug}
 api: {group: admin}
+metrics: {listen: 127.0.0.1}
 `)
 	var got []string
 	for _, c := range old.Changes(next) {
@@ -79,6 +80,7 @@ api: {group: admin}
 		"users.u.password: *** -> *** (new-sessions)",
 		"api.group: l2tpd -> admin (daemon-restart)",
 		"log.level: info -> debug (live)",
+		"metrics.listen: [] -> [127.0.0.1:9711] (daemon-restart)",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)

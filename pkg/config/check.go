@@ -59,6 +59,7 @@ func (w *walker) check(c *Config) {
 	w.checkUsers(p)
 	w.checkCalls(p)
 	w.checkRADIUS(p)
+	w.checkMetrics(&c.Metrics)
 }
 
 // faultAt notes an error at a concrete path: at its value, its key, or what encloses it.
@@ -314,6 +315,9 @@ func (w *walker) checkEngine(t *policy.Template, path string) {
 	if slices.Contains(t.Auth, ppp.AuthMSCHAPv1) {
 		w.faultAt(path+".auth", "auth: mschapv1 is not there with engine: pppd", "use mschapv2")
 	}
+	if t.Ready > 0 {
+		w.faultAt(path+".interfaces_ready", "interfaces_ready is not there with engine: pppd: each pppd makes its own interface", "remove the key")
+	}
 	if t.MPPE == ppp.MPPEAllow {
 		w.faultAt(path+".mppe", "mppe: allow is not there with engine: pppd", "write require or off")
 	}
@@ -343,7 +347,8 @@ func (w *walker) checkTemplate(p *policy.Policy, t *policy.Template, path string
 		w.faultAt(path+".lcp_echo.failures", "lcp_echo: failures has no meaning with interval: never", "remove failures")
 	}
 	local := !slices.Contains(t.Sources, policy.SourceRADIUS) && !w.bad[path+".users"]
-	if len(t.Auth) > 0 && !w.bad[path+".auth"] && local && len(p.Users) == 0 && w.keys["users"] == nil && w.servesCallers(p, t) {
+	users := len(p.Users) > 0 || w.keys["users"] != nil || p.LAC.Switch // whose callers an LNS may know
+	if len(t.Auth) > 0 && !w.bad[path+".auth"] && local && !users && w.servesCallers(p, t) {
 		w.warnAt(path+".auth", "callers must log in (auth), and there are no users", "add users, or write auth: none")
 	}
 	if t.Interface != "" && !w.bad[path+".interface"] {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"io/fs"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"syscall"
@@ -17,6 +18,7 @@ type Config struct {
 	Policy   *policy.Policy
 	API      API
 	Log      Log
+	Metrics  Metrics
 	Warnings []Diagnostic
 	Path     string // as given to Load or Parse
 }
@@ -29,6 +31,11 @@ type API struct {
 
 // Log is what the daemon writes.
 type Log struct{ Level Level }
+
+// Metrics is where Prometheus finds the daemon, beside the operator's socket.
+type Metrics struct {
+	Listen []netip.AddrPort // TCP; empty: nowhere
+}
 
 // Level is the least severe log line that is written.
 type Level uint8

@@ -344,8 +344,11 @@ func notOnLink(r policy.Range) string {
 
 func parseListen(f *field, s string) (netip.AddrPort, problem) {
 	port := uint16(policy.DefaultPort)
-	if f.path == "radius.coa.listen" {
+	switch f.path {
+	case "radius.coa.listen":
 		port = coaPort
+	case "metrics.listen":
+		port = metricsPort
 	}
 	ap, err := netip.ParseAddrPort(s)
 	if err != nil {

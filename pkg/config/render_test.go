@@ -169,14 +169,14 @@ func code(s string) string {
 	return "`" + s + "`"
 }
 
-func renderManual() []byte {
-	var b bytes.Buffer
-	b.WriteString(`# The configuration file
+// manualHead is what is true of the whole file, for docs/l2tpd.yaml.md and the man page.
+const manualHead = `# The configuration file
 
 <!-- Generated from the table of fields in pkg/config; do not edit. -->
 
 ` + "`/etc/l2tpd/l2tpd.yaml`" + ` is one YAML document. ` + "`l2tpd check FILE`" + ` reports everything that is wrong with it at once.
-[configs/l2tpd.yaml](../configs/l2tpd.yaml) has every key with its default, [configs/examples](../configs/examples) whole deployments.
+` + "`l2tpd reference`" + ` prints every key with its default, as [configs/l2tpd.yaml](../configs/l2tpd.yaml) has them;
+[configs/examples](../configs/examples) has whole deployments.
 
 * Unknown keys, keys given twice, YAML anchors and aliases are errors.
 * A switch is ` + "`on` or `off` (`true`, `yes`, `false`, `no`)" + `. A duration has a unit: ` + "`60s`, `5m`, `1m30s`" + `.
@@ -194,7 +194,11 @@ After a reload a changed value is in use
 | new-sessions | for sessions that begin afterwards; those that are up keep the old value |
 | tunnel-restart | for tunnels that begin afterwards |
 | daemon-restart | when the daemon was restarted |
-`)
+`
+
+func renderManual() []byte {
+	var b bytes.Buffer
+	b.WriteString(manualHead)
 	section(&b, "Top level", "", schema())
 	b.WriteString("\n## Refused keys\n\n| Key | Why | Instead |\n|---|---|---|\n")
 	for _, f := range table() {

@@ -7,6 +7,7 @@ import (
 
 	"gopkg.in/yaml.v3"
 
+	"github.com/l2tpd/l2tpd/pkg/access/tty"
 	"github.com/l2tpd/l2tpd/pkg/policy"
 )
 
@@ -53,6 +54,10 @@ func readScript(w *walker, f *field, n *yaml.Node, object any) {
 	}
 	if len(script) > mostTexts {
 		w.fault(n, fmt.Sprintf("%s has %d entries", f.key(), len(script)), fmt.Sprintf("keep at most %d", mostTexts))
+		return
+	}
+	if err := tty.CheckScript(script); err != nil {
+		w.fault(n, f.key()+": "+err.Error(), "write what is expected and said in turn: "+f.example)
 		return
 	}
 	*f.at(object).(*[]string) = script

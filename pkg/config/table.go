@@ -231,13 +231,14 @@ func dataFields() []field {
 		},
 		{
 			path: "users.*.ipv6_prefix", typ: "prefix", reload: ReloadNewSessions, example: `"2001:db8:9:1::/64"`,
-			doc: "The user's own /64 for the link. Default: from the template's pool.",
+			doc: "The user's own /64 for the link, that his newest login has. Default: from the template's pool.",
 			at:  in(func(u *policy.User) *netip.Prefix { return &u.IPv6 }),
 		},
 		{
 			path: "users.*.ipv6_delegated", typ: "prefix", reload: ReloadNewSessions, example: `"2001:db8:9:100::/56"`,
-			doc: "The user's own prefix for the networks behind him, given when his router asks by DHCPv6. Default: from the template's pool.",
-			at:  in(func(u *policy.User) *netip.Prefix { return &u.Behind }),
+			doc: "The user's own prefix for the networks behind him, given when his router asks by DHCPv6. His newest login has it. " +
+				"Default: from the template's pool.",
+			at: in(func(u *policy.User) *netip.Prefix { return &u.Behind }),
 		},
 		{
 			path: "users.*.routes", rows: "S160", reload: ReloadNewSessions, example: "[192.168.30.0/24]", aka: []string{"networks"},
@@ -269,6 +270,12 @@ func daemonFields() []field {
 		{
 			path: "log.level", reload: ReloadLive, def: "info", words: []string{"debug", "info", "warn", "error"}, doc: "Least severe line that is written.",
 			at: in(func(c *Config) *Level { return &c.Log.Level }),
+		},
+		{path: "metrics", kind: kindSection, doc: "Metrics for Prometheus. The socket of l2tpctl always has them.", aka: []string{"prometheus"}},
+		{
+			path: "metrics.listen", reload: ReloadDaemonRestart, example: `["127.0.0.1:9711"]`, aka: []string{"port", "address"},
+			doc: "TCP addresses on which everybody who reaches them may read the metrics (GET /metrics); without a port 9711. Default: none.",
+			at:  in(func(c *Config) *[]netip.AddrPort { return &c.Metrics.Listen }),
 		},
 	}
 }

@@ -23,8 +23,8 @@ func pppoe[V any](get func(*policy.PPPoE) V) func(any) any {
 	}
 }
 
-// tty makes an accessor of a line. Of an interface it gives an empty one, which nothing differs from.
-func tty[V any](get func(*policy.TTY) V) func(any) any {
+// ofTTY makes an accessor of a line. Of an interface it gives an empty one, which nothing differs from.
+func ofTTY[V any](get func(*policy.TTY) V) func(any) any {
 	return func(o any) any {
 		if t := o.(*policy.Access).TTY; t != nil {
 			return get(t)
@@ -129,39 +129,39 @@ func pppoeFields() []field {
 
 func ttyFields() []field {
 	script := func(key, example, doc string, get func(*policy.TTY) *[]string) field {
-		return field{path: "lac.access[].tty." + key, typ: "chat script", example: example, doc: doc, at: tty(get), read: readScript}
+		return field{path: "lac.access[].tty." + key, typ: "chat script", example: example, doc: doc, at: ofTTY(get), read: readScript}
 	}
 	return []field{
 		{path: "lac.access[].tty", kind: kindSection, optional: true, rows: "S159", doc: "A line with a modem or a null modem."},
 		{
 			path: "lac.access[].tty.device", typ: "path", example: "/dev/ttyS0", required: true, min: 2, max: 255, doc: "Path of the device.",
-			at: tty(func(t *policy.TTY) *string { return &t.Device }),
+			at: ofTTY(func(t *policy.TTY) *string { return &t.Device }),
 		},
 		{
 			path: "lac.access[].tty.speed", typ: "bits per second 300..4000000", def: "115200", min: 300, max: 4000000, doc: "Speed of the line to the modem.",
-			at: tty(func(t *policy.TTY) *int { return &t.Speed }),
+			at: ofTTY(func(t *policy.TTY) *int { return &t.Speed }),
 		},
 		{
 			path: "lac.access[].tty.type", typ: "async or isdn", rows: "S60", def: "async", doc: "What an LNS must ask for (OCRQ) to have a call placed here.",
-			at: tty(func(t *policy.TTY) *policy.CallType { return &t.Type }), read: readLineType,
+			at: ofTTY(func(t *policy.TTY) *policy.CallType { return &t.Type }), read: readLineType,
 		},
 		{
 			path: "lac.access[].tty.names", typ: "list of texts", rows: "S33, S71", example: "[modem1]", aka: []string{"name", "sub_address"},
 			doc: "Names by which the Sub-Address of an LNS's call selects this line. Default: any call of its type.",
-			at:  tty(func(t *policy.TTY) *[]string { return &t.Names }), read: readTexts,
+			at:  ofTTY(func(t *policy.TTY) *[]string { return &t.Names }), read: readTexts,
 		},
 		{
 			path: "lac.access[].tty.dial_in", def: "on", doc: "Take calls from the line.",
-			at: tty(func(t *policy.TTY) *bool { return &t.DialIn }),
+			at: ofTTY(func(t *policy.TTY) *bool { return &t.DialIn }),
 		},
 		{
 			path: "lac.access[].tty.dial_out", def: "off", doc: "Place calls that an LNS asks for (OCRQ).",
-			at: tty(func(t *policy.TTY) *bool { return &t.DialOut }),
+			at: ofTTY(func(t *policy.TTY) *bool { return &t.DialOut }),
 		},
 		withAside(field{
 			path: "lac.access[].tty.dial_out_from", example: "[192.0.2.1]", rows: "S12, S60",
 			doc: "LNSs that may have calls placed here. Their tunnels are let in without an entry of lns.accept; secrets says with which secret.",
-			at:  tty(func(t *policy.TTY) *[]policy.Range { return &t.From }),
+			at:  ofTTY(func(t *policy.TTY) *[]policy.Range { return &t.From }),
 		}),
 		script("init", `["", ATZ, OK, ATS0=0, OK]`, "What is expected and said in turn before the line waits for calls.", func(t *policy.TTY) *[]string { return &t.Init }),
 		script("answer", "[RING, ATA, CONNECT]", "The same when a call comes in. Default: PPP begins as soon as there is a carrier or data.",

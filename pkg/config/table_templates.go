@@ -50,7 +50,7 @@ func templateFields() []field {
 		{
 			path: "ppp.templates.*.duplicate_login", rows: "S17", def: "allow", words: []string{"allow", "replace", "refuse"}, aka: []string{"single_session"},
 			doc: "What becomes of a user who logs in while he has all the sessions that he may have: max_sessions of the user, else one unless this is allow. " +
-				"replace: his oldest ends; refuse, and allow at max_sessions: the new one is refused. With an address of his own the newest login always has it.",
+				"replace: his oldest ends; refuse, and allow at max_sessions: the new one is refused. What is his own, an address or a prefix, his newest login always has.",
 			at: template(func(t *policy.Template) *policy.Duplicate { return &t.Duplicate }),
 		},
 		{
@@ -169,6 +169,12 @@ func templateNetworkFields() []field {
 			path: "ppp.templates.*.interface", typ: "interface name with %d", example: `"l2tp%d"`, min: 1, max: 15,
 			doc: "Names of the interfaces of accepted calls; %d is a number. Default: the kernel's pppN.",
 			at:  template(func(t *policy.Template) *string { return &t.Interface }),
+		},
+		{
+			path: "ppp.templates.*.interfaces_ready", reload: ReloadLive, def: "0", max: 8192, aka: []string{"ready"},
+			doc: "How many interfaces there are at least, in use or waiting: they are made while no caller needs one, so that the rush after a " +
+				"start finds them. Those that wait are down, in group 1701, and have the kernel's memory of 25 KiB each. Those that callers have left wait as well.",
+			at: template(func(t *policy.Template) *int { return &t.Ready }),
 		},
 		{
 			path: "ppp.templates.*.masquerade", rows: "S168", def: "off", aka: []string{"nat"}, doc: "Source NAT: what leaves there has the address of the link.",

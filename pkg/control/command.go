@@ -76,11 +76,10 @@ func openSession(st *step, c CmdOpenSession) {
 		t.serial++
 		call.SerialNumber = t.serial
 	}
-	s := &session{SessionRecord: SessionRecord{
+	s := t.sess.add(SessionRecord{
 		ID: t.newID(st.now), Role: c.Role, Serial: call.SerialNumber, Local: &call, Remote: &CallInfo{},
-	}}
+	})
 	*c.Session = s.ID
-	t.sess.add(s)
 	st.watchIdle()
 	s.become(st, SessionWaitTunnel)
 	if t.state == TunnelEstablished {

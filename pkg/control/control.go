@@ -336,7 +336,7 @@ type Counters struct {
 	InUnknownSession, InUnknownMessage                    uint64
 }
 
-// TunnelView is a consistent look at a tunnel for show output; SessionView at a session.
+// TunnelView is a consistent look at a tunnel for show output. Its sessions have views of their own: they may be many.
 type TunnelView struct {
 	ID                  TunnelID
 	State               TunnelState
@@ -350,10 +350,9 @@ type TunnelView struct {
 	RTT, RTO            time.Duration
 	LastHeard           Time // of the peer, control or data
 	Counters            Counters
-	Sessions            []SessionView
 }
 
-// SessionView is one session of a TunnelView.
+// SessionView is a look at a session.
 type SessionView struct {
 	ID, Peer        SessionID
 	Role            Role
@@ -370,7 +369,7 @@ type Collision uint8
 const (
 	CollisionNone  Collision = iota // no tie: both tunnels come up (P117), or ours is not waiting for a reply
 	CollisionOurs                   // ours wins: drop the peer's SCCRQ silently (P114, P116)
-	CollisionPeers                  // the peer's wins: this tunnel is dead (EvTunnelDown CauseTieLost), Accept the SCCRQ
+	CollisionPeers                  // the peer's wins: this tunnel lingers (EvTunnelDown CauseTieLost), Accept the SCCRQ
 	CollisionEqual                  // equal values: both are dropped (EvTunnelDown CauseTieEqual)
 )
 

@@ -92,8 +92,8 @@ func (l *life) do(f func(out *Output)) {
 	if len(l.tun.ch.Early) >= int(v.Window) {
 		l.t.Fatalf("%d held, window %d", len(l.tun.ch.Early), v.Window)
 	}
-	if len(v.Sessions) != len(l.known) {
-		l.t.Fatalf("%d sessions, %d known", len(v.Sessions), len(l.known))
+	if n := l.tun.sess.count(); n != len(l.known) {
+		l.t.Fatalf("%d sessions, %d known", n, len(l.known))
 	}
 	if v.State == TunnelDead && (l.tun.Deadline() != 0 || l.downs != 1) {
 		l.t.Fatalf("dead with deadline %v, %d downs", l.tun.Deadline(), l.downs)

@@ -72,7 +72,7 @@ func TestManyMessages(t *testing.T) {
 	w.establish()
 	w.openSession(0, LACIncoming, CallInfo{})
 	w.runUntil(time.Minute, func() bool { return len(w.n[0].up) == 1 && len(w.n[1].up) == 1 })
-	id := w.n[1].t.View().Sessions[0].ID
+	id := w.n[1].t.Record().Sessions[0].ID
 	w.n[0].events = nil
 	const total = 70_000
 	for i := range uint32(total) {

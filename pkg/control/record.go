@@ -28,7 +28,7 @@ type Record struct {
 	Serial     uint32
 
 	LastHeard, UpAt, SetupAt, IdleAt, LingerAt Time
-	PeerStopped                                bool
+	PeerStopped, Yielded                       bool
 
 	Channel  ChannelRecord
 	Sessions []SessionRecord // by id
@@ -40,7 +40,7 @@ func (t *Tunnel) Record() Record {
 	r := Record{
 		Version: recordVersion, ID: t.id, State: t.state, Initiator: t.initiator, Peer: t.peer,
 		Challenge: t.challenge, TieBreaker: t.tieBreaker, Request: t.request, Serial: t.serial,
-		LastHeard: t.lastHeard, UpAt: t.upAt, SetupAt: t.setupAt, IdleAt: t.idleAt, LingerAt: t.lingerAt, PeerStopped: t.peerStopped,
+		LastHeard: t.lastHeard, UpAt: t.upAt, SetupAt: t.setupAt, IdleAt: t.idleAt, LingerAt: t.lingerAt, PeerStopped: t.peerStopped, Yielded: t.yielded,
 		Channel: t.ch.ChannelRecord, Freed: slices.Clone(t.sess.freed),
 	}
 	r.Channel.Queue = slices.Clone(r.Channel.Queue)
@@ -65,15 +65,14 @@ func Restore(r Record, cfg TunnelConfig, now Time, out *Output) (*Tunnel, error)
 	t.state, t.initiator, t.peer = r.State, r.Initiator, r.Peer
 	t.challenge, t.tieBreaker, t.request, t.serial = r.Challenge, r.TieBreaker, r.Request, r.Serial
 	t.lastHeard, t.upAt, t.setupAt, t.idleAt, t.lingerAt = r.LastHeard, r.UpAt, r.SetupAt, r.IdleAt, r.LingerAt
-	t.peerStopped = r.PeerStopped
+	t.peerStopped, t.yielded = r.PeerStopped, r.Yielded
 	t.ch.ChannelRecord = r.Channel
 	t.ch.Queue = slices.Clone(r.Channel.Queue)
 	t.ch.Requests = slices.Clone(r.Channel.Requests)
 	t.ch.Early = slices.Clone(r.Channel.Early)
 	t.ch.urgent = t.state == TunnelClosing
 	for _, sr := range r.Sessions {
-		s := &session{SessionRecord: sr}
-		t.sess.add(s)
+		s := t.sess.add(sr)
 		if s.Deadline != 0 {
 			heap.Push(&t.sess.timers, timer{s.Deadline, s.ID})
 		}
@@ -85,7 +84,7 @@ func Restore(r Record, cfg TunnelConfig, now Time, out *Output) (*Tunnel, error)
 	}
 	t.sess.freed = slices.Clone(r.Freed)
 	for _, f := range r.Freed {
-		t.sess.held[f.ID] = true
+		t.sess.held[f.ID] = f.Goodbye
 	}
 	if due(t.Deadline(), now) {
 		t.Expire(now, out)
@@ -130,11 +129,17 @@ func (t *Tunnel) View() TunnelView {
 		Outstanding: c.Sent, Queued: c.backlog(), RTT: c.Trip.Smooth, RTO: c.timeout(), Counters: c.Counters,
 		LastHeard: t.lastHeard,
 	}
-	for _, s := range t.sess.ordered() {
-		v.Sessions = append(v.Sessions, SessionView{
-			ID: s.ID, Peer: s.Peer, Role: s.Role, State: s.State,
-			SerialNumber: s.Serial, PeerSerial: s.PeerSerial, EstablishedTime: s.Established,
-		})
-	}
 	return v
+}
+
+// SessionView looks at one session; the zero value if there is none.
+func (t *Tunnel) SessionView(id SessionID) SessionView {
+	s := t.sess.byID[id]
+	if s == nil {
+		return SessionView{}
+	}
+	return SessionView{
+		ID: s.ID, Peer: s.Peer, Role: s.Role, State: s.State,
+		SerialNumber: s.Serial, PeerSerial: s.PeerSerial, EstablishedTime: s.Established,
+	}
 }

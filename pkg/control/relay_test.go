@@ -235,6 +235,19 @@ func stored(t *testing.T, c CallInfo) (back CallInfo) {
 	return back
 }
 
+// cdns runs lines of a script and returns the CDNs that were sent.
+func (s *script) cdns(lines string) (sent []string) {
+	s.t.Helper()
+	for line := range strings.SplitSeq(lines, " ; ") {
+		for _, out := range s.line(line) {
+			if strings.Contains(out, "tx CDN") {
+				sent = append(sent, out)
+			}
+		}
+	}
+	return sent
+}
+
 // P14: a CDN names the peer's session as soon as any answer has shown its id. xl2tpd ends every call of the tunnel on a CDN
 // for session 0.
 func TestCDNNamesThePeersSession(t *testing.T) {
@@ -274,14 +287,7 @@ func TestCDNNamesThePeersSession(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			s := newScript(t)
-			var cdns []string
-			for line := range strings.SplitSeq(tt.script, " ; ") {
-				for _, out := range s.line(line) {
-					if strings.Contains(out, "tx CDN") {
-						cdns = append(cdns, out)
-					}
-				}
-			}
+			cdns := s.cdns(tt.script)
 			if want := fmt.Sprintf(" session=%d ", tt.session); len(cdns) != 1 || !strings.Contains(cdns[0], want) {
 				t.Errorf("want %s: %q", want, cdns)
 			}
@@ -292,6 +298,36 @@ func TestCDNNamesThePeersSession(t *testing.T) {
 				if s.tun.sess.byPeer[x.Peer] != x && x.Peer != 0 {
 					t.Errorf("session %d is not found as the peer's %d any more", x.ID, x.Peer)
 				}
+			}
+		})
+	}
+}
+
+// Interop: a CDN for session 0 ends every call of the tunnel at an xl2tpd. It gets one when it has told the id of its session, or none.
+func TestCDNWaitsForTheIDOfXL2TPD(t *testing.T) {
+	t.Parallel()
+	const icrq, ocrq = "rx SCCRQ vendor=xelerance.com ; rx SCCCN ; open-icrq ; ", "rx SCCRQ vendor=xelerance.com ; rx SCCCN ; open-ocrq ; "
+	for _, tt := range []struct {
+		name, script string
+		want         int
+	}{
+		{"before ICRP", icrq + "hangup ; zlb ; wait 10s", 0},
+		{"then ICRP", icrq + "hangup ; zlb ; rx ICRP session=900", 1},
+		{"then ICRP twice", icrq + "hangup ; zlb ; rx ICRP session=900 ; rx ICRP session=900", 1},
+		{"then an ICRP that is malformed", icrq + "hangup ; zlb ; rx ICRP session=900 unknown=1", 1},
+		{"then ICRP without an id", icrq + "hangup ; zlb ; rx ICRP without=14", 0},
+		{"then a CDN, and ICRP", icrq + "hangup ; zlb ; rx CDN session=900 ; rx ICRP session=900", 0},
+		{"then ICRP after a restart", icrq + "hangup ; zlb ; restore ; rx ICRP session=900", 1},
+		{"then ICRP after the quarantine", icrq + "hangup ; zlb ; wait 40s ; open-icrq ; rx ICRP session=900 ; hangup", 1},
+		{"the set-up time is over, then ICRP", icrq + "zlb ; wait 10s ; rx ICRP session=900", 1},
+		{"then OCRP", ocrq + "hangup ; zlb ; rx OCRP session=900", 1},
+		{"after ICRP", icrq + "rx ICRP session=900 ; hangup", 1},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			cdns := newScript(t).cdns(tt.script)
+			if len(cdns) != tt.want || tt.want == 1 && !strings.Contains(cdns[0], " session=900 ") {
+				t.Errorf("got %q, want %d to session 900", cdns, tt.want)
 			}
 		})
 	}

@@ -247,7 +247,7 @@ func (s *script) amend(m *wire.Message, args map[string]string) {
 		}
 		m.AVPs = append(m.AVPs, a)
 	}
-	for _, k := range []string{"without", "version", "host", "window", "framing", "ftype", "bearer", "btype", "challenge", "response", "tie", "result", "unknown", "line", "seq", "minbps", "delay", "disconnect", "cause931"} {
+	for _, k := range []string{"without", "version", "host", "vendor", "window", "framing", "ftype", "bearer", "btype", "challenge", "response", "tie", "result", "unknown", "line", "seq", "minbps", "delay", "disconnect", "cause931"} {
 		v, ok := args[k]
 		if !ok {
 			continue
@@ -267,6 +267,8 @@ func (s *script) amend(m *wire.Message, args map[string]string) {
 			put(wire.Uint16(wire.AVPProtocolVersion, uint16(n())))
 		case "host":
 			put(wire.Text(wire.AVPHostName, v))
+		case "vendor":
+			put(wire.Text(wire.AVPVendorName, v))
 		case "window":
 			put(wire.Uint16(wire.AVPReceiveWindowSize, uint16(n())))
 		case "framing":

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/l2tpd/l2tpd/pkg/slab"
 	"github.com/l2tpd/l2tpd/pkg/wire"
 )
 
@@ -151,9 +152,39 @@ func (s *session) hangUp(st *step, cause Cause, result wire.Result, disconnect [
 	unheard := s.withdraw(&t.ch) || s.State == SessionWaitTunnel
 	peer := *s
 	s.down(st, cause, result)
-	if !unheard {
+	switch {
+	case unheard:
+	case peer.Peer == 0 && t.peer.VendorName == vendorXL2TPD:
+		t.sess.part(s.ID, &Goodbye{Result: result, Disconnect: disconnect})
+	default:
 		st.send(&peer, cdn(s.ID, result, disconnect, t.cfg.PRE13))
 	}
+}
+
+// vendorXL2TPD is the Vendor Name of xl2tpd. A CDN to session 0, which stands for one whose id the peer has not told yet (P85), ends all
+// calls of the tunnel there: it has to wait.
+const vendorXL2TPD = "xelerance.com"
+
+// Goodbye is a CDN that waits for the peer's id of a session that is gone here.
+type Goodbye struct {
+	Result     wire.Result
+	Disconnect []byte
+}
+
+// goodbye takes a message for a session that is gone: the answer to our request tells the id that its CDN has waited for. It
+// reports whether there was one. Without an answer while the id is in quarantine, none is sent: the peer knows of no call.
+func goodbye(st *step, id SessionID, m wire.Message) bool {
+	t := st.t
+	g := t.sess.held[id]
+	if g == nil {
+		return false
+	}
+	t.sess.part(id, nil)
+	if peer, _ := m.Uint16(wire.AVPAssignedSessionID); peer != 0 && m.Type != wire.MsgCDN {
+		st.send(&session{SessionRecord: SessionRecord{ID: id, Peer: SessionID(peer)}}, cdn(id, g.Result, g.Disconnect, t.cfg.PRE13))
+	}
+	st.out.Persist = true
+	return true
 }
 
 // timer is a session deadline. It counts only while the session still has that deadline.
@@ -185,21 +216,25 @@ func (h *timers) Pop() any {
 
 // FreedID is a session id in quarantine.
 type FreedID struct {
-	ID    SessionID
-	Until Time
+	ID      SessionID
+	Until   Time
+	Goodbye *Goodbye // nil: the peer has been told, or need not be
 }
 
 // sessionTable finds sessions by either side's id.
 type sessionTable struct {
 	byID   map[SessionID]*session
 	byPeer map[SessionID]*session
-	freed  []FreedID // oldest first
-	held   map[SessionID]bool
+	freed  []FreedID              // oldest first
+	held   map[SessionID]*Goodbye // the same ids
 	timers timers
+
+	records slab.Of[session]
+	gone    []*session // in this step, which may still speak of them
 }
 
 func newSessionTable() sessionTable {
-	return sessionTable{byID: map[SessionID]*session{}, byPeer: map[SessionID]*session{}, held: map[SessionID]bool{}}
+	return sessionTable{byID: map[SessionID]*session{}, byPeer: map[SessionID]*session{}, held: map[SessionID]*Goodbye{}}
 }
 
 func (x *sessionTable) count() int { return len(x.byID) }
@@ -214,11 +249,23 @@ func (x *sessionTable) ordered() []*session {
 	return list
 }
 
-func (x *sessionTable) add(s *session) {
+// add enters a session.
+func (x *sessionTable) add(r SessionRecord) *session {
+	s := x.records.New()
+	s.SessionRecord = r
 	x.byID[s.ID] = s
 	if s.Peer != 0 {
 		x.byPeer[s.Peer] = s
 	}
+	return s
+}
+
+// settle gives up the memory of those that are gone, at the end of a step.
+func (x *sessionTable) settle() {
+	for _, s := range x.gone {
+		x.records.Free(s)
+	}
+	x.gone = x.gone[:0]
 }
 
 // setPeer learns the peer's id of s; false if another session has it.
@@ -236,13 +283,24 @@ func (x *sessionTable) remove(s *session, now Time) {
 	if x.byPeer[s.Peer] == s {
 		delete(x.byPeer, s.Peer)
 	}
+	x.gone = append(x.gone, s)
 	x.hold(s.ID, now)
 }
 
 // hold puts an id into quarantine.
 func (x *sessionTable) hold(id SessionID, now Time) {
 	x.freed = append(x.freed, FreedID{ID: id, Until: now + quarantine})
-	x.held[id] = true
+	x.held[id] = nil
+}
+
+// part sets what is to be said to the peer of a session whose id is in quarantine.
+func (x *sessionTable) part(id SessionID, g *Goodbye) {
+	for i := len(x.freed) - 1; i >= 0; i-- {
+		if x.freed[i].ID == id {
+			x.freed[i].Goodbye, x.held[id] = g, g
+			return
+		}
+	}
 }
 
 // release ends the quarantine of ids whose time has come, and of the oldest while there is no other id left.
@@ -263,10 +321,15 @@ func (t *Tunnel) newID(now Time) SessionID {
 	random(t, b[:])
 	id := SessionID(b[0])<<8 | SessionID(b[1])
 	// A full table would make picking again and again slow: the next free id after a random one is as good.
-	for id == 0 || x.byID[id] != nil || x.held[id] {
+	for id == 0 || x.byID[id] != nil || x.inQuarantine(id) {
 		id++
 	}
 	return id
+}
+
+func (x *sessionTable) inQuarantine(id SessionID) bool {
+	_, held := x.held[id]
+	return held
 }
 
 // deadline is when the first session set-up ends; 0 if none.

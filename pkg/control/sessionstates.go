@@ -39,6 +39,7 @@ func sessionMessage(st *step, id SessionID, m wire.Message) {
 	switch {
 	case s == nil && id == 0 && (m.Type == wire.MsgICRQ || m.Type == wire.MsgOCRQ):
 		offerCall(st, m)
+	case s == nil && goodbye(st, id, m):
 	case s == nil:
 		t.ch.Counters.InUnknownSession++
 		if m.Type != wire.MsgCDN { // two CDN that crossed are nothing odd
@@ -71,6 +72,7 @@ func malformedSession(st *step, id SessionID, m wire.Message, result wire.Result
 		s.hangUp(st, CauseProtocol, result, nil)
 	case id == 0 && peer != 0 && (m.Type == wire.MsgICRQ || m.Type == wire.MsgOCRQ):
 		refuseCall(st, SessionID(peer), result)
+	case s == nil && goodbye(st, id, m):
 	default:
 		t.ch.Counters.InUnknownSession++
 		st.anomaly(id, m.Type.String()+" for an unknown session: "+result.Text)
@@ -228,10 +230,9 @@ func offerCall(st *step, m wire.Message) {
 		st.anomaly(0, "call ignored: the peer does not acknowledge")
 		return
 	}
-	s := &session{SessionRecord: SessionRecord{
+	s := t.sess.add(SessionRecord{
 		ID: t.newID(st.now), Peer: peer, Role: role, PeerSerial: call.SerialNumber, Local: &CallInfo{}, Remote: &call,
-	}}
-	t.sess.add(s)
+	})
 	s.setDeadline(st, st.now+t.cfg.SessionTimeout)
 	st.watchIdle()
 	st.emit(EvSessionOffered{Session: s.ID, Peer: s.Peer, Role: s.Role, Call: call})

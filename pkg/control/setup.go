@@ -66,19 +66,6 @@ func cut(s string, n int) string {
 	return s[:n]
 }
 
-// AssignedTunnelID is what m says of its sender's tunnel id, hidden under secret or not (P46); 0: nothing that can be read.
-// m is not changed.
-func AssignedTunnelID(m wire.Message, secret []byte) TunnelID {
-	id, ok := m.Uint16(wire.AVPAssignedTunnelID)
-	if !ok && len(secret) > 0 && slices.ContainsFunc(m.AVPs, func(a wire.AVP) bool { return a.Hidden && a.Type == wire.AVPAssignedTunnelID }) {
-		m.AVPs = slices.Clone(m.AVPs)
-		if m.Unhide(secret) == nil {
-			id, _ = m.Uint16(wire.AVPAssignedTunnelID)
-		}
-	}
-	return TunnelID(id)
-}
-
 // Accept judges an SCCRQ that came with header h. A good one makes a tunnel in wait-ctl-conn, and SCCRP leaves (P61). A bad
 // one makes none, and nothing is kept: the error is a *Refusal to be told to the peer by Refuse; or ErrTunnelID for any other
 // message and ErrSequence, of which nobody need be told. m is not changed.

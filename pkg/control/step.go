@@ -240,6 +240,7 @@ func (st *step) left(p *Packet) {
 // finish sends what may leave and ends a closing tunnel when nothing is left to say.
 func (st *step) finish() {
 	t := st.t
+	defer t.sess.settle()
 	if t.state == TunnelDead {
 		return
 	}
@@ -247,7 +248,7 @@ func (st *step) finish() {
 		t.ch.ackNow = t.ch.ackNow || t.ch.Unacked > 0
 	}
 	t.ch.flush(st.now, t.peer.TunnelID, st.out, st.left)
-	if t.state == TunnelClosing && len(t.ch.Queue) == 0 && !t.peerStopped {
+	if t.state == TunnelClosing && len(t.ch.Queue) == 0 && !t.peerStopped && !t.yielded {
 		st.become(TunnelDead)
 	}
 }

@@ -8,7 +8,8 @@ import (
 
 // Collide decides what becomes of this tunnel when m, an SCCRQ from its peer, crosses ours (P66, P113-P118; RFC 2661, 4.4.3,
 // Tie Breaker). Only a tunnel in wait-ctl-reply can lose, and only to an SCCRQ that Accept would take under cfg. Whatever the
-// outcome, nothing is sent; m is not changed.
+// outcome, nothing is sent; m is not changed. A tunnel that loses to the peer's lingers: a peer that began to dial when it had answered
+// ours already knows of no tie, and its SCCRP is on the way.
 func (t *Tunnel) Collide(m wire.Message, cfg TunnelConfig, now Time, out *Output) Collision {
 	if t.state != TunnelWaitCtlReply {
 		return CollisionNone
@@ -25,7 +26,12 @@ func (t *Tunnel) Collide(m wire.Message, cfg TunnelConfig, now Time, out *Output
 	case !has, t.cfg.TieBreaker && t.tieBreaker < theirs:
 		return CollisionOurs
 	case !t.cfg.TieBreaker, theirs < t.tieBreaker:
-		st.lost(CauseTieLost, wire.Result{})
+		t.ch.abandon(true)
+		st.endSessions()
+		t.yielded = true
+		t.lingerAt = now + cycle(t.cfg)
+		st.become(TunnelClosing)
+		st.emit(EvTunnelDown{Cause: CauseTieLost})
 		return CollisionPeers
 	}
 	st.lost(CauseTieEqual, wire.Result{})

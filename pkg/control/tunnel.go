@@ -39,6 +39,7 @@ type Tunnel struct {
 	idleAt      Time // tunnels without sessions end then; 0: none
 	lingerAt    Time // closing tunnels die then
 	peerStopped bool // StopCCN came: linger for the peer's retransmissions (P145)
+	yielded     bool // a tie was lost: an SCCRP that may still come is answered by StopCCN
 
 	ch   channel
 	sess sessionTable

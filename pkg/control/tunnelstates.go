@@ -87,6 +87,12 @@ func closing(st *step, event tunnelEvent, m wire.Message) {
 			st.learnID(m)
 			t.ch.Flying = 0
 		}
+		if t.yielded {
+			t.yielded = false
+			st.send(nil, stopCCN(t.id, wire.Result{Code: wire.StopGeneral, Text: "your own call has won the tie"}, t.cfg.PRE13))
+			t.lingerAt = st.now + t.ch.timeout()/2 // it is said once: the peer may have found out
+			st.out.Persist = true
+		}
 	case receiveStopCCN:
 		st.learnID(m)
 		if !t.peerStopped {

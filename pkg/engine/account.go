@@ -6,13 +6,11 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
-	"slices"
 	"time"
 
 	"github.com/l2tpd/l2tpd/pkg/auth/radius"
 	"github.com/l2tpd/l2tpd/pkg/call"
 	"github.com/l2tpd/l2tpd/pkg/kernel"
-	"github.com/l2tpd/l2tpd/pkg/policy"
 	"github.com/l2tpd/l2tpd/pkg/wire"
 )
 
@@ -44,12 +42,7 @@ func (s *session) accountID() string {
 
 // accounted says that RADIUS servers are told of the session: it is a user's, and no configured call's, nor the far side of one.
 func (s *session) accounted() bool {
-	return s.sh.e.cfg.RADIUS != nil && accounts(s.pol) && s.conf == nil && s.near == nil
-}
-
-// accounts says that there is a server for accounting records.
-func accounts(p *policy.Policy) bool {
-	return slices.ContainsFunc(p.RADIUS.Servers, func(s policy.RADIUSServer) bool { return !s.NoAccounting })
+	return s.sh.e.cfg.RADIUS != nil && s.pol.RADIUS.Accounts() && s.conf == nil && s.near == nil
 }
 
 // accountStart tells of a session that is up.
@@ -60,7 +53,7 @@ func (s *session) accountStart() {
 	s.accountID()
 	x := s.account
 	x.started, x.untold, x.since = true, true, s.sh.now()
-	x.timer = deadline{index: -1, fire: s.accountTime}
+	x.timer = deadline{index: -1, owner: whenDue(s.accountTime)}
 	s.accountTime(x.since)
 }
 
@@ -113,19 +106,6 @@ func (s *session) accountStop() {
 		s.accountRecord(radius.Stop)
 		s.account.started = false
 	}
-}
-
-// usage is what the kernel has counted: received is what the user has sent.
-func (s *session) usage() (u kernel.Stats) {
-	far := s.subscriber().data
-	switch {
-	case far != nil: // to the LNS goes what the user sends
-		st, _ := far.Stats() // with an error they are those that were read last
-		u.RxPackets, u.RxBytes, u.TxPackets, u.TxBytes = st.TxPackets, st.TxBytes, st.RxPackets, st.RxBytes
-	case s.data != nil:
-		u, _ = s.data.Stats() // the same
-	}
-	return u
 }
 
 func (s *session) accountRecord(kind radius.Kind) {
@@ -184,7 +164,7 @@ func (e *Engine) account(r radius.Record) {
 
 // accountAll tells of the daemon's beginning or end.
 func (e *Engine) accountAll(kind radius.Kind) {
-	if e.cfg.RADIUS == nil || !accounts(e.policy.Load()) {
+	if e.cfg.RADIUS == nil {
 		return
 	}
 	r := radius.Record{Kind: kind, At: e.cfg.WallClock()}
@@ -228,11 +208,11 @@ func terminateCause(ev call.EvDown) radius.TerminateCause {
 // theirCause is the end of a session that the other end of the tunnel has ended: by its PPP disconnect cause (RFC 3145, 3) where it tells
 // one, else by the CDN's result code (RFC 2661, 4.4.2). A CDN for administrative reasons is what an LNS sends, too, whose user has hung up.
 func theirCause(said call.Said) radius.TerminateCause {
-	switch said.Cause {
+	switch said.Cause() {
 	case 1:
 		return radius.AdminReset
 	case 3:
-		if said.ByUser {
+		if said.ByUser() {
 			return radius.UserRequest
 		}
 		return radius.HostRequest

@@ -1,10 +1,17 @@
 package engine
 
 import (
+	"net/netip"
+	"strings"
 	"testing"
+	"time"
 
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/l2tpd/l2tpd/pkg/api"
 	"github.com/l2tpd/l2tpd/pkg/auth/radius"
 	"github.com/l2tpd/l2tpd/pkg/call"
+	"github.com/l2tpd/l2tpd/pkg/policy"
 	"github.com/l2tpd/l2tpd/pkg/wire"
 )
 
@@ -35,4 +42,46 @@ func TestWhatThePeerSaysIsAccounted(t *testing.T) {
 			t.Errorf("%s: cause %d, want %d", name, got, c.want)
 		}
 	}
+}
+
+// P241: a session is accounted for, or is not, as it was configured when it began. The daemon's own beginning and end are told whether there
+// are servers or not.
+func TestReloadOfServersLeavesSessionsAsTheyAre(t *testing.T) {
+	simulated(t, func(t *testing.T) {
+		n := newInternet()
+		x := &radiusBox{}
+		n.radius = map[netip.Addr]*radiusBox{netip.MustParseAddr("2.2.2.2"): x}
+		without := func() *policy.Policy {
+			p := lasting()
+			p.Pools["ips"].Ranges[0].To = netip.MustParseAddr("192.168.20.240")
+			for _, name := range []string{"before", "between", "after"} {
+				p.Users[name] = &policy.User{Name: name, Password: policy.NewSecret([]byte("PasswordA"))}
+			}
+			return p
+		}
+		with := changed(without(), func(p *policy.Policy) { p.RADIUS.Servers = []policy.RADIUSServer{{Address: "192.0.2.9"}} })
+		b := n.start(t, "2.2.2.2", without(), true)
+		a := n.start(t, "1.1.1.1", waiting("before", "between", "after"), true)
+		defer a.stop()
+		a.begins("c0")
+		b.e.Reload(with)
+		a.begins("c1")
+		b.e.Reload(without())
+		a.begins("c2")
+		time.Sleep(time.Minute) // virtual
+		for _, c := range []string{"c0", "c1", "c2"} {
+			a.act(api.Action{Verb: api.VerbCallDown, Call: c})
+		}
+		b.until("nothing", time.Minute, func(s *api.Snapshot) bool { return len(s.Sessions) == 0 })
+		b.stop()
+		var got []string
+		for _, r := range x.records() {
+			kind, _, _ := strings.Cut(r, " to ")
+			got = append(got, kind)
+		}
+		want := []string{"on", "start between", "stop between", "off"}
+		if d := cmp.Diff(want, got); d != "" {
+			t.Errorf("told (-want +got):\n%s", d)
+		}
+	})
 }

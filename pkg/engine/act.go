@@ -8,8 +8,11 @@ import (
 	"github.com/l2tpd/l2tpd/pkg/control"
 )
 
-// Act implements the verbs of api.Backend that concern tunnels, sessions and calls; VerbReload is its owner's.
+// Act implements the verbs of api.Backend that concern tunnels, sessions, calls and debugs; VerbReload is its owner's.
 func (e *Engine) Act(ctx context.Context, a api.Action) (*api.Result, error) {
+	if a.Verb == api.VerbDebugStop { // no shard has to do with it
+		return e.stopDebugs(a)
+	}
 	res := &api.Result{APIVersion: api.APIVersion}
 	var problem *api.Error
 	work := func(s *shard) {
@@ -22,8 +25,8 @@ func (e *Engine) Act(ctx context.Context, a api.Action) (*api.Result, error) {
 			problem = s.callUp(a, res)
 		case api.VerbCallDown:
 			problem = s.callDown(a, res)
-		case api.VerbReload:
-			problem = api.Errorf(api.CodeInternal, "reload is not for the engine")
+		case api.VerbReload, api.VerbCountersReset, api.VerbDebugStop:
+			problem = api.Errorf(api.CodeInternal, "%s is not for the engine", a.Verb)
 		default:
 			problem = api.Errorf(api.CodeInvalid, "unknown verb %q", a.Verb)
 		}

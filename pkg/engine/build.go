@@ -72,6 +72,9 @@ func (s *session) params() call.Params {
 		p.Access = true
 	case s.near != nil:
 		p.Tunnel, p.PeerTunnel, p.Forward, p.Reply = s.t.id, s.t.ctl.PeerID(), true, s.near.reply()
+		if x := p.Reply.Proxy; x != nil {
+			s.proxyType = x.Auth.Type
+		}
 	case s.placed != nil:
 		p.Tunnel, p.PeerTunnel, p.Forward, p.Reply = s.t.id, s.t.ctl.PeerID(), true, s.placed.connected()
 	default:

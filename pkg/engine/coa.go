@@ -129,7 +129,7 @@ func (s *session) change(c radius.Change) {
 	}
 	s.tmpl = &t
 	p := s.paramsNow()
-	call.Reconfigure(s.call, s.sh.now(), &p, &s.out)
+	call.Reconfigure(s.call, s.sh.now(), &p, s.output())
 	s.log().Info("a RADIUS server changes the session", slog.String("event", "session-changed"),
 		slog.Duration("session_timeout", t.SessionTimeout), slog.Duration("idle_timeout", t.IdleTimeout))
 	s.flush()

@@ -20,9 +20,9 @@ type counters struct {
 	tunnelsUp, halfOpen, lines                                           atomic.Int64
 
 	ends causes
+	hits causes // logins by the rule of the LAC that was found for them
 
 	control [11]atomic.Uint64 // of tunnels that are gone, in the order of controlOf
-	data    [9]atomic.Uint64  // of sessions that are gone, in the order of dataOf
 }
 
 // causes counts the ends of sessions by their causes, which are few. It is safe for concurrent use.
@@ -85,9 +85,9 @@ func (c *counters) addControl(x control.Counters) {
 }
 
 // addData keeps the counters of a session that goes.
-func (c *counters) addData(x kernel.Stats) {
+func (s *shard) addData(x kernel.Stats) {
 	for i, n := range dataOf(x) {
-		c.data[i].Add(n)
+		s.data[i] += n
 	}
 }
 

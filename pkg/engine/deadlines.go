@@ -6,8 +6,16 @@ import "container/heap"
 type deadline struct {
 	at    Time
 	index int // in the heap; -1: not armed
-	fire  func(now Time)
+	owner expirer
 }
+
+// expirer is who has a deadline.
+type expirer interface{ expire(now Time) }
+
+// whenDue does something at a deadline.
+type whenDue func(now Time)
+
+func (f whenDue) expire(now Time) { f(now) }
 
 // deadlines is the heap of a shard.
 type deadlines struct{ items []*deadline }
@@ -55,7 +63,7 @@ func (d *deadlines) arm(it *deadline, at Time) {
 func (d *deadlines) fire(now Time) {
 	for len(d.items) > 0 && d.items[0].at <= now {
 		it := heap.Pop(d).(*deadline)
-		it.fire(now)
+		it.owner.expire(now)
 	}
 }
 

@@ -50,10 +50,13 @@ func (e *Engine) Receive(p transport.Packet) {
 			e.counts.noTunnel.Add(1)
 			return
 		}
-		e.newcomer(local, remote, p.Data, payload)
+		e.newcomer(local, remote, h, p.Data)
 		return
 	}
 	r := e.routes[h.TunnelID].Load()
+	if h.Control && (r == nil || !r.admits(remote)) {
+		e.tapIn(local, remote, h, p.Data)
+	}
 	switch {
 	case r == nil:
 		e.counts.noTunnel.Add(1)
@@ -72,22 +75,26 @@ func (e *Engine) Receive(p transport.Packet) {
 	s := e.shards[int(h.TunnelID)%len(e.shards)]
 	if !put(s.inbox, &s.inbox.packets, maxPackets, packet{local: local, remote: remote, data: append([]byte(nil), p.Data...)}) {
 		e.counts.overLimit.Add(1)
+		if h.Control {
+			e.tapIn(local, remote, h, p.Data)
+		}
 	}
 }
 
 // newcomer queues a control message without tunnel id. Configured calls, and the tunnels that may concern them, live in
 // shard 0; other sources are spread.
-func (e *Engine) newcomer(local, remote netip.AddrPort, data, payload []byte) {
+func (e *Engine) newcomer(local, remote netip.AddrPort, h wire.Header, data []byte) {
 	s := e.shards[0]
 	if !e.concernsCalls(remote.Addr()) {
-		h := fnv.New32a()
+		sum := fnv.New32a()
 		b := remote.Addr().As16()
-		_, _ = h.Write(b[:])
-		s = e.shards[1+int(h.Sum32()%uint32(len(e.shards)-1))]
+		_, _ = sum.Write(b[:])
+		s = e.shards[1+int(sum.Sum32()%uint32(len(e.shards)-1))]
 	}
 	if !put(s.inbox, &s.inbox.newcomers, maxNewcomers,
 		packet{local: local, remote: remote, data: append([]byte(nil), data...)}) {
 		e.counts.overLimit.Add(1)
+		e.tapIn(local, remote, h, data)
 	}
 }
 

@@ -71,7 +71,7 @@ func (s *session) drop(cause, text string) {
 		return
 	}
 	s.t.ctl.Do(s.sh.now(), control.CmdCloseSession{Session: s.id, Result: wire.Result{Code: wire.CDNAdmin, Text: text}}, &s.t.out)
-	s.call.Lost(call.EvDown{Cause: cause, Text: text, Asked: true}, &s.out)
+	s.call.Lost(call.EvDown{Cause: cause, Text: text, Asked: true}, s.output())
 	s.flush()
 }
 

@@ -90,8 +90,8 @@ func (d *dialers) reconcile(p *policy.Policy) {
 		x := d.byName[name]
 		if x == nil {
 			x = &dialer{d: d, name: name}
-			x.timer = deadline{index: -1, fire: func(Time) { x.dial() }}
-			x.lookup = deadline{index: -1, fire: func(Time) { x.ask() }}
+			x.timer = deadline{index: -1, owner: whenDue(func(Time) { x.dial() })}
+			x.lookup = deadline{index: -1, owner: whenDue(func(Time) { x.ask() })}
 			d.byName[name] = x
 		}
 		x.take(conf)
@@ -358,6 +358,10 @@ func (x *dialer) failed(stage call.Stage, text string) {
 	x.lastErr = &api.CallError{At: x.d.s.e.cfg.WallClock(), Stage: stage.String(), Text: text}
 	say(x.d.s.e.log, slog.LevelWarn, "call not established: stage "+stage.String(), slog.String("call", x.conf.Name),
 		slog.String("peer", x.conf.Peer), slog.String("event", "call-failed"), slog.String("why", text))
+	x.d.s.e.buried.add(&api.Life{
+		Name: "attempt", Call: x.conf.Name, StartedAt: x.lastErr.At, Steps: []api.Step{{Stage: stage.String()}},
+		End: &api.End{At: x.lastErr.At, Stage: stage.String(), Cause: "no-tunnel", Why: text, Advice: advice(stage, "")},
+	})
 	x.again()
 }
 

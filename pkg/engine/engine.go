@@ -27,7 +27,8 @@ type Time = time.Duration
 type Transport interface {
 	Send(local, remote netip.AddrPort, datagram []byte) error
 	LocalFor(remote netip.AddrPort) (netip.AddrPort, error)
-	Connect(local, remote netip.AddrPort) (Conn, error)
+	// Connect makes a tunnel's socket. Between bind and connect it has prepare make a kernel tunnel of it, and returns its error.
+	Connect(local, remote netip.AddrPort, prepare func(fd int) error) (Conn, error)
 	// OpenPort opens a port for one tunnel; Send and Connect with its address use it. An invalid local is chosen by route.
 	OpenPort(local netip.Addr, remote netip.AddrPort) (Port, error)
 	Counters() transport.Counters
@@ -39,9 +40,8 @@ type Port interface {
 	Close() error
 }
 
-// Conn is a tunnel's connected socket. FD stays the Conn's.
+// Conn is a tunnel's connected socket.
 type Conn interface {
-	FD() int
 	PathMTU() int // of the outer path, octets; 0: unknown
 	Close() error
 }
@@ -49,8 +49,9 @@ type Conn interface {
 // Kernel makes kernel objects. Its methods may sleep.
 type Kernel interface {
 	CreateTunnel(kernel.TunnelSpec) error
-	CreateSession(s kernel.SessionSpec, sink func(frame []byte)) (Session, error)
+	CreateSession(s kernel.SessionSpec, to kernel.Receiver) (Session, error)
 	Features() kernel.Features
+	Stock(goals map[string]int) // how many interfaces there are at least, by what their names are made of
 }
 
 // Session is the data path of one session. Send may be called at any time, beside the other methods.
@@ -61,6 +62,7 @@ type Session interface {
 	Encrypter
 	// Bridge has the kernel carry frames between two sessions; the other is of the same Kernel. It may sleep.
 	Bridge(to Session) error
+	Relay(frame []byte) error // by the other session of the bridge: what did not come through the kernel
 }
 
 // DataPath moves a session through its life.
@@ -80,7 +82,8 @@ type Encrypter interface {
 	CompressionBroken() (bool, error)
 }
 
-// Meter reads what the kernel counted. Idle may sleep.
+// Meter reads what the kernel counted. It is safe for concurrent use, and may sleep. Stats gives what was read last after Close, and with an
+// error.
 type Meter interface {
 	Stats() (kernel.Stats, error)
 	Idle() (time.Duration, error)
@@ -88,9 +91,10 @@ type Meter interface {
 
 // Network keeps interfaces, routes and address translation as desired state. Its methods may sleep.
 type Network interface {
-	Apply(ctx context.Context, owner string, want network.Interface) error
-	Index(owner string) int // of the interface that was applied last
-	Remove(ctx context.Context, owner string) error
+	Prepare(ctx context.Context) // for interfaces that masquerade, clamp or have IPv6
+	Apply(ctx context.Context, owner network.Owner, want network.Interface) error
+	Index(owner network.Owner) int // of the interface that was applied last
+	Remove(ctx context.Context, owner network.Owner) error
 	Demand(name string, routes []netip.Prefix, wake func()) (Demand, error)
 }
 
@@ -150,6 +154,8 @@ type Engine struct {
 	names    *executor // of name lookups: a dead name server must not hold up the kernel
 	asks     *executor // of RADIUS servers: the same
 	counts   counters
+	buried   graveyard
+	taps     taps  // what is captured and debugged
 	tunnels  quota // of accept entries
 	halfOpen quota
 	sessions quota
@@ -157,7 +163,8 @@ type Engine struct {
 	loaded   atomic.Pointer[time.Time]
 	stopping atomic.Bool
 	running  sync.WaitGroup
-	serving  sync.Mutex // of access lines: held while what is served is changed
+	debugs   sync.WaitGroup // in the background
+	serving  sync.Mutex     // of access lines: held while what is served is changed
 
 	life      context.Context // of what the executor does: ends when Stop has waited long enough
 	endLife   context.CancelFunc
@@ -182,7 +189,7 @@ func New(cfg Config) *Engine {
 	if cfg.Shards == 0 {
 		cfg.Shards = 2
 	}
-	e := &Engine{cfg: cfg, log: cfg.Logger, started: cfg.WallClock()}
+	e := &Engine{cfg: cfg, log: cfg.Logger, started: cfg.WallClock(), buried: newGraveyard()}
 	e.policy.Store(cfg.Policy)
 	e.peers.Store(newPeerBook(cfg.Policy, nil))
 	e.loaded.Store(&e.started)
@@ -225,6 +232,25 @@ func (e *Engine) Start() {
 	e.shards[0].post(func() { e.shards[0].dialers.reconcile(p) })
 	e.accountAll(radius.On)
 	e.serveAccess(p)
+	e.stock(p)
+}
+
+// stock has ready what the templates need: interfaces that they want made ahead, and what all interfaces have in common.
+func (e *Engine) stock(p *policy.Policy) {
+	if e.cfg.Kernel == nil {
+		return
+	}
+	goals, shared := make(map[string]int), false
+	for _, t := range p.Templates {
+		if t.Ready > 0 {
+			goals[t.Interface] += t.Ready
+		}
+		shared = shared || t.MSSClamp || t.Masquerade || t.IPv6
+	}
+	e.cfg.Kernel.Stock(goals)
+	if shared {
+		e.exec.submit(func() { e.cfg.Network.Prepare(e.life) })
+	}
 }
 
 // Stop says StopCCN 6 to every peer, waits for the acknowledgements and the release of every kernel object (P153), at most
@@ -254,6 +280,8 @@ func (e *Engine) Stop(ctx context.Context) error {
 		s.inbox.close()
 	}
 	e.running.Wait()
+	e.taps.close()
+	e.debugs.Wait()
 	err = errors.Join(err, e.exec.close(ctx), e.names.close(ctx), e.asks.close(ctx))
 	e.endLife()
 	if err != nil {
@@ -269,6 +297,7 @@ func (e *Engine) Reload(p *policy.Policy) {
 	e.loaded.Store(&now)
 	e.shards[0].post(func() { e.shards[0].dialers.reconcile(p) })
 	e.serveAccess(p)
+	e.stock(p)
 }
 
 // Alive returns when every shard has answered, or with ctx's error.

@@ -1,12 +1,15 @@
 package engine
 
 import (
+	"context"
+	"net/netip"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/l2tpd/l2tpd/pkg/api"
 	"github.com/l2tpd/l2tpd/pkg/policy"
+	"github.com/l2tpd/l2tpd/pkg/wire"
 )
 
 // S18: whichever side starts, the call comes up, with interface, routes and one session at each end.
@@ -150,5 +153,60 @@ func TestCallSerialNumbersRise(t *testing.T) {
 		}
 		a.stop()
 		b.stop()
+	})
+}
+
+// What interfaces have in common is made when the engine starts, not for the first call's packets to wait for; and only if it is needed.
+func TestTheNetworkIsPreparedBeforeTheFirstCall(t *testing.T) {
+	for name, clamp := range map[string]bool{"needed": true, "not needed": false} {
+		t.Run(name, func(t *testing.T) {
+			simulated(t, func(t *testing.T) {
+				p := pair("a", "2.2.2.2", policy.PrecedenceIn, false)
+				for _, x := range p.Templates {
+					x.MSSClamp, x.Masquerade, x.IPv6 = clamp, false, false
+				}
+				b := newInternet().start(t, "1.1.1.1", p, true)
+				defer b.stop()
+				time.Sleep(time.Second) // virtual
+				b.mu.Lock()
+				defer b.mu.Unlock()
+				if got := b.prepared > 0; got != clamp {
+					t.Errorf("prepared %d times", b.prepared)
+				}
+			})
+		})
+	}
+}
+
+// A past bug: the peer's tunnel was forgotten when ours came up before its SCCCN had arrived, although the peer had not compared the two: its
+// calls had no answer.
+func TestThePeersTunnelLivesBesideOurs(t *testing.T) {
+	simulated(t, func(t *testing.T) {
+		n := newInternet()
+		b := n.start(t, "2.2.2.2", pair("b", "1.1.1.1", policy.PrecedenceOut, false), true)
+		lost := false
+		n.mu.Lock()
+		n.drop = func(local, _ netip.AddrPort, d []byte) bool { // the first SCCCN of a is lost, and b dials
+			_, payload, _ := wire.ParseHeader(d)
+			m, _ := wire.ParseMessage(payload)
+			if m.Type != wire.MsgSCCCN || local.Addr() != netip.MustParseAddr("1.1.1.1") || lost {
+				return false
+			}
+			lost = true
+			go func() { _, _ = b.e.Act(context.Background(), api.Action{Verb: api.VerbCallUp, Call: "remote"}) }()
+			return true
+		}
+		n.mu.Unlock()
+		a := n.start(t, "1.1.1.1", pair("a", "2.2.2.2", policy.PrecedenceIn, true), true)
+		defer b.stop()
+		defer a.stop()
+		a.up("remote", 5*time.Second)
+		b.up("remote", 5*time.Second)
+		time.Sleep(5 * time.Second) // virtual: SCCCN has come again
+		for _, x := range []*box{a, b} {
+			if up := x.look().Status.Tunnels; up != 2 { // of the two calls one gives way, which is another matter
+				t.Errorf("%v: %d tunnels, want 2\n%s", x.addr, up, x.log)
+			}
+		}
 	})
 }

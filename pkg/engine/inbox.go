@@ -3,6 +3,7 @@ package engine
 import (
 	"net/netip"
 	"sync"
+	"time"
 )
 
 // Bounds of what strangers can put into a shard's inbox. Completions and requests of our own are not bounded: each answers
@@ -23,6 +24,8 @@ type inbox struct {
 	newcomers []packet
 	frames    []frame
 	closed    bool
+	begun     time.Time
+	first     time.Duration // since begun: when the item came that waits longest; 0: none waits
 }
 
 // packet is a datagram copied out of the transport's buffer.
@@ -43,9 +46,13 @@ type batch struct {
 	packets   []packet
 	newcomers []packet
 	frames    []frame
+	first     time.Duration // when the oldest of them came, by the inbox's clock
 }
 
-func newInbox() *inbox { return &inbox{wake: make(chan struct{}, 1)} }
+func newInbox() *inbox { return &inbox{wake: make(chan struct{}, 1), begun: time.Now()} }
+
+// clock is the time by which waits are measured. It is never 0.
+func (b *inbox) clock() time.Duration { return max(1, time.Since(b.begun)) }
 
 // put adds one item unless its queue is full or the inbox is closed.
 func put[T any](b *inbox, queue *[]T, limit int, item T) bool {
@@ -53,6 +60,9 @@ func put[T any](b *inbox, queue *[]T, limit int, item T) bool {
 	ok := !b.closed && (limit == 0 || len(*queue) < limit)
 	if ok {
 		*queue = append(*queue, item)
+		if b.first == 0 {
+			b.first = b.clock()
+		}
 	}
 	b.mu.Unlock()
 	if ok {
@@ -76,6 +86,7 @@ func (b *inbox) take(t *batch) (closed bool) {
 	t.packets, b.packets = b.packets, t.packets[:0]
 	t.newcomers, b.newcomers = b.newcomers, t.newcomers[:0]
 	t.frames, b.frames = b.frames, t.frames[:0]
+	t.first, b.first = b.first, 0
 	return b.closed
 }
 

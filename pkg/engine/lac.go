@@ -182,7 +182,7 @@ func (fw *forward) offer() control.CallInfo {
 // reply is what ICCN says of it.
 func (fw *forward) reply() *control.CallInfo {
 	info := fw.call
-	info.PrivateGroup = cmp.Or(fw.target.PrivateGroup, info.PrivateGroup)
+	info.PrivateGroup = fw.privateGroup()
 	info.SequencingRequired = fw.target.Sequencing == policy.SequencingAlways
 	if x := fw.proxy; x != nil {
 		p := &control.Proxy{LCP: control.ProxyLCP{InitialReceived: x.InitialReceived, LastSent: x.LastSent, LastReceived: x.LastReceived}}
@@ -195,6 +195,9 @@ func (fw *forward) reply() *control.CallInfo {
 	}
 	return &info
 }
+
+// privateGroup is the one of a RADIUS server, or else of the LAC that the call comes from.
+func (fw *forward) privateGroup() string { return cmp.Or(fw.target.PrivateGroup, fw.call.PrivateGroup) }
 
 // late: the LNS has taken too long.
 func (fw *forward) late(Time) {
@@ -319,7 +322,7 @@ func (s *session) endFar(ev call.EvDown, code uint16) {
 		s.hangUp(ev.Cause, ev.Text)
 		return
 	}
-	s.call.Sever(ev, wire.Result{Code: code, Text: ev.Text}, &s.out)
+	s.call.Sever(ev, wire.Result{Code: code, Text: ev.Text}, s.output())
 	s.flush()
 }
 
@@ -332,6 +335,7 @@ func (s *session) bridge(op call.OpBridge) {
 		s.async(op, func() call.Result { return call.Result{Err: join(line)} })
 		return
 	}
+	s.sh.due.arm(&s.near.timer, 0) // the LNS has answered: what takes long from here on is our own affair
 	x := s.near.joint
 	s.async(op, func() call.Result { return call.Result{Err: x.use(join)} })
 }

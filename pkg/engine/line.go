@@ -8,7 +8,6 @@ import (
 	"github.com/l2tpd/l2tpd/pkg/access"
 	"github.com/l2tpd/l2tpd/pkg/api"
 	"github.com/l2tpd/l2tpd/pkg/call"
-	"github.com/l2tpd/l2tpd/pkg/control"
 	"github.com/l2tpd/l2tpd/pkg/kernel"
 	"github.com/l2tpd/l2tpd/pkg/policy"
 )
@@ -25,8 +24,8 @@ type Access interface {
 
 // AccessKernel makes the kernel's end of a subscriber's line.
 type AccessKernel interface {
-	OpenPPPoE(spec kernel.PPPoESpec, sink func(frame []byte)) (Session, error)
-	OpenLine(spec kernel.LineSpec, sink func(frame []byte)) (Session, error)
+	OpenPPPoE(spec kernel.PPPoESpec, to kernel.Receiver) (Session, error)
+	OpenLine(spec kernel.LineSpec, to kernel.Receiver) (Session, error)
 }
 
 // line is what a session has in place of a tunnel when its subscriber arrives here. All lines are shard 0's.
@@ -59,7 +58,7 @@ func (l *lines) enter(s *session) bool {
 func (e *Engine) ring(c access.Caller, end access.Line) (gone func(why string)) {
 	sh := e.shards[0]
 	s := &session{sh: sh, line: &line{caller: c, end: end}, started: e.cfg.WallClock()}
-	s.timer = deadline{index: -1, fire: s.expire}
+	s.timer = deadline{index: -1, owner: s}
 	if !sh.post(s.arrived) {
 		e.exec.submit(func() { end.HangUp("the daemon is stopping") })
 		return func(string) {}
@@ -93,7 +92,7 @@ func (s *session) arrived() {
 	}
 	sh.e.counts.lines.Add(1)
 	s.log().Debug("subscriber arrives", slog.String("event", "line"))
-	s.call = call.New(s.params(), 0, false, &s.out)
+	s.call = call.New(s.params(), 0, false, s.output())
 	s.flush()
 }
 
@@ -102,22 +101,21 @@ func (s *session) hungUp(why string) {
 	if s.call == nil || s.releasing {
 		return
 	}
-	s.call.Lost(call.EvDown{Stage: call.StageLCP, Cause: "line-down", Text: why, ByPeer: true}, &s.out)
+	s.call.Lost(call.EvDown{Stage: call.StageLCP, Cause: "line-down", Text: why, ByPeer: true}, s.output())
 	s.flush()
 }
 
 // openLine makes the kernel's end of the line, and tells the subscriber that he may begin: what he sends is heard from then on.
 func (s *session) openLine(op call.OpCreate) {
-	sh, caller, end, sink := s.sh, s.line.caller, s.line.end, s.sink()
-	dead := func(err error) { sh.post(func() { s.vanished(err) }) }
+	sh, caller, end := s.sh, s.line.caller, s.line.end
 	sh.ask(func() func() {
 		var data Session
 		err := errors.New("a kernel without access lines")
 		if k, ok := sh.e.cfg.Kernel.(AccessKernel); ok {
 			if p := caller.PPPoE; p != nil {
-				data, err = k.OpenPPPoE(kernel.PPPoESpec{Interface: p.Interface, SessionID: p.SessionID, Peer: p.MAC, OnDead: dead}, sink)
+				data, err = k.OpenPPPoE(kernel.PPPoESpec{Interface: p.Interface, SessionID: p.SessionID, Peer: p.MAC}, s)
 			} else {
-				data, err = k.OpenLine(kernel.LineSpec{TTY: caller.TTY.File, OnDead: dead}, sink)
+				data, err = k.OpenLine(kernel.LineSpec{TTY: caller.TTY.File}, s)
 			}
 		}
 		if err == nil {
@@ -211,12 +209,11 @@ func (e *Engine) accessViews() (all []api.Access) {
 	return all
 }
 
-// views are the lines that a query asks for.
-func (l *lines) views(q api.Query) (all []api.Session) {
+// wanted adds the lines that a query asks for.
+func (l *lines) wanted(q api.Query, p *part) {
 	for id, s := range l.byID {
 		if (q.Session == 0 || q.Session == id) && q.Call == "" {
-			all = append(all, s.view(control.SessionView{}, q.Stats))
+			p.wanted = append(p.wanted, s)
 		}
 	}
-	return all
 }

@@ -24,7 +24,7 @@ import (
 )
 
 // maxSessionHeap is what a session that is up may keep on the heap, in octets, without what pkg/kernel and pkg/network keep of it.
-const maxSessionHeap = 3100
+const maxSessionHeap = 2700
 
 // What a session keeps is what a box of 65535 of them needs memory for. It is not parallel: the heap is that of the whole process.
 func TestHeapOfASession(t *testing.T) {
@@ -37,42 +37,53 @@ func TestHeapOfASession(t *testing.T) {
 	}
 }
 
+func (x *callers) Stock(map[string]int) {}
+
 // heapOf is by how much the heap grows with an LNS that has n sessions up, in octets.
 func heapOf(t *testing.T, n int) (octets int) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		p := acceptor()
-		p.Templates["dialin"].IdleTimeout = 0
-		p.Pools["ips"].Ranges[0] = policy.Range{From: netip.MustParseAddr("10.0.0.1"), To: netip.MustParseAddr("10.0.255.254")}
-		x := &callers{begun: time.Now(), links: map[uint16]*ppp.Link{}, sinks: map[uint16]func([]byte){}}
-		before := liveHeap()
-		e := New(Config{
-			Policy: p, Transport: x, Kernel: x, Network: x, Random: rand.Reader, Now: x.now, WallClock: time.Now,
-			Logger: observe.New(observe.Options{Writer: io.Discard, Format: observe.FormatText}),
+		before := 0
+		withCallers(t, n, func() { before = liveHeap() }, func(x *callers) {
+			x.forget()
+			octets = liveHeap() - before
 		})
-		e.Start()
-		x.dial(e)
-		for up := 0; up < n; {
-			batch := min(100, n-up)
-			x.call(batch)
-			up += batch
-			for begun := time.Now(); x.count() < up; x.expire() {
-				if time.Since(begun) > time.Minute {
-					t.Fatalf("%d of %d sessions are up", x.count(), up)
-				}
-				time.Sleep(50 * time.Millisecond) // virtual
-			}
-		}
-		synctest.Wait()
-		x.forget()
-		octets = liveHeap() - before
-		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
-		defer cancel()
-		if err := e.Stop(ctx); err != nil {
-			t.Errorf("stop: %v", err)
-		}
 	})
 	return octets
+}
+
+// withCallers runs an LNS, calls begin before there is one, and then when n sessions are up.
+func withCallers(t *testing.T, n int, begin func(), then func(*callers)) {
+	t.Helper()
+	p := acceptor()
+	p.Templates["dialin"].IdleTimeout = 0
+	p.Pools["ips"].Ranges[0] = policy.Range{From: netip.MustParseAddr("10.0.0.1"), To: netip.MustParseAddr("10.0.255.254")}
+	x := &callers{begun: time.Now(), links: map[uint16]*ppp.Link{}, sinks: map[uint16]kernel.Receiver{}}
+	begin()
+	e := New(Config{
+		Policy: p, Transport: x, Kernel: x, Network: x, Random: rand.Reader, Now: x.now, WallClock: time.Now,
+		Logger: observe.New(observe.Options{Writer: io.Discard, Format: observe.FormatText}),
+	})
+	e.Start()
+	x.dial(e)
+	for up := 0; up < n; {
+		batch := min(100, n-up)
+		x.call(batch)
+		up += batch
+		for begun := time.Now(); x.count() < up; x.expire() {
+			if time.Since(begun) > time.Minute {
+				t.Fatalf("%d of %d sessions are up", x.count(), up)
+			}
+			time.Sleep(50 * time.Millisecond) // virtual
+		}
+	}
+	synctest.Wait()
+	then(x)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+	defer cancel()
+	if err := e.Stop(ctx); err != nil {
+		t.Errorf("stop: %v", err)
+	}
 }
 
 // liveHeap is what lives on the heap.
@@ -91,8 +102,8 @@ type callers struct {
 	e     *Engine
 	ctl   *control.Tunnel // nil: nobody answers
 	out   control.Output
-	links map[uint16]*ppp.Link    // by the LAC's session id
-	sinks map[uint16]func([]byte) // of the LNS
+	links map[uint16]*ppp.Link       // by the LAC's session id
+	sinks map[uint16]kernel.Receiver // of the LNS
 	up    int
 }
 
@@ -175,7 +186,7 @@ func (x *callers) begin(id uint16) {
 // said passes on what a caller's PPP has to say.
 func (x *callers) said(id uint16, out ppp.Output) {
 	for _, f := range out.Frames {
-		x.sinks[id](f)
+		x.sinks[id].Frame(f)
 	}
 	for _, ev := range out.Events {
 		if _, ok := ev.(ppp.EvNetworkUp); ok {
@@ -196,34 +207,39 @@ func (x *callers) Send(_, _ netip.AddrPort, datagram []byte) error {
 }
 
 func (x *callers) LocalFor(netip.AddrPort) (netip.AddrPort, error)   { return lnsAddress, nil }
-func (x *callers) Connect(_, _ netip.AddrPort) (Conn, error)         { return idleConn{}, nil }
 func (x *callers) OpenPort(netip.Addr, netip.AddrPort) (Port, error) { return nil, os.ErrInvalid }
 
-func (x *callers) Counters() transport.Counters                           { return transport.Counters{} }
-func (x *callers) Apply(context.Context, string, network.Interface) error { return nil }
-func (x *callers) Remove(context.Context, string) error                   { return nil }
-func (x *callers) Index(string) int                                       { return 0 }
-func (x *callers) Demand(string, []netip.Prefix, func()) (Demand, error)  { return nil, os.ErrInvalid }
-func (x *callers) CreateTunnel(kernel.TunnelSpec) error                   { return nil }
-func (x *callers) Features() kernel.Features                              { return kernel.Features{NewCore: true} }
+func (x *callers) Connect(_, _ netip.AddrPort, prepare func(int) error) (Conn, error) {
+	return idleConn{}, prepare(3)
+}
+
+func (x *callers) Counters() transport.Counters { return transport.Counters{} }
+func (x *callers) Prepare(context.Context)      {}
+
+func (x *callers) Apply(context.Context, network.Owner, network.Interface) error { return nil }
+func (x *callers) Remove(context.Context, network.Owner) error                   { return nil }
+func (x *callers) Index(network.Owner) int                                       { return 0 }
+func (x *callers) Demand(string, []netip.Prefix, func()) (Demand, error)         { return nil, os.ErrInvalid }
+func (x *callers) CreateTunnel(kernel.TunnelSpec) error                          { return nil }
+func (x *callers) Features() kernel.Features                                     { return kernel.Features{NewCore: true} }
 
 // CreateSession makes the data path to a caller.
-func (x *callers) CreateSession(s kernel.SessionSpec, sink func([]byte)) (Session, error) {
+func (x *callers) CreateSession(s kernel.SessionSpec, to kernel.Receiver) (Session, error) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	x.sinks[s.PeerID] = sink
-	return &caller{x: x, id: s.PeerID, sink: sink, dead: s.OnDead}, nil
+	x.sinks[s.PeerID] = to
+	return &caller{x: x, id: s.PeerID, to: to}, nil
 }
 
 // caller is the LNS's data path to one caller. It keeps what one of the kernel must keep.
 type caller struct {
-	x    *callers
-	id   uint16
-	sink func([]byte)
-	dead func(error)
+	x  *callers
+	id uint16
+	to kernel.Receiver
 }
 
 func (c *caller) Bridge(Session) error { return os.ErrInvalid }
+func (c *caller) Relay([]byte) error   { return os.ErrInvalid }
 
 func (c *caller) Send(frame []byte) error {
 	c.x.mu.Lock()
@@ -254,6 +270,5 @@ func (c *caller) HandOver() (*os.File, error)             { return nil, os.ErrIn
 // idleConn is a tunnel's socket.
 type idleConn struct{}
 
-func (idleConn) FD() int      { return 3 }
 func (idleConn) PathMTU() int { return 1500 }
 func (idleConn) Close() error { return nil }

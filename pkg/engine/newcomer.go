@@ -19,6 +19,7 @@ func (s *shard) newcomer(p packet) {
 		s.e.counts.malformed.Add(1)
 		return
 	}
+	s.e.tapIn(p.local, p.remote, h, p.data)
 	s.strangers.earn(s.now(), len(p.data))
 	m, err := wire.ParseMessage(payload)
 	if err != nil || m.Type != wire.MsgSCCRQ && m.Type != wire.MsgStopCCN {
@@ -64,9 +65,13 @@ func (s *shard) packet(p packet) {
 	t := s.tunnels[control.TunnelID(h.TunnelID)]
 	if t == nil {
 		s.e.counts.noTunnel.Add(1)
+		if h.Control {
+			s.e.tapIn(p.local, p.remote, h, p.data)
+		}
 		return
 	}
 	if h.Control {
+		t.tapIn(p)
 		t.known()
 		_ = t.receive(p) // counted and logged there
 		return
@@ -177,6 +182,7 @@ func (s *shard) answer(p packet, r *control.Refusal, why string) {
 		s.e.counts.overLimit.Add(1)
 		return
 	}
+	s.tapAnswer(p.local, p.remote, b)
 	_ = s.e.cfg.Transport.Send(p.local, p.remote, b) // a stranger's loss
 }
 

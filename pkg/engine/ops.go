@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
-	"strconv"
+	"slices"
 	"time"
 
 	"github.com/l2tpd/l2tpd/pkg/auth"
@@ -35,7 +35,13 @@ func (s *session) pump() {
 // finished hands the result of op to the call and goes on.
 func (s *session) finished(op call.Op, r call.Result) {
 	s.busy = false
-	s.call.Done(s.sh.now(), op, r, &s.out)
+	if login, ok := op.(call.OpAuthorize); ok && !r.OK && login.User == "" { // whom nobody let in has given a name all the same
+		if s.sub == nil {
+			s.sub = &subscriber{}
+		}
+		s.sub.login = login.Request.Name
+	}
+	s.call.Done(s.sh.now(), op, r, s.output())
 	s.flush()
 }
 
@@ -130,14 +136,13 @@ func (s *session) create(op call.OpCreate) {
 		TunnelID: uint16(s.t.id), PeerTunnelID: uint16(s.t.ctl.PeerID()),
 		SessionID: uint16(s.id), PeerID: uint16(op.Peer),
 		Sequencing: s.kernelSequencing(op.Sequencing),
-		OnDead:     func(err error) { sh.post(func() { s.vanished(err) }) },
 	}
-	sink := s.sink()
-	if s.outside() {
-		sink = nil // what comes before a pppd reads the socket waits there
+	var to kernel.Receiver
+	if !s.outside() { // else what comes before a pppd reads the socket waits there
+		to = s
 	}
 	sh.ask(func() func() {
-		data, err := sh.e.cfg.Kernel.CreateSession(spec, sink)
+		data, err := sh.e.cfg.Kernel.CreateSession(spec, to)
 		return func() {
 			if err == nil {
 				s.data = data
@@ -147,14 +152,17 @@ func (s *session) create(op call.OpCreate) {
 	})
 }
 
-// sink takes the session's frames to its shard.
-func (s *session) sink() func(frame []byte) {
+// Frame takes a frame of the session to its shard: a session is the Receiver of what the kernel leaves to user space.
+func (s *session) Frame(b []byte) {
 	sh := s.sh
-	return func(b []byte) {
-		if !put(sh.inbox, &sh.inbox.frames, maxFrames, frame{session: s, data: append([]byte(nil), b...)}) {
-			sh.e.counts.framesLost.Add(1)
-		}
+	if !put(sh.inbox, &sh.inbox.frames, maxFrames, frame{session: s, data: append([]byte(nil), b...)}) {
+		sh.e.counts.framesLost.Add(1)
 	}
+}
+
+// Dead is the kernel's word that the session is gone.
+func (s *session) Dead(err error) {
+	s.sh.post(func() { s.vanished(err) })
 }
 
 // vanished: a kernel object of the session has been deleted by somebody else. The end of a line is the subscriber's going: the kernel may
@@ -172,7 +180,7 @@ func (s *session) vanished(err error) {
 	if s.call == nil || s.releasing {
 		return
 	}
-	s.call.Vanished(err, &s.out)
+	s.call.Vanished(err, s.output())
 	s.flush()
 }
 
@@ -194,11 +202,11 @@ func compression(op call.OpArm) kernel.Compression {
 }
 
 // owner names the session's share of the network state.
-func (s *session) owner() string {
+func (s *session) owner() network.Owner {
 	if s.line != nil {
-		return "line " + strconv.Itoa(int(s.line.id))
+		return network.Owner{What: "line", ID: uint32(s.line.id)}
 	}
-	return "session " + strconv.Itoa(int(s.t.id)) + "/" + strconv.Itoa(int(s.id))
+	return network.Owner{What: "session", Tunnel: uint32(s.t.id), ID: uint32(s.id)}
 }
 
 // applyNetwork brings addresses and routes up before packets pass, and stops them before they go. It may sleep.
@@ -358,8 +366,8 @@ func (s *session) checked(op call.OpAuthorize, r call.Result) {
 	u := s.pol.Users[r.User]
 	if u == nil || s.authentic == radius.AuthenticRADIUS {
 		u = &policy.User{Name: r.User, IPv4: r.UserIPv4}
-		if s.granted != nil {
-			u.Sessions = s.granted.limit
+		if g := s.granted; g != nil {
+			u.Sessions, u.IPv6, u.Behind = g.limit, g.link, g.behind
 		}
 	}
 	s.enterLogin(u, func(refusal string) {
@@ -370,30 +378,50 @@ func (s *session) checked(op call.OpAuthorize, r call.Result) {
 	})
 }
 
-// enterLogin counts the session as one of u's and claims his own address. then is told, back here, why that cannot be; nothing when
-// it is done.
+// enterLogin counts the session as one of u's and claims his own address and prefixes. then is told, back here, why that cannot be;
+// nothing when it is done. What has been claimed until then is given back by forgetLogin.
 func (s *session) enterLogin(u *policy.User, then func(refusal string)) {
 	zero := s.sh.e.shards[0]
+	prefixes := s.prefixesOf(u)
+	for _, p := range prefixes {
+		if x := (lent{prefix: p}); !slices.Contains(s.lent, x) {
+			s.lent = append(s.lent, x)
+		}
+	}
 	limit, duplicate := u.MaxSessions(s.tmpl), policy.DuplicateAllow
 	if s.tmpl != nil {
 		duplicate = s.tmpl.Duplicate
 	}
 	zero.post(func() {
-		answer := func(refusal string) {
-			s.sh.post(func() {
-				if refusal != "" {
-					s.owned = netip.Addr{}
-				}
-				then(refusal)
-			})
+		answer := func(refusal string) { s.sh.post(func() { then(refusal) }) }
+		more := func(refusal string) {
+			if refusal != "" {
+				answer(refusal)
+				return
+			}
+			zero.pools.ownPrefixes(prefixes, s, answer)
 		}
 		switch refusal := zero.logins.enter(u.Name, s, limit, duplicate); {
 		case refusal != "" || !u.IPv4.IsValid():
-			answer(refusal)
+			more(refusal)
 		default:
-			zero.pools.own(u.IPv4, s, answer)
+			zero.pools.own(u.IPv4, s, more)
 		}
 	})
+}
+
+// prefixesOf are the prefixes of a user's own that the session gives him, each before what is within it.
+func (s *session) prefixesOf(u *policy.User) (all []netip.Prefix) {
+	if s.conf != nil || s.tmpl == nil || !s.tmpl.IPv6 {
+		return nil
+	}
+	for _, p := range []netip.Prefix{u.IPv6, u.Behind} {
+		if p.IsValid() {
+			all = append(all, p.Masked())
+		}
+	}
+	slices.SortFunc(all, netip.Prefix.Compare)
+	return all
 }
 
 // forgetLogin gives back what an earlier login of the session has, unless the new verdict is for the same user.
@@ -403,6 +431,12 @@ func (s *session) forgetLogin(r call.Result) {
 		s.owned = netip.Addr{}
 		zero.post(func() { zero.pools.disown(a, s) })
 	}
+	s.lent = slices.DeleteFunc(s.lent, func(x lent) bool {
+		if x.pool == "" {
+			zero.post(func() { zero.pools.disownPrefix(x.prefix, s) })
+		}
+		return x.pool == ""
+	})
 	if user := s.login; user != "" && user != r.User {
 		s.login = ""
 		zero.post(func() { zero.logins.leave(user, s) })
@@ -411,7 +445,12 @@ func (s *session) forgetLogin(r call.Result) {
 
 // address asks shard 0, which has the pools.
 func (s *session) address(op call.OpAddress) {
-	if s.granted != nil && s.granted.choice && op.Wanted.Is4() && op.Wanted.IsGlobalUnicast() {
+	switch g := s.granted; {
+	case g == nil:
+	case g.noAddress != "":
+		s.finished(op, call.Result{Message: g.noAddress})
+		return
+	case g.choice && op.Wanted.Is4() && op.Wanted.IsGlobalUnicast():
 		s.chosen(op)
 		return
 	}
@@ -520,9 +559,9 @@ func (s *session) prefixes(op call.OpPrefixes) {
 	})
 }
 
-// lent is a prefix of a pool that a session has.
+// lent is a prefix that a session has.
 type lent struct {
-	pool   string
+	pool   string // empty: it is the user's own
 	prefix netip.Prefix
 }
 
@@ -560,11 +599,11 @@ func (s *session) release(op call.Op) {
 				zero := e.shards[0]
 				zero.post(func() { zero.pools.release(name, a) })
 			}
+			s.forgetLogin(call.Result{})
 			for _, x := range s.lent {
 				zero := e.shards[0]
 				zero.post(func() { zero.pools.releasePrefix(x.pool, x.prefix) })
 			}
-			s.forgetLogin(call.Result{})
 			s.finished(op, call.Result{})
 		}
 	})

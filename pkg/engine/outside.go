@@ -107,16 +107,16 @@ func (s *session) pppdSays(ev pppd.Event) {
 		if u != nil {
 			r.Routes = u.Routes
 		}
-		s.letIn(u, func(now call.Time) { s.call.Up(now, r, &s.out) })
+		s.letIn(u, func(now call.Time) { s.call.Up(now, r, s.output()) })
 	case pppd.EvNetworkDown:
-		s.letIn(nil, func(now call.Time) { s.call.Down(now, ev.EvNetworkDown, &s.out) })
+		s.letIn(nil, func(now call.Time) { s.call.Down(now, ev.EvNetworkDown, s.output()) })
 	case pppd.EvEnding:
 		s.call.Ending(ev.EvLinkDown)
 	case pppd.EvDown:
 		if ev.Reason == ppp.ReasonAuthFailed && !ev.Peer {
 			s.sh.e.counts.userAuthFailures.Add(1)
 		}
-		s.call.Exited(now, ev.EvLinkDown, ev.Err, &s.out)
+		s.call.Exited(now, ev.EvLinkDown, ev.Err, s.output())
 	}
 	s.flush()
 }
@@ -140,7 +140,7 @@ func (s *session) letIn(u *policy.User, then func(now call.Time)) {
 		switch {
 		case s.call == nil:
 		case refusal != "":
-			s.call.Refuse(s.sh.now(), refusal, &s.out)
+			s.call.Refuse(s.sh.now(), refusal, s.output())
 		default:
 			for _, f := range waiting {
 				f(s.sh.now())

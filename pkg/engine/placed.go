@@ -71,7 +71,7 @@ func (e *Engine) dialOn(ctx context.Context, lines []*policy.Access, number, sub
 	if !ok {
 		err = errors.New("a kernel without access lines")
 	} else {
-		data, err = k.OpenLine(kernel.LineSpec{TTY: c.TTY.File, OnDead: dead}, func([]byte) {})
+		data, err = k.OpenLine(kernel.LineSpec{TTY: c.TTY.File}, kernel.Funcs{OnDead: dead})
 	}
 	if err != nil {
 		l.HangUp(err.Error())
@@ -107,7 +107,7 @@ func (s *session) lineDied(err error) {
 		return
 	}
 	down := call.EvDown{Cause: "line-down", Text: "the line has hung up: " + err.Error()}
-	s.call.Sever(down, wire.Result{Code: wire.CDNLostCarrier}, &s.out)
+	s.call.Sever(down, wire.Result{Code: wire.CDNLostCarrier}, s.output())
 	s.flush()
 }
 

@@ -2,9 +2,11 @@ package engine
 
 import (
 	"errors"
+	"maps"
 	"net/netip"
 	"slices"
 
+	"github.com/l2tpd/l2tpd/pkg/api"
 	"github.com/l2tpd/l2tpd/pkg/call"
 	"github.com/l2tpd/l2tpd/pkg/policy"
 	"github.com/l2tpd/l2tpd/pkg/pool"
@@ -15,6 +17,7 @@ type pools struct {
 	addresses map[string]*stock[netip.Addr, policy.Range] // by the pool's name
 	prefixes  map[string]*stock[netip.Prefix, policy.Subnets]
 	owned     map[netip.Addr]*owned // users' own addresses in use
+	claims    claims                // users' own prefixes in use
 
 	pol              *policy.Policy // that reserved was made from
 	reserved         map[netip.Addr]bool
@@ -54,7 +57,13 @@ func (x *pools) allocate(p *policy.Policy, conf *policy.Pool, user string) (neti
 // allocatePrefix finds a prefix for a user.
 func (x *pools) allocatePrefix(p *policy.Policy, conf *policy.Pool, user string) (netip.Prefix, bool) {
 	conf = x.look(p, conf)
-	return stockOf(x.prefixes, conf.Name).allocate(pool.NewPrefixes, conf.Subnets(), x.reservedPrefixes, user)
+	k := stockOf(x.prefixes, conf.Name)
+	a, ok := k.allocate(pool.NewPrefixes, conf.Subnets(), x.reservedPrefixes, user)
+	for ok && len(x.claims.over(a)) > 0 { // the same
+		defer k.release(a)
+		a, ok = k.allocate(pool.NewPrefixes, conf.Subnets(), x.reservedPrefixes, user)
+	}
+	return a, ok
 }
 
 // release takes an address back.
@@ -62,6 +71,24 @@ func (x *pools) release(name string, a netip.Addr) { stockOf(x.addresses, name).
 
 // releasePrefix takes a prefix back.
 func (x *pools) releasePrefix(name string, p netip.Prefix) { stockOf(x.prefixes, name).release(p) }
+
+// views are all configured pools, by name.
+func (x *pools) views(p *policy.Policy) (all []api.Pool) {
+	for _, name := range slices.Sorted(maps.Keys(p.Pools)) {
+		conf, v := x.look(p, p.Pools[name]), api.Pool{Name: name}
+		if len(conf.Ranges) > 0 {
+			k := stockOf(x.addresses, conf.Name)
+			k.fit(pool.New, conf.Ranges, x.reserved)
+			v.Used, v.Size = k.free.Usage()
+		} else {
+			k := stockOf(x.prefixes, conf.Name)
+			k.fit(pool.NewPrefixes, conf.Subnets(), x.reservedPrefixes)
+			v.Used, v.Size = k.free.Usage()
+		}
+		all = append(all, v)
+	}
+	return all
+}
 
 // stock is a pool of Ts with the configuration that it was made from: a reload that changes that makes a new one.
 type stock[T, C comparable] struct {
@@ -82,20 +109,26 @@ func stockOf[T, C comparable](all map[string]*stock[T, C], name string) *stock[T
 
 // allocate takes a free T, from a pool made anew where conf or what is reserved has changed.
 func (k *stock[T, C]) allocate(remake func([]C) *pool.Of[T], conf []C, reserved map[T]bool, user string) (T, bool) {
-	if k.free == nil || !slices.Equal(k.conf, conf) || !sameIn(k.free, k.reserved, reserved) {
-		k.conf, k.reserved, k.free = conf, reserved, remake(conf)
-		for x := range reserved {
-			k.free.Claim(x)
-		}
-		for x := range k.used { // by live sessions
-			k.free.Claim(x)
-		}
-	}
+	k.fit(remake, conf, reserved)
 	x, ok := k.free.Allocate(user)
 	if ok {
 		k.used[x] = true
 	}
 	return x, ok
+}
+
+// fit makes the pool anew where conf or what is reserved has changed.
+func (k *stock[T, C]) fit(remake func([]C) *pool.Of[T], conf []C, reserved map[T]bool) {
+	if k.free != nil && slices.Equal(k.conf, conf) && sameIn(k.free, k.reserved, reserved) {
+		return
+	}
+	k.conf, k.reserved, k.free = conf, reserved, remake(conf)
+	for x := range reserved {
+		k.free.Claim(x)
+	}
+	for x := range k.used { // by live sessions
+		k.free.Claim(x)
+	}
 }
 
 // release takes a T back.
@@ -169,17 +202,25 @@ func foreign(p *policy.Policy, a netip.Addr) bool {
 			return false
 		}
 	}
+	return !ours(p, a)
+}
+
+// ours says whether a is an address of this box.
+func ours(p *policy.Policy, a netip.Addr) bool {
+	if !a.IsValid() {
+		return false
+	}
 	for _, t := range p.Templates {
 		if t.IPv4Local == a {
-			return false
+			return true
 		}
 	}
 	for _, c := range p.Calls {
 		if c.PPP.Local == a {
-			return false
+			return true
 		}
 	}
-	return true
+	return false
 }
 
 // conflict says why the address that the peer of a configured call brought with it cannot be: it was not given here, and is ours.
@@ -191,51 +232,3 @@ func (s *session) conflict(n call.Network) error {
 }
 
 func notForeign(a netip.Addr) string { return "the peer's address " + a.String() + " is one of ours" }
-
-// owned is a user's own address: one session has it at a time. The newest login wins (S17): the box that comes back after it has
-// lost power must not wait for the end of its older session.
-type owned struct {
-	holder *session
-	next   *session
-	give   func(refusal string) // answers next
-}
-
-// own asks for a user's own address, in shard 0. give is called there, once the session that had it has given it back; with the
-// reason when it is not to be had. Whoever has it from a pool, from before it was the user's own, keeps it.
-func (x *pools) own(a netip.Addr, s *session, give func(refusal string)) {
-	for _, k := range x.addresses {
-		if k.used[a] {
-			give("address " + a.String() + " is still in use")
-			return
-		}
-	}
-	o := x.owned[a]
-	if o == nil {
-		o = &owned{holder: s}
-		x.owned[a] = o
-	}
-	if o.holder == s {
-		give("")
-		return
-	}
-	if o.next != nil {
-		o.give("logged in elsewhere")
-	}
-	old := o.holder
-	o.next, o.give = s, give
-	old.replacedBy(s)
-}
-
-// disown takes a user's own address back.
-func (x *pools) disown(a netip.Addr, s *session) {
-	o := x.owned[a]
-	switch {
-	case o == nil || o.holder != s:
-	case o.next == nil:
-		delete(x.owned, a)
-	default:
-		give := o.give
-		o.holder, o.next, o.give = o.next, nil, nil
-		give("")
-	}
-}

@@ -3,11 +3,13 @@ package engine
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/l2tpd/l2tpd/pkg/api"
+	"github.com/l2tpd/l2tpd/pkg/network"
 	"github.com/l2tpd/l2tpd/pkg/policy"
 	"github.com/l2tpd/l2tpd/pkg/ppp"
 )
@@ -26,10 +28,10 @@ func (b *box) watchAddresses() (stop func()) {
 			case <-time.After(time.Millisecond):
 			}
 			b.mu.Lock()
-			seen := map[netip.Addr]string{}
+			seen := map[netip.Addr]network.Owner{}
 			for owner, x := range b.applied {
 				if other, ok := seen[x.Peer]; ok && x.Peer.IsValid() && x.IPv4 {
-					b.t.Errorf("%v: %v is behind %s and %s", b.addr, x.Peer, owner, other)
+					b.t.Errorf("%v: %v is behind %v and %v", b.addr, x.Peer, owner, other)
 				}
 				seen[x.Peer] = owner
 			}
@@ -209,4 +211,34 @@ func TestPeerCannotBringAnAddressOfOurs(t *testing.T) {
 			})
 		}
 	}
+}
+
+// What is kept for a user counts as used: nobody else can have it.
+func TestPoolsSayWhatIsLeft(t *testing.T) {
+	t.Parallel()
+	p := &policy.Policy{
+		Pools: map[string]*policy.Pool{
+			"ips":      {Name: "ips", Ranges: []policy.Range{{From: netip.MustParseAddr("192.0.2.1"), To: netip.MustParseAddr("192.0.2.10")}}},
+			"prefixes": {Name: "prefixes", Prefixes: []netip.Prefix{netip.MustParsePrefix("2001:db8::/48")}, Length: 64},
+		},
+		Users: map[string]*policy.User{"a": {IPv4: netip.MustParseAddr("192.0.2.3")}, "b": {IPv4: netip.MustParseAddr("198.51.100.1")}},
+	}
+	x := newPools()
+	check := func(ips, prefixes uint64) {
+		t.Helper()
+		want := []api.Pool{{Name: "ips", Used: ips, Size: 10}, {Name: "prefixes", Used: prefixes, Size: 65536}}
+		if got := x.views(p); !slices.Equal(got, want) {
+			t.Errorf("%+v, want %+v", got, want)
+		}
+	}
+	check(1, 0)
+	a, ok := x.allocate(p, p.Pools["ips"], "c")
+	b, also := x.allocatePrefix(p, p.Pools["prefixes"], "c")
+	if !ok || !also {
+		t.Fatal("nothing to be had")
+	}
+	check(2, 1)
+	x.release("ips", a)
+	x.releasePrefix("prefixes", b)
+	check(1, 0)
 }

@@ -10,8 +10,9 @@ import (
 // quota counts what each accept entry has let in, over all shards: an entry's sources are spread over them. It is safe for
 // concurrent use.
 type quota struct {
-	mu sync.Mutex
-	n  map[entryKey]int
+	mu   sync.Mutex
+	n    map[entryKey]int
+	ever map[entryKey]uint64 // that have been let in
 }
 
 // entryKey is what an accept entry is known by: it stays the same entry through a reload that changes the rest.
@@ -31,10 +32,18 @@ func (q *quota) take(a *policy.Accept, limit int) bool {
 		return false
 	}
 	if q.n == nil {
-		q.n = map[entryKey]int{}
+		q.n, q.ever = map[entryKey]int{}, map[entryKey]uint64{}
 	}
 	q.n[k]++
+	q.ever[k]++
 	return true
+}
+
+// of returns how many of an entry's are there, and have ever been.
+func (q *quota) of(a *policy.Accept) (now int, ever uint64) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.n[keyOf(a)], q.ever[keyOf(a)]
 }
 
 // give takes one back.

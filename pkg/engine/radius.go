@@ -18,7 +18,8 @@ import (
 	"github.com/l2tpd/l2tpd/pkg/wire"
 )
 
-// RADIUS asks servers about users, and tells them what sessions use. Authorize may sleep, Account does not.
+// RADIUS asks servers about users, and tells them what sessions use. Authorize may sleep, Account does not. Account gets On before all
+// other records and Off behind them, whether there are servers or not: those that come or go with a reload are told in time.
 type RADIUS interface {
 	Authorize(ctx context.Context, r radius.Request) (radius.Answer, error)
 	Account(r radius.Record) error
@@ -108,7 +109,8 @@ func (s *session) tunnelInfo() radius.TunnelInfo {
 // granted is what a RADIUS server gave a user, beyond what a template and a local user have.
 type granted struct {
 	link, behind netip.Prefix
-	choice       bool // the user chooses his address
+	choice       bool   // the user chooses his address
+	noAddress    string // why the one that it gave is not to be had; empty: it is, or it gave none
 	class        [][]byte
 	interim      time.Duration
 	limit        int // sessions; 0: as many as there are
@@ -151,8 +153,8 @@ func (s *session) loginAnswered(op call.OpAuthorize, a radius.Answer, err error)
 	case err != nil:
 		if op.User == "" {
 			s.forgetLogin(call.Result{})
+			s.sh.e.counts.userAuthFailures.Add(1) // else he is let in, and nobody has refused him
 		}
-		s.sh.e.counts.userAuthFailures.Add(1)
 		s.finished(op, call.Result{Unavailable: true, Message: "authentication is not available", Why: fmt.Sprintf("user %q: %v", name, err)})
 		return
 	case !a.Accept:
@@ -165,14 +167,30 @@ func (s *session) loginAnswered(op call.OpAuthorize, a radius.Answer, err error)
 		return
 	}
 	s.authentic = radius.AuthenticRADIUS
+	if op.User != "" {
+		s.holdTo(&a)
+	}
 	r := call.Result{OK: true, User: name, UserIPv4: a.Address, Message: a.Message, Success: a.MSCHAPSuccess, Keys: a.Keys}
 	for _, x := range append(a.Routes, a.IPv6Routes...) {
 		r.Routes = append(r.Routes, x.Prefix)
 	}
 	s.grant(a)
+	if ours(s.pol, a.Address) { // an interface with it at both ends would take what is for us
+		r.UserIPv4 = netip.Addr{}
+		s.granted.noAddress = fmt.Sprintf("RADIUS server %s gives address %v, which is one of ours", a.Server, a.Address)
+	}
 	p := s.paramsNow()
 	r.Here = &p
 	s.checked(op, r)
+}
+
+// holdTo has an answer about a user who is challenged again give the address and the prefixes of his first login: these are what his link
+// keeps, and what is claimed for it.
+func (s *session) holdTo(a *radius.Answer) {
+	a.Address, a.IPv6Prefixes, a.DelegatedPrefixes = s.owned, nil, nil
+	if g := s.granted; g != nil {
+		a.IPv6Prefixes, a.DelegatedPrefixes = []netip.Prefix{g.link}, []netip.Prefix{g.behind}
+	}
 }
 
 // refusalOf says why whom is refused. Servers are not asked what cannot be put into a request.

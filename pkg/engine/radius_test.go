@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -158,6 +159,55 @@ func TestPoolsLeaveAddressesOfServersAlone(t *testing.T) {
 	})
 }
 
+// P262: an address that a server gives and that is ours, of the template or of anything else, is none: the call ends for want of one, or
+// has IPv6 alone.
+func TestServersDoNotGiveOurAddresses(t *testing.T) {
+	for name, x := range map[string]struct {
+		give string
+		ipv6 bool
+	}{
+		"of the template": {"192.168.20.1", false}, "of a call": {"192.168.30.1", false}, "with IPv6": {"192.168.20.1", true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			simulated(t, func(t *testing.T) {
+				n := newInternet()
+				p := asking()
+				p.Templates["dialin"].IPv6 = x.ipv6
+				p.Calls["branch"] = &policy.Call{Name: "branch", Peer: "7.7.7.7", PPP: policy.CallPPP{IPv4: ppp.IPv4Own, Local: netip.MustParseAddr("192.168.30.1")}}
+				servers := accepts(radius.Answer{Address: netip.MustParseAddr(x.give)})
+				b := n.start(t, "2.2.2.2", p, true).with(servers)
+				a := n.start(t, "1.1.1.1", changed(loginsOf("RouterA"), func(p *policy.Policy) { p.Calls["c0"].PPP.IPv6 = x.ipv6 }), true)
+				defer a.stop()
+				defer b.stop()
+				why := "RADIUS server test gives address " + x.give + ", which is one of ours"
+				if x.ipv6 {
+					a.up("c0", time.Minute)
+					time.Sleep(time.Minute)
+					if s := b.look().Sessions[0]; s.IPV6CP != "Opened" || s.PeerIPv4.IsValid() || !strings.Contains(b.log.String(), "the call goes on without IPv4: "+why) {
+						t.Errorf("IPV6CP is %s, the peer has %v\n%s", s.IPV6CP, s.PeerIPv4, b.log)
+					}
+				} else {
+					b.until("an end", time.Minute, func(s *api.Snapshot) bool { return s.Status.Counters.SessionEnds["no-address"] > 0 })
+					line := `level=WARN msg="call not established: stage address"`
+					if log := b.log.String(); strings.Count(log, line) != 1 || !strings.Contains(log, `cause=no-address why="`+why+`"`) {
+						t.Errorf("it is told otherwise than once:\n%s", log)
+					}
+				}
+				b.mu.Lock()
+				for owner, i := range b.applied {
+					if i.Local == i.Peer && i.Local.IsValid() {
+						t.Errorf("%s has %v at both ends", owner, i.Local)
+					}
+				}
+				b.mu.Unlock()
+				if got := servers.told(radius.Start); !x.ipv6 && len(got) > 0 {
+					t.Errorf("accounted: %+v", got)
+				}
+			})
+		})
+	}
+}
+
 // A user who may choose his address gets neither ours nor another's.
 func TestUsersChooseNoAddressThatIsTaken(t *testing.T) {
 	simulated(t, func(t *testing.T) {
@@ -238,6 +288,85 @@ func TestUnansweredLoginsAreUnavailable(t *testing.T) {
 		}
 		if len(x.told(radius.Start)) != 0 {
 			t.Error("a session that was not up is accounted")
+		}
+	})
+}
+
+// P237, P258: a user who is up and is challenged again stays when no server answers, and hears neither Success nor Failure; who is asked
+// again later may still be refused.
+func TestRechallengeWithoutAServerLeavesTheSession(t *testing.T) {
+	for _, method := range []ppp.AuthMethod{ppp.AuthCHAPMD5, ppp.AuthMSCHAPv2} {
+		t.Run(method.String(), func(t *testing.T) {
+			simulated(t, func(t *testing.T) {
+				n := newInternet()
+				p := asking()
+				p.Templates["dialin"].Auth, p.Templates["dialin"].Rechallenge = []ppp.AuthMethod{method}, time.Minute
+				var silent, refuses atomic.Bool
+				x := &servers{answer: func(_ context.Context, r radius.Request) (radius.Answer, error) {
+					if silent.Load() {
+						return radius.Answer{}, errors.New("nobody is there")
+					}
+					solved, _ := ppp.SolveMSCHAP(r.Method, r.Name, []byte("PasswordA"), r.Challenge, r.Response)
+					return radius.Answer{Accept: !refuses.Load(), Server: "test", MSCHAPSuccess: solved.Success, Reason: "no credit"}, nil
+				}}
+				b := n.start(t, "2.2.2.2", p, true).with(x)
+				a := n.start(t, "1.1.1.1", loginsOf("RouterA"), true)
+				defer a.stop()
+				defer b.stop()
+				a.up("c0", time.Minute)
+				const line = `level=WARN msg="the user cannot be checked again, the session goes on"`
+				rounds := func(d time.Duration) int {
+					before := x.questions()
+					time.Sleep(d)
+					return x.questions() - before
+				}
+				silent.Store(true)
+				if got := rounds(90 * time.Second); got != 1 || strings.Count(b.log.String(), line) != 1 {
+					t.Errorf("%d challenges, told %d times\n%s", got, strings.Count(b.log.String(), line), b.log)
+				}
+				if !strings.Contains(b.log.String(), `nobody is there`) {
+					t.Errorf("nothing says why:\n%s", b.log)
+				}
+				if got := rounds(20 * time.Minute); got < 18 || got > 20 {
+					t.Errorf("%d challenges in 20 minutes", got)
+				}
+				silent.Store(false)
+				if got := rounds(2 * time.Minute); got != 2 {
+					t.Errorf("%d challenges in two minutes", got)
+				}
+				if s := b.look(); len(s.Sessions) != 1 || len(s.Status.Counters.SessionEnds) > 0 || s.Status.Counters.UserAuthFailures > 0 || len(x.told(radius.Stop)) > 0 {
+					t.Errorf("%d sessions, ended %v, %d failed logins", len(s.Sessions), s.Status.Counters.SessionEnds, s.Status.Counters.UserAuthFailures)
+				}
+				refuses.Store(true)
+				b.until("an end", 2*time.Minute, func(s *api.Snapshot) bool { return s.Status.Counters.SessionEnds["auth-failed"] > 0 })
+			})
+		})
+	}
+}
+
+// A daemon that stops gives up all questions. That is nothing to be told of those whose users were being checked again.
+func TestStopDuringARechallengeSaysNothingOfTheUser(t *testing.T) {
+	simulated(t, func(t *testing.T) {
+		n := newInternet()
+		p := asking()
+		p.Templates["dialin"].Rechallenge = time.Minute
+		var slow atomic.Bool
+		x := &servers{answer: func(ctx context.Context, _ radius.Request) (radius.Answer, error) {
+			if slow.Load() {
+				<-ctx.Done()
+				return radius.Answer{}, ctx.Err()
+			}
+			return radius.Answer{Accept: true, Server: "test"}, nil
+		}}
+		b := n.start(t, "2.2.2.2", p, true).with(x)
+		a := n.start(t, "1.1.1.1", loginsOf("RouterA"), true)
+		defer a.stop()
+		a.up("c0", time.Minute)
+		slow.Store(true)
+		b.until("a question", 2*time.Minute, func(*api.Snapshot) bool { return x.questions() == 2 })
+		b.stop()
+		if strings.Contains(b.log.String(), "cannot be checked") {
+			t.Errorf("it is told:\n%s", b.log)
 		}
 	})
 }

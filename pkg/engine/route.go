@@ -19,6 +19,7 @@ const lookupTime = 10 * time.Second
 
 // subscriber is what is known of a call that goes by the rules.
 type subscriber struct {
+	login  string       // the name that he gave
 	rule   *policy.Rule // that has been found for him; nil: there is none
 	answer *verdict     // that the rule has asked for about the login under way; nil: none
 	job    *routing     // where his call goes is being found out
@@ -52,11 +53,12 @@ func (s *session) route(op call.OpRoute) {
 	s.sub.job, s.sub.answer = j, nil
 	name := op.Login.Name
 	rule := s.pol.LAC.ForUser(name, op.LoggedIn)
-	s.sub.rule = rule
+	s.sub.rule, s.sub.login = rule, name
 	if rule == nil {
 		s.withoutRule(j)
 		return
 	}
+	s.sh.e.counts.hits.add(ruleKey(rule))
 	switch rule.Action {
 	case policy.ActionTunnel:
 		s.resolve(j, rowsOf(rule.LNS), false)
@@ -250,7 +252,7 @@ func (s *session) forward(j *routing, targets []policy.Target, balance policy.Ba
 		s.sub.joint = newJoint(s.data)
 	}
 	fw := &forward{lac: zero.lac, from: s, joint: s.sub.joint, rule: s.sub.rule, proxy: j.op.Proxy, call: s.offer(), user: j.op.Login.Name}
-	fw.timer = deadline{index: -1, fire: fw.late}
+	fw.timer = deadline{index: -1, owner: whenDue(fw.late)}
 	if why != "" {
 		fw.why = []string{why}
 	}
@@ -279,7 +281,11 @@ func (s *session) severed(ev call.EvDown) {
 		return
 	}
 	down := call.EvDown{Cause: ev.Cause, Text: atLNS + ev.Text, ByPeer: ev.ByPeer, Said: ev.Said}
-	s.call.Sever(down, wire.Result{Code: wire.CDNAdmin, Text: told(down)}, &s.out)
+	r := wire.Result{Code: wire.CDNAdmin, Text: told(down)}
+	if ev.Said.Result == wire.CDNLostCarrier {
+		r.Code = wire.CDNLostCarrier
+	}
+	s.call.Sever(down, r, s.output())
 	s.flush()
 }
 
@@ -288,7 +294,6 @@ func (s *session) joined(ev call.EvUp) {
 	s.upSince = s.sh.e.cfg.WallClock()
 	if s.near != nil {
 		s.near.joined(s)
-		s.logger = nil
 		return
 	}
 	if p := s.placed; p != nil {
@@ -298,8 +303,20 @@ func (s *session) joined(ev call.EvUp) {
 		return
 	}
 	s.accountStart()
-	far := s.sub.far
-	s.log().Info("call forwarded", slog.String("event", "call-up"), slog.String("user", ev.User), slog.String("lns", far.target.Name),
-		slog.Any("address", far.target.Addr), slog.Int("far_tunnel", int(far.tunnel)), slog.Int("far_session", int(far.id)))
-	s.logger = nil
+	s.log().Info("call forwarded", slog.String("event", "call-up"), slog.String("user", ev.User), slog.String("lns", s.sub.far.target.Name))
+}
+
+// farAttrs name the session that carries a subscriber's call on, in the words of sessions that have no line. One that came by L2TP
+// has these words itself.
+func (s *session) farAttrs() []slog.Attr {
+	far := s.subscriber().far
+	switch {
+	case far == nil:
+		return nil
+	case s.line == nil:
+		return []slog.Attr{
+			slog.Int("far_tunnel", int(far.tunnel)), slog.Int("far_session", int(far.id)), slog.Any("far_peer", far.target.Addr),
+		}
+	}
+	return []slog.Attr{slog.Int("tunnel", int(far.tunnel)), slog.Int("session", int(far.id)), slog.Any("peer", far.target.Addr)}
 }

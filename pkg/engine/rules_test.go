@@ -693,8 +693,8 @@ func TestUserOverHisLimit(t *testing.T) {
 				}
 				held := 0
 				_ = b.e.shards[0].in(t.Context(), func() {
-					if l := b.e.shards[0].logins["RouterA"]; l != nil {
-						held = l.Len()
+					if l, some := b.e.shards[0].logins["RouterA"]; some {
+						held = l.sessions
 					}
 				})
 				if held != x.up {

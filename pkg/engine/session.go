@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"context"
 	"encoding/binary"
 	"fmt"
@@ -27,7 +28,7 @@ type session struct {
 	peer      control.SessionID
 	role      control.Role
 	state     control.SessionState
-	proxyType uint16 // the Proxy Authen Type that the LAC named
+	proxyType uint16 // the Proxy Authen Type that the LAC named, be it the peer or we
 
 	dialer *dialer        // the configured call it belongs to, or nil
 	accept *policy.Accept // the entry that let a temporary call in and counts it, or nil
@@ -43,8 +44,8 @@ type session struct {
 	placed *placed     // it is a call that an LNS has had placed on a line
 	near   *forward    // it is the far side of a subscriber's call
 
-	call *call.Call // nil until the peer's id is known
-	out  call.Output
+	call *call.Call   // nil until the peer's id is known
+	out  *call.Output // of the step that is under way; nil: nothing
 
 	data       Session // kernel session; nil until OpCreate is done
 	ops        []call.Op
@@ -76,40 +77,78 @@ type session struct {
 	framesOut  uint64
 	started    time.Time
 	upSince    time.Time
-	logger     *slog.Logger
+	marks      marks
+	at         call.Stage // of the set-up
 }
 
 // newSession enters a session into its tunnel.
 func (t *tunnel) newSession(id control.SessionID, role control.Role) *session {
 	s := &session{sh: t.s, t: t, id: id, role: role, pol: t.s.e.policy.Load(), started: t.s.e.cfg.WallClock()}
-	s.timer = deadline{index: -1, fire: s.expire}
+	s.timer = deadline{index: -1, owner: s}
 	t.sessions[id] = s
+	s.at = s.stage()
+	s.mark(s.at)
 	return s
 }
 
-// log has the session's names on every line. It is kept only while the session is set up, which says much.
-func (s *session) log() *slog.Logger {
-	if s.logger == nil && s.line != nil {
-		s.logger = s.sh.e.log.With(slog.Int("line", int(s.line.id)), slog.String("access", s.line.caller.Name()))
+// log has the session's names on every line. It is of the shard: what runs elsewhere must not have it.
+func (s *session) log() *slog.Logger { return slog.New(sessionLog{s}) }
+
+// sessionLog puts a session's names before the attributes of a record, when there is one: most of what a session could tell is not
+// wanted.
+type sessionLog struct{ s *session }
+
+func (l sessionLog) handler() slog.Handler { return l.s.sh.e.log.Handler() }
+
+// Enabled implements slog.Handler.
+func (l sessionLog) Enabled(ctx context.Context, level slog.Level) bool {
+	return l.handler().Enabled(ctx, level)
+}
+
+// Handle implements slog.Handler.
+func (l sessionLog) Handle(ctx context.Context, r slog.Record) error {
+	attrs := l.s.fullNames()
+	r.Attrs(func(a slog.Attr) bool {
+		attrs = append(attrs, a)
+		return true
+	})
+	named := slog.NewRecord(r.Time, r.Level, r.Message, r.PC)
+	named.AddAttrs(attrs...)
+	return l.handler().Handle(ctx, named)
+}
+
+// WithAttrs implements slog.Handler.
+func (l sessionLog) WithAttrs(attrs []slog.Attr) slog.Handler {
+	return l.handler().WithAttrs(append(l.s.fullNames(), attrs...))
+}
+
+// WithGroup implements slog.Handler.
+func (l sessionLog) WithGroup(name string) slog.Handler {
+	return l.handler().WithAttrs(l.s.fullNames()).WithGroup(name)
+}
+
+// fullNames are the ids of both ends, and whose session it is.
+func (s *session) fullNames() []slog.Attr {
+	a := make([]slog.Attr, 0, 12)
+	if s.line != nil {
+		a = append(a, slog.Int("line", int(s.line.id)), slog.String("access", s.line.caller.Name()))
+		return append(a, s.farAttrs()...)
 	}
-	if s.logger == nil {
-		l := s.sh.e.log.With(slog.Int("tunnel", int(s.t.id)), slog.Int("session", int(s.id)), slog.Any("peer", s.t.remote))
-		if s.t.ctl.PeerID() != 0 {
-			l = l.With(slog.Int("peer_tunnel", int(s.t.ctl.PeerID())))
-		}
-		if s.dialer != nil {
-			l = l.With(slog.String("call", s.dialer.conf.Name))
-		}
-		if s.peer == 0 {
-			return l
-		}
-		l = l.With(slog.Int("peer_session", int(s.peer)))
-		if !s.upSince.IsZero() {
-			return l
-		}
-		s.logger = l
+	a = append(a, slog.Int("tunnel", int(s.t.id)), slog.Int("session", int(s.id)), slog.Any("peer", s.t.remote))
+	if id := s.t.ctl.PeerID(); id != 0 {
+		a = append(a, slog.Int("peer_tunnel", int(id)))
 	}
-	return s.logger
+	a = append(a, s.farAttrs()...)
+	switch {
+	case s.dialer != nil:
+		a = append(a, slog.String("call", s.dialer.conf.Name))
+	case s.near != nil && s.near.user != "":
+		a = append(a, slog.String("user", s.near.user))
+	}
+	if s.peer != 0 {
+		a = append(a, slog.Int("peer_session", int(s.peer)))
+	}
+	return a
 }
 
 // offered decides about a call that the peer wants to make.
@@ -161,6 +200,7 @@ func (s *session) refuse(r wire.Result, why string) {
 
 // dismiss is refuse without a word in the log.
 func (s *session) dismiss(r wire.Result) {
+	s.t.part(s)
 	delete(s.t.sessions, s.id)
 	s.t.do(control.CmdCloseSession{Session: s.id, Result: r})
 }
@@ -178,7 +218,7 @@ func (s *session) begin() {
 	if s.waiting {
 		return // pathMade begins it
 	}
-	s.call = call.New(s.params(), s.peer, numbered(s.remote), &s.out)
+	s.call = call.New(s.params(), s.peer, numbered(s.remote), s.output())
 	s.flush()
 	if s.connected { // OCCN did not wait for our data path
 		s.connect()
@@ -205,7 +245,7 @@ func (s *session) connect() {
 	s.log().Info("session established", slog.String("event", "session-up"), slog.String("role", s.role.String()))
 	s.call.Established(s.sh.now(), call.Connected{
 		Required: numbered(s.remote), Async: s.remote.FramingType == wire.FramingAsync, Proxy: s.proxy(),
-	}, &s.out)
+	}, s.output())
 	s.remote.Proxy = nil // PPP has it
 	s.flush()
 }
@@ -227,15 +267,17 @@ func (s *session) lost(ev control.EvSessionDown) {
 		s.leave()
 		return
 	}
-	s.call.Lost(down, &s.out)
+	s.call.Lost(down, s.output())
 	s.flush()
 }
 
 // ended tells of the end, before anything is given back.
 func (s *session) ended(ev call.EvDown) {
 	s.sh.e.counts.ends.add(ev.Cause)
+	s.tapStage(stageName(s.at), "ended")
 	s.accountEnd(ev)
 	s.logDown(ev)
+	s.bury(ev)
 	switch {
 	case s.dialer != nil:
 		s.dialer.ended(s, ev)
@@ -264,6 +306,7 @@ func (s *session) leave() {
 		s.leaveLine()
 		return
 	}
+	s.t.part(s)
 	delete(s.t.sessions, s.id)
 	if s.near != nil {
 		s.near.gone(s)
@@ -291,7 +334,11 @@ func (s *session) explain(ev control.EvSessionDown) call.EvDown {
 		if ev.Result.Code == wire.CDNLostCarrier {
 			d.Text = "the peer hung up: " + ev.Result.CDNString()
 		}
-		if words := call.DisconnectText(ev.DisconnectCause); words != "" {
+		switch words := call.DisconnectText(ev.DisconnectCause); {
+		case words == "":
+		case ev.Result.Code == wire.CDNAdmin: // which is said of any end that is in order: the PPP cause tells more
+			d.Text = fmt.Sprintf("%s; the peer says %q", words, ev.Result.Text)
+		default:
 			d.Text += "; " + words
 		}
 		if len(ev.Q931Cause) >= 2 {
@@ -320,16 +367,17 @@ func triesAnother(r wire.Result) bool {
 func (s *session) frame(data []byte) {
 	s.framesIn++
 	s.sh.e.counts.framesIn.Add(1)
+	s.tap(false, data)
 	if s.call == nil {
 		return
 	}
-	s.call.Receive(s.sh.now(), data, &s.out)
+	s.call.Receive(s.sh.now(), data, s.output())
 	s.flush()
 }
 
 // expire is the call's deadline.
 func (s *session) expire(now Time) {
-	s.call.Expire(now, &s.out)
+	s.call.Expire(now, s.output())
 	s.flush()
 }
 
@@ -340,15 +388,24 @@ func (s *session) hangUp(cause, text string) {
 		s.t.do(control.CmdCloseSession{Session: s.id, Result: wire.Result{Code: wire.CDNAdmin, Text: text}})
 		return
 	}
-	s.call.Close(s.sh.now(), cause, text, &s.out)
+	s.call.Close(s.sh.now(), cause, text, s.output())
 	s.flush()
+}
+
+// output is where the call puts what it wants.
+func (s *session) output() *call.Output {
+	if s.out == nil {
+		s.out = s.sh.outputs.New()
+	}
+	return s.out
 }
 
 // flush carries out what the call wants, until it wants nothing more.
 func (s *session) flush() {
-	for len(s.out.Commands)+len(s.out.Frames)+len(s.out.Ops)+len(s.out.Events) > 0 {
-		out := s.out
-		s.out = call.Output{}
+	for s.out != nil {
+		out := *s.out
+		s.sh.outputs.Free(s.out)
+		s.out = nil
 		for _, c := range out.Commands {
 			s.t.ctl.Do(s.sh.now(), c, &s.t.out)
 		}
@@ -362,6 +419,7 @@ func (s *session) flush() {
 			s.event(ev)
 		}
 	}
+	s.reach(s.stage())
 	s.pump()
 	if s.call != nil {
 		s.sh.due.arm(&s.timer, s.call.Deadline())
@@ -374,8 +432,17 @@ func (s *session) flush() {
 func (s *session) send(frame []byte) {
 	s.framesOut++
 	s.sh.e.counts.framesOut.Add(1)
+	s.tap(true, frame)
 	if err := s.data.Send(frame); err != nil {
 		s.strange(slog.LevelInfo, "frame-lost", "PPP frame not sent", slog.String("why", err.Error()))
+	}
+}
+
+// relay passes on what the kernel has left to user space of a bridge's frames.
+func (s *session) relay(frame []byte) {
+	s.sh.e.counts.framesOut.Add(1)
+	if err := s.data.Relay(frame); err != nil {
+		s.strange(slog.LevelInfo, "frame-lost", "PPP frame not passed on", slog.String("why", err.Error()))
 	}
 }
 
@@ -391,7 +458,6 @@ func (s *session) event(ev call.Event) {
 		s.log().Info("call up", slog.String("event", "call-up"), slog.String("interface", ev.Interface),
 			slog.String("user", ev.User), slog.String("local", address(ev.Local)), slog.String("remote", address(ev.Peer)),
 			slog.String("prefix", prefixText(ev.Link)), slog.String("delegated", prefixText(ev.Delegated)))
-		s.logger = nil
 		s.accountStart()
 		if s.dialer != nil {
 			s.dialer.cameUp(s)
@@ -402,6 +468,13 @@ func (s *session) event(ev call.Event) {
 		s.gone()
 	case call.EvRouteStale:
 		s.reroute()
+	case call.EvUnchecked:
+		if s.sh.e.stopping.Load() { // which gives up all questions
+			return
+		}
+		s.strange(slog.LevelWarn, "unchecked", "the user cannot be checked again, the session goes on", slog.String("why", ev.Why))
+	case call.EvRelay:
+		s.relay(ev.Frame)
 	case call.EvAnomaly:
 		s.strange(slog.LevelInfo, "ppp", ev.Text)
 	}
@@ -450,9 +523,8 @@ func (s *session) logDown(ev call.EvDown) {
 
 // last is what the log says of a session that ends: whose it was, what it carried, for how long.
 func (s *session) last() (attrs []slog.Attr) {
-	v := s.call.View()
-	if v.User != "" {
-		attrs = append(attrs, slog.String("user", v.User))
+	if user := cmp.Or(s.call.View().User, s.subscriber().login); user != "" {
+		attrs = append(attrs, slog.String("user", user))
 	}
 	if s.data != nil {
 		u := s.usage()
@@ -469,7 +541,7 @@ func (s *session) gone() {
 	s.accountStop()
 	if s.data != nil {
 		if st, err := s.data.Stats(); err == nil {
-			s.sh.e.counts.addData(st)
+			s.sh.addData(st)
 		}
 	}
 	s.leave()

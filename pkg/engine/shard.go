@@ -6,10 +6,12 @@ import (
 	"net/netip"
 	"time"
 
+	"github.com/l2tpd/l2tpd/pkg/call"
 	"github.com/l2tpd/l2tpd/pkg/control"
 	"github.com/l2tpd/l2tpd/pkg/observe"
 	"github.com/l2tpd/l2tpd/pkg/policy"
 	"github.com/l2tpd/l2tpd/pkg/ppp"
+	"github.com/l2tpd/l2tpd/pkg/slab"
 )
 
 // shard is one goroutine and everything that it alone may touch. Shard 0 has the configured calls, and the tunnels that one
@@ -19,6 +21,9 @@ type shard struct {
 	index int
 	inbox *inbox
 	due   deadlines
+	// outputs are those of the sessions that have something under way.
+	outputs slab.Of[call.Output]
+	load    load
 
 	tunnels   map[control.TunnelID]*tunnel
 	byRemote  map[netip.AddrPort][]*tunnel // by the peer's address and port
@@ -29,11 +34,12 @@ type shard struct {
 	nHalf     int
 	strangers strangers
 	resting   restingIDs
-	dialers   *dialers // shard 0 only; nil elsewhere
-	pools     *pools   // shard 0 only; nil elsewhere
-	logins    logins   // shard 0 only; nil elsewhere
-	lines     lines    // shard 0 only
-	lac       *lac     // shard 0 only; nil elsewhere
+	data      [9]uint64 // counters of sessions that are gone, in the order of dataOf
+	dialers   *dialers  // shard 0 only; nil elsewhere
+	pools     *pools    // shard 0 only; nil elsewhere
+	logins    logins    // shard 0 only; nil elsewhere
+	lines     lines     // shard 0 only
+	lac       *lac      // shard 0 only; nil elsewhere
 
 	links   map[linkKey]*ppp.Config // of temporary calls under linksOf
 	linksOf *policy.Policy
@@ -75,13 +81,10 @@ func (s *shard) run() {
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
 	for {
-		closed := s.inbox.take(&b)
-		s.turn(&b)
-		if closed {
+		if closed := s.once(&b); closed {
 			return // nothing can have come after what this turn worked on
 		}
 		now := s.now()
-		s.due.fire(now)
 		wait := time.Hour
 		if d := s.due.next(); d != 0 {
 			wait = max(0, d-now)
@@ -92,6 +95,20 @@ func (s *shard) run() {
 		case <-timer.C:
 		}
 	}
+}
+
+// once takes what has come, works on it, and fires the deadlines that are due, unless the inbox is closed.
+func (s *shard) once(b *batch) (closed bool) {
+	closed = s.inbox.take(b)
+	begun := s.inbox.clock()
+	s.load.begin(b, begun)
+	s.turn(b)
+	if now := s.now(); !closed && s.due.next() != 0 && s.due.next() <= now {
+		s.load.fired.Add(1)
+		s.due.fire(now)
+	}
+	s.load.run.observe(s.inbox.clock() - begun)
+	return closed
 }
 
 // turn works on one batch: what we asked for ourselves first, then live tunnels, strangers last.

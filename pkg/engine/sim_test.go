@@ -51,7 +51,7 @@ type box struct {
 
 	mu       sync.Mutex
 	nextFD   int
-	applied  map[string]network.Interface
+	applied  map[network.Owner]network.Interface
 	noIPv6   error                   // why interfaces cannot have IPv6
 	leases   map[int]ipv6.Lease      // what is told on interfaces, by index
 	pppds    []pppd.Spec             // that were started
@@ -64,6 +64,7 @@ type box struct {
 	names     map[string][]netip.Addr   // what the resolver knows; all else is at 2.2.2.2
 	released  int
 	closed    int // tunnel sockets
+	prepared  int // how often was asked for what interfaces have in common
 }
 
 // logBuffer keeps what an engine logs.
@@ -99,7 +100,7 @@ func (n *internet) datagrams(from netip.Addr) [][]byte {
 func (n *internet) start(t *testing.T, addr string, p *policy.Policy, newCore bool) *box {
 	t.Helper()
 	b := &box{
-		t: t, net: n, addr: netip.MustParseAddr(addr), applied: map[string]network.Interface{}, ports: map[netip.AddrPort]bool{}, demands: map[string]func(){},
+		t: t, net: n, addr: netip.MustParseAddr(addr), applied: map[network.Owner]network.Interface{}, ports: map[netip.AddrPort]bool{}, demands: map[string]func(){},
 		waits: map[string][]netip.Prefix{}, names: map[string][]netip.Addr{}, leases: map[int]ipv6.Lease{},
 		log: &logBuffer{}, nextFD: 3,
 	}
@@ -229,12 +230,17 @@ func (p simPort) Close() error {
 
 func (b *box) Counters() transport.Counters { return transport.Counters{} }
 
-func (b *box) Connect(local, _ netip.AddrPort) (Conn, error) {
+func (b *box) Connect(local, _ netip.AddrPort, prepare func(fd int) error) (Conn, error) {
 	b.mu.Lock()
-	defer b.mu.Unlock()
 	b.nextFD++
+	conn := simConn{b, b.nextFD}
 	b.connected = append(b.connected, local)
-	return simConn{b, b.nextFD}, nil
+	b.mu.Unlock()
+	if err := prepare(conn.fd); err != nil {
+		_ = conn.Close()
+		return nil, err
+	}
+	return conn, nil
 }
 
 type simConn struct {
@@ -242,7 +248,6 @@ type simConn struct {
 	fd int
 }
 
-func (c simConn) FD() int      { return c.fd }
 func (c simConn) PathMTU() int { return 1500 }
 func (c simConn) Close() error {
 	c.b.k.SocketClosed(c.fd)
@@ -254,16 +259,16 @@ func (c simConn) Close() error {
 
 type simKernel struct{ *kerneltest.Kernel }
 
-func (k simKernel) CreateSession(s kernel.SessionSpec, sink func([]byte)) (Session, error) {
-	return simSessionOf(k.Kernel.CreateSession(s, sink))
+func (k simKernel) CreateSession(s kernel.SessionSpec, to kernel.Receiver) (Session, error) {
+	return simSessionOf(k.Kernel.CreateSession(s, to))
 }
 
-func (k simKernel) OpenPPPoE(s kernel.PPPoESpec, sink func([]byte)) (Session, error) {
-	return simSessionOf(k.Kernel.OpenPPPoE(s, sink))
+func (k simKernel) OpenPPPoE(s kernel.PPPoESpec, to kernel.Receiver) (Session, error) {
+	return simSessionOf(k.Kernel.OpenPPPoE(s, to))
 }
 
-func (k simKernel) OpenLine(s kernel.LineSpec, sink func([]byte)) (Session, error) {
-	return simSessionOf(k.Kernel.OpenLine(s, sink))
+func (k simKernel) OpenLine(s kernel.LineSpec, to kernel.Receiver) (Session, error) {
+	return simSessionOf(k.Kernel.OpenLine(s, to))
 }
 
 func simSessionOf(s *kerneltest.Session, err error) (Session, error) {
@@ -278,7 +283,13 @@ type simSession struct{ *kerneltest.Session }
 
 func (s simSession) Bridge(to Session) error { return s.Session.Bridge(to.(simSession).Session) }
 
-func (b *box) Apply(_ context.Context, owner string, want network.Interface) error {
+func (b *box) Prepare(context.Context) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.prepared++
+}
+
+func (b *box) Apply(_ context.Context, owner network.Owner, want network.Interface) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if want.IPv6 && b.noIPv6 != nil {
@@ -337,7 +348,7 @@ func (a advertiser) Stop(index int) {
 }
 
 // Index is that of the one interface that a pppd has.
-func (b *box) Index(owner string) int {
+func (b *box) Index(owner network.Owner) int {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.applied[owner].Name != "ppp0" {
@@ -348,7 +359,7 @@ func (b *box) Index(owner string) int {
 
 const pppdIndex = 4711
 
-func (b *box) Remove(_ context.Context, owner string) error {
+func (b *box) Remove(_ context.Context, owner network.Owner) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	delete(b.applied, owner)

@@ -19,16 +19,27 @@ import (
 	"github.com/l2tpd/l2tpd/pkg/wire"
 )
 
+// viewsAtOnce is of how many sessions a shard makes views before it turns to what else has come. With a thousand times as many it would be
+// late for its tunnels.
+const viewsAtOnce = 64
+
 // part is what one shard contributes to a snapshot.
 type part struct {
+	wanted   []*session // of which there will be views
 	tunnels  []api.Tunnel
 	sessions []api.Session
 	calls    []api.Call
 	lns      []api.LNS
+	poolRows []api.AddressPool
+	leases   []api.Lease
+	lives    []api.Life
+	pools    []api.Pool
+	clear    []netip.AddrPort
 	control  [11]uint64
 	data     [9]uint64
 	up, half int
 	sessUp   int
+	readings readings
 }
 
 // Snapshot implements api.Backend.
@@ -36,6 +47,14 @@ func (e *Engine) Snapshot(ctx context.Context, q api.Query) (*api.Snapshot, erro
 	parts := make([]part, len(e.shards))
 	if err := e.each(ctx, func(s *shard) { parts[s.index] = s.look(q) }); err != nil {
 		return nil, api.Errorf(api.CodeUnavailable, "%s", err)
+	}
+	for i := range parts {
+		if err := e.shards[i].views(ctx, q, &parts[i]); err != nil {
+			return nil, api.Errorf(api.CodeUnavailable, "%s", err)
+		}
+		if err := parts[i].read(ctx); err != nil {
+			return nil, api.Errorf(api.CodeUnavailable, "%s", err)
+		}
 	}
 	snap := &api.Snapshot{APIVersion: api.APIVersion, TakenAt: e.cfg.WallClock()}
 	var all part
@@ -45,6 +64,9 @@ func (e *Engine) Snapshot(ctx context.Context, q api.Query) (*api.Snapshot, erro
 		all.sessions = append(all.sessions, p.sessions...)
 		all.calls = append(all.calls, p.calls...)
 		all.lns = append(all.lns, p.lns...)
+		all.lives = append(all.lives, p.lives...)
+		all.pools = append(all.pools, p.pools...)
+		all.clear = append(all.clear, p.clear...)
 		all.up += p.up
 		all.half += p.half
 		all.sessUp += p.sessUp
@@ -69,20 +91,56 @@ func (e *Engine) Snapshot(ctx context.Context, q api.Query) (*api.Snapshot, erro
 		slices.SortFunc(all.calls, func(a, b api.Call) int { return cmp.Compare(a.Name, b.Name) })
 		snap.Calls = append([]api.Call{}, all.calls...)
 	}
+	if q.Lives != nil {
+		snap.Lives = newestLives(append(all.lives, e.buried.find(q.Lives)...))
+	}
 	if q.Status {
 		snap.Status = e.status(&all)
+	}
+	if q.Load {
+		snap.Load = e.load()
+	}
+	if q.Debugs {
+		snap.Debugs = e.taps.debugs()
+	}
+	e.tables(q, parts, snap)
+	if q.Peers {
+		return snap, e.peerTable(ctx, snap)
 	}
 	return snap, nil
 }
 
-// look gathers what a query asks of one shard.
+// views makes the views that a part lacks, some in each turn of the shard. A session that has ended meanwhile has none.
+func (s *shard) views(ctx context.Context, q api.Query, p *part) error {
+	for some := range slices.Chunk(p.wanted, viewsAtOnce) {
+		err := s.in(ctx, func() {
+			for _, x := range some {
+				if x.entered() {
+					p.add(q, x)
+				}
+			}
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// entered says whether the session is among those of its tunnel, or of the lines.
+func (s *session) entered() bool {
+	if s.t != nil {
+		return s.t.sessions[s.id] == s
+	}
+	return s.sh.lines.byID[s.line.id] == s
+}
+
+// look gathers what a query asks of one shard. Views of sessions are still to be made, and the kernel's counters to be read.
 func (s *shard) look(q api.Query) part {
 	var p part
+	p.readings.gone = s.data // with those of the living, of the same moment: no session is counted twice, and none left out
 	for _, t := range s.tunnels {
-		var v control.TunnelView
-		if q.Status || q.Tunnels || q.Sessions { // it costs as much as the tunnel has sessions
-			v = t.ctl.View()
-		}
+		v := t.ctl.View()
 		for i, n := range controlOf(v.Counters) {
 			p.control[i] += n
 		}
@@ -96,29 +154,35 @@ func (s *shard) look(q api.Query) part {
 			if x.state == control.SessionEstablished && !x.releasing {
 				p.sessUp++
 			}
-			if q.Stats && x.data != nil {
-				if st, err := x.data.Stats(); err == nil {
-					for i, n := range dataOf(st) {
-						p.data[i] += n
-					}
-				}
+			if q.Stats && q.Status && x.data != nil {
+				p.readings.sum = append(p.readings.sum, x.data)
 			}
 		}
 		if q.Tunnel != 0 && q.Tunnel != uint16(t.id) {
 			continue
 		}
-		if q.Tunnels {
+		if q.Tunnels && (!t.tieLost || !t.down) { // one that gave way only waits for a late answer
 			p.tunnels = append(p.tunnels, t.view(v))
 		}
 		if q.Sessions {
-			p.sessions = append(p.sessions, t.sessionViews(q, v)...)
+			t.wanted(q, &p)
 		}
 	}
 	if q.Sessions && q.Tunnel == 0 {
-		p.sessions = append(p.sessions, s.lines.views(q)...)
+		s.lines.wanted(q, &p)
 	}
+	p.poolRows, p.leases = s.poolTable(q)
 	if q.Status && s.lac != nil {
 		p.lns = s.lac.views()
+	}
+	if q.Lives != nil {
+		p.lives = s.lives(q.Lives)
+	}
+	if q.Status {
+		p.clear = s.clearText()
+	}
+	if q.Status && s.pools != nil {
+		p.pools = s.pools.views(s.e.policy.Load())
 	}
 	if (q.Calls || q.Status) && s.dialers != nil {
 		for _, x := range s.dialers.byName {
@@ -156,7 +220,7 @@ func (t *tunnel) view(v control.TunnelView) api.Tunnel {
 		Congestion: v.CongestionWindow, SlowStart: v.SlowStartThreshold, Outstanding: v.Outstanding, Queued: v.Queued,
 		RTT: v.RTT.Milliseconds(), RTO: v.RTO.Milliseconds(), RTOCap: t.rtoCap().Milliseconds(),
 		Secret: t.secret && t.up, SessionCount: len(t.sessions),
-		StartedAt: t.started, EstablishedAt: t.established, LastError: t.lastError,
+		StartedAt: t.started, EstablishedAt: t.established, LastError: t.lastError, Debug: t.s.e.taps.debugged(t.sight),
 		Counters: controlTraffic(controlOf(v.Counters)),
 	}
 }
@@ -167,16 +231,16 @@ func (t *tunnel) rtoCap() time.Duration {
 	if t.key != nil {
 		own = t.key.Tunnel.RetransmitCap
 	}
-	return cmp.Or(own, t.s.e.policy.Load().Server.Tunnel.RetransmitCap, 8*time.Second)
+	return retransmitCap(policy.Tunnel{RetransmitCap: own}, t.s.e.policy.Load().Server.Tunnel)
 }
 
-// sessionViews are the tunnel's sessions that a query asks for.
-func (t *tunnel) sessionViews(q api.Query, v control.TunnelView) []api.Session {
-	byID := map[control.SessionID]control.SessionView{}
-	for _, x := range v.Sessions {
-		byID[x.ID] = x
-	}
-	var out []api.Session
+// retransmitCap is that of the first that says one.
+func retransmitCap(own, server policy.Tunnel) time.Duration {
+	return cmp.Or(own.RetransmitCap, server.RetransmitCap, 8*time.Second)
+}
+
+// wanted adds the tunnel's sessions that a query asks for.
+func (t *tunnel) wanted(q api.Query, p *part) {
 	for _, x := range t.sessions {
 		if q.Session != 0 && q.Session != uint16(x.id) {
 			continue
@@ -184,25 +248,39 @@ func (t *tunnel) sessionViews(q api.Query, v control.TunnelView) []api.Session {
 		if q.Call != "" && (x.conf == nil || x.conf.Name != q.Call) {
 			continue
 		}
-		out = append(out, x.view(byID[x.id], q.Stats))
+		p.wanted = append(p.wanted, x)
 	}
-	return out
+}
+
+// add adds one session.
+func (p *part) add(q api.Query, s *session) {
+	v := s.view()
+	if q.Stats {
+		p.readings.want(s, &v)
+	}
+	p.sessions = append(p.sessions, v)
 }
 
 // view is the session as the API shows it.
-func (s *session) view(c control.SessionView, stats bool) api.Session {
-	local := s.local
-	if local == nil {
-		local = &control.CallInfo{}
+func (s *session) view() api.Session {
+	said, other := &s.remote, s.local
+	if s.role.IsLAC() {
+		said, other = s.told(), &s.remote
+	} else if other == nil {
+		other = &control.CallInfo{}
+	}
+	var c control.SessionView
+	if s.t != nil {
+		c = s.t.ctl.SessionView(s.id)
 	}
 	v := api.Session{
 		ID: uint16(s.id), PeerID: uint16(s.peer), Role: s.role.String(), State: s.state.String(),
 		SerialNumber: c.SerialNumber, PeerSerial: c.PeerSerial,
-		CalledNumber:  cmp.Or(s.remote.CalledNumber, local.CalledNumber),
-		CallingNumber: s.remote.CallingNumber, SubAddress: cmp.Or(s.remote.SubAddress, local.SubAddress),
-		TxSpeed: s.remote.TxSpeed, RxSpeed: s.remote.RxSpeed,
-		Framing: framing(s.remote.FramingType), Bearer: bearer(cmp.Or(s.remote.BearerType, local.BearerType)),
-		PhysicalChannel: s.remote.PhysicalChannel, PrivateGroup: s.remote.PrivateGroup, ProxyAuth: proxyAuthName(s.proxyType),
+		CalledNumber:  cmp.Or(said.CalledNumber, other.CalledNumber),
+		CallingNumber: said.CallingNumber, SubAddress: cmp.Or(said.SubAddress, other.SubAddress),
+		TxSpeed: said.TxSpeed, RxSpeed: said.RxSpeed,
+		Framing: framing(cmp.Or(said.FramingType, other.FramingType)), Bearer: bearer(cmp.Or(said.BearerType, other.BearerType)),
+		PhysicalChannel: said.PhysicalChannel, PrivateGroup: said.PrivateGroup, ProxyAuth: proxyAuthName(s.proxyType),
 		ProcessingDelay: s.remote.ProcessingDelay,
 		StartedAt:       s.started, EstablishedAt: s.upSince, LCP: "Initial", IPCP: "Initial", IPV6CP: "Initial",
 		Phase: ppp.PhaseDead.String(),
@@ -211,7 +289,9 @@ func (s *session) view(c control.SessionView, stats bool) api.Session {
 	case s.t != nil:
 		v.TunnelID, v.PeerTunnelID, v.Remote = uint16(s.t.id), uint16(s.t.ctl.PeerID()), s.t.remote
 	case s.line != nil:
-		v.ID, v.Role, v.Access, v.CallingNumber = s.line.id, "access", s.line.caller.Name(), s.line.caller.Station()
+		o := s.offer()
+		v.ID, v.Role, v.Access, v.CallingNumber, v.CalledNumber = s.line.id, "access", s.line.caller.Name(), s.line.caller.Station(), o.CalledNumber
+		v.TxSpeed, v.RxSpeed, v.Framing, v.Bearer = o.TxSpeed, o.RxSpeed, framing(o.FramingType), bearer(o.BearerType)
 		v.State = control.SessionWaitConnect.String()
 		if !s.upSince.IsZero() {
 			v.State = control.SessionEstablished.String()
@@ -221,11 +301,12 @@ func (s *session) view(c control.SessionView, stats bool) api.Session {
 		v.Forwarded = &api.Forwarded{LNS: fw.target.Name, Address: fw.target.Addr, TunnelID: uint16(fw.tunnel), SessionID: uint16(fw.id)}
 	}
 	if s.near != nil {
-		v.Subscriber = s.near.user
+		v.Subscriber, v.CarriesFor = s.near.user, s.near.from.name()
 	}
 	if s.releasing {
 		v.State = "closing"
 	}
+	v.Debug = s.sh.e.taps.debugged(s.sight)
 	if s.conf != nil {
 		v.Call = s.conf.Name
 	}
@@ -238,16 +319,38 @@ func (s *session) view(c control.SessionView, stats bool) api.Session {
 	if s.call != nil {
 		s.viewCall(&v)
 	}
-	if stats && s.data != nil {
-		d := dataTraffic(dataOf(s.usage()))
-		v.Data = &d
-		if v.Interface != "" && !s.releasing {
-			if idle, err := s.data.Idle(); err == nil {
-				v.IdleSeconds = int64(idle.Seconds())
-			}
-		}
-	}
 	return v
+}
+
+// told is what we say of the session as its LAC.
+func (s *session) told() *control.CallInfo {
+	info := control.CallInfo{}
+	if s.local != nil {
+		info = *s.local
+	}
+	if s.t == nil || s.state != control.SessionEstablished {
+		return &info
+	}
+	var r *control.CallInfo
+	switch {
+	case s.near != nil:
+		r = &s.near.call
+		info.PrivateGroup = s.near.privateGroup()
+	case s.placed != nil:
+		r = s.placed.connected()
+	default:
+		r = s.reply(s.sequencing())
+	}
+	info.TxSpeed, info.RxSpeed, info.FramingType = r.TxSpeed, r.RxSpeed, r.FramingType
+	return &info
+}
+
+// name is the session's as operators give it. It does not change.
+func (s *session) name() string {
+	if s.line != nil {
+		return fmt.Sprint(api.LineRef, s.line.id)
+	}
+	return fmt.Sprintf("%d/%d", s.t.id, s.id)
 }
 
 // viewCall adds what the call machine and PPP know.
@@ -364,7 +467,7 @@ func (e *Engine) status(all *part) *api.Status {
 	}
 	if e.cfg.Kernel != nil {
 		f := e.cfg.Kernel.Features()
-		st.Kernel = api.Kernel{Release: f.Release, NewCore: f.NewCore, Advice: f.Advice}
+		st.Kernel = api.Kernel{Release: f.Release, NewCore: f.NewCore, BelowMinimum: f.BelowMinimum, Advice: f.Advice}
 	}
 	st.Problems = append(st.Problems, e.cfg.Problems...)
 	for _, c := range all.calls {
@@ -374,7 +477,9 @@ func (e *Engine) status(all *part) *api.Status {
 			st.Calls.Down++
 		}
 	}
-	st.LNS, st.Access, st.RADIUS = all.lns, e.accessViews(), e.radiusView()
+	slices.SortFunc(all.clear, netip.AddrPort.Compare)
+	st.ClearText = slices.Compact(all.clear)
+	st.LNS, st.Access, st.RADIUS, st.Pools = all.lns, e.accessViews(), e.radiusView(), all.pools
 	st.Counters = e.totals(all)
 	return st
 }
@@ -394,15 +499,11 @@ func (e *Engine) totals(all *part) api.Counters {
 	for i := range ctl {
 		ctl[i] = all.control[i] + e.counts.control[i].Load()
 	}
-	var data [9]uint64
-	for i := range data {
-		data[i] = all.data[i] + e.counts.data[i].Load()
-	}
 	t := e.cfg.Transport.Counters()
 	c := api.Counters{
 		TunnelAuthFailures: e.counts.authFailures.Load(), UserAuthFailures: e.counts.userAuthFailures.Load(), Unrouted: e.counts.unrouted.Load(),
 		SessionEnds: e.counts.ends.all(), Discarded: e.counts.discards(),
-		Control: controlTraffic(ctl), Data: dataTraffic(data),
+		Control: controlTraffic(ctl), Data: dataTraffic(all.data),
 		PPPFrames: api.FrameTraffic{In: e.counts.framesIn.Load(), Out: e.counts.framesOut.Load()},
 		Listener:  socketTraffic(t.Listener), TunnelSockets: socketTraffic(t.Tunnel),
 	}

@@ -1,15 +1,19 @@
 package engine
 
 import (
+	"fmt"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/l2tpd/l2tpd/pkg/access"
 	"github.com/l2tpd/l2tpd/pkg/api"
+	"github.com/l2tpd/l2tpd/pkg/call"
 	"github.com/l2tpd/l2tpd/pkg/control"
 	"github.com/l2tpd/l2tpd/pkg/policy"
 	"github.com/l2tpd/l2tpd/pkg/ppp"
+	"github.com/l2tpd/l2tpd/pkg/transport"
 	"github.com/l2tpd/l2tpd/pkg/wire"
 )
 
@@ -94,6 +98,74 @@ func TestTunnelSwitching(t *testing.T) {
 			})
 		}
 	}
+}
+
+// Datagrams of less than 14 octets come to user space from the kernel's own tunnels: on their way through two bridges they lose nothing.
+func TestBridgesPassOnShortFrames(t *testing.T) {
+	simulated(t, func(t *testing.T) {
+		n := newInternet()
+		lns := n.start(t, lnsBox2, lnsPolicy(), true)
+		middle := n.start(t, lnsBox, relaying(lnsBox2), true)
+		a := n.start(t, lacBox, lacPolicy(lnsBox), true)
+		defer lns.stop()
+		defer middle.stop()
+		defer a.stop()
+		synctest.Wait()
+		s := a.dsl.dialIn(t, client(ppp.AuthPAP), nil)
+		s.comesUp(time.Minute)
+		in := func(b *box, peer, frame string) {
+			t.Helper()
+			for _, x := range b.look().Sessions {
+				if x.Remote.Addr().String() == peer {
+					d := append(wire.AppendDataHeader(nil, x.TunnelID, x.ID, false), frame...)
+					b.e.Receive(transport.Packet{Local: x.Remote, Remote: x.Remote, Data: d})
+				}
+			}
+			time.Sleep(time.Second)
+		}
+		for i, b := range []*box{middle, a} { // from the LNS
+			before := len(s.frames)
+			in(b, map[*box]string{middle: lnsBox2, a: lnsBox}[b], "\xc0\x21\x09"+string(rune('p'+i))+"\x00\x08\x00\x00\x00\x00")
+			if got := s.frames[before:]; len(got) != 1 || !strings.Contains(got[0], fmt.Sprintf("Echo-Request id=%d", 'p'+i)) {
+				t.Errorf("the subscriber got %v", got)
+			}
+		}
+		before := lns.look().Status.Counters.PPPFrames.In
+		in(middle, lacBox, "\xc0\x21\x0a\x07\x00\x08\x00\x00\x00\x00") // from the subscriber
+		if got := lns.look().Status.Counters.PPPFrames.In; got != before+1 {
+			t.Errorf("the LNS got %d frames", got-before)
+		}
+		s.close()
+		s.goes(time.Minute)
+		lns.until("no session", time.Minute, func(s *api.Snapshot) bool { return len(s.Sessions) == 0 })
+	})
+}
+
+// P208: what the LNS tells of the end of PPP reaches the first LAC.
+func TestSwitchRelaysWhyTheLNSEndsACall(t *testing.T) {
+	simulated(t, func(t *testing.T) {
+		n := newInternet()
+		w := tap(n)
+		lns := n.start(t, lnsBox2, changed(lnsPolicy(), func(p *policy.Policy) {
+			p.Templates["dialin"].Auth, p.Users["RouterA"].Password = []ppp.AuthMethod{ppp.AuthCHAPMD5}, policy.NewSecret([]byte("another"))
+		}), true)
+		middle := n.start(t, lnsBox, changed(relaying(lnsBox2), func(p *policy.Policy) { p.Templates["access"].Auth = []ppp.AuthMethod{ppp.AuthCHAPMD5} }), true)
+		a := n.start(t, lacBox, changed(lacPolicy(lnsBox), func(p *policy.Policy) { p.Templates["access"].Auth = []ppp.AuthMethod{ppp.AuthCHAPMD5} }), true)
+		defer lns.stop()
+		defer middle.stop()
+		defer a.stop()
+		synctest.Wait()
+		a.dsl.dialIn(t, client(ppp.AuthCHAPMD5), nil).goes(time.Minute)
+		a.empty(time.Minute)
+		cdns := w.of(lacBox, wire.MsgCDN)
+		if len(cdns) != 1 {
+			t.Fatalf("%d CDN\n%s", len(cdns), a.log)
+		}
+		v, _ := cdns[0].m.Bytes(wire.AVPPPPDisconnectCause)
+		if got, want := call.DisconnectText(v), "authentication failed (16), at the user's end"; got != want {
+			t.Errorf("the first LAC hears of %q, want %q", got, want)
+		}
+	})
 }
 
 // Without lac.switch a call that comes by L2TP ends here, whatever the rules are.

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
-	"slices"
 	"time"
 
 	"github.com/l2tpd/l2tpd/pkg/call"
@@ -77,6 +76,8 @@ type tunnel struct {
 	stranger  bool // the peer has not shown yet that it is where its packets say
 	answering bool // what leaves now answers a packet of the peer
 	owed      int  // octets sent to a stranger
+
+	parted map[control.SessionID]sight // sessions that have left while somebody looked on
 }
 
 // newTunnel enters a tunnel into the shard's tables.
@@ -85,8 +86,8 @@ func (s *shard) newTunnel(id control.TunnelID, local, remote netip.AddrPort) *tu
 		s: s, id: id, local: local, remote: remote, sessions: map[control.SessionID]*session{},
 		started: s.e.cfg.WallClock(),
 	}
-	t.timer = deadline{index: -1, fire: t.expire}
-	t.patience = deadline{index: -1, fire: func(Time) { t.startPath() }}
+	t.timer = deadline{index: -1, owner: t}
+	t.patience = deadline{index: -1, owner: whenDue(func(Time) { t.startPath() })}
 	s.tunnels[id] = t
 	t.list()
 	return t
@@ -219,6 +220,7 @@ func (t *tunnel) send(datagram []byte) {
 	if !t.affords(len(datagram)) {
 		return
 	}
+	t.tapOut(datagram)
 	if err := t.s.e.cfg.Transport.Send(t.local, t.remote, datagram); err != nil {
 		t.lastError = err.Error()
 		t.s.strange(slog.LevelWarn, "send-failed", t.remote.Addr(), "cannot send to the peer",
@@ -239,6 +241,7 @@ func (t *tunnel) event(ev control.Event) {
 		t.isDown(ev)
 	case control.EvTunnelState:
 		t.s.e.log.Debug("tunnel state", t.attrs(slog.String("from", ev.From.String()), slog.String("to", ev.To.String()))...)
+		t.tapState(ev.From, ev.To)
 	case control.EvSessionOffered:
 		t.offered(ev)
 	case control.EvSessionReplied:
@@ -258,6 +261,7 @@ func (t *tunnel) event(ev control.Event) {
 			s.state = ev.To
 			s.log().Debug("session state", slog.String("from", ev.From.String()), slog.String("to", ev.To.String()))
 		}
+		t.tapSession(ev)
 	case control.EvCallErrors:
 		if s := t.sessions[ev.Session]; s != nil {
 			s.lineErrors = &ev.Errors
@@ -288,6 +292,7 @@ func (t *tunnel) isStranger(name string) {
 func (t *tunnel) isUp(ev control.EvTunnelUp) {
 	t.looked = t.s.now()
 	t.up, t.peer, t.established = true, ev.Peer, t.s.e.cfg.WallClock()
+	t.tieLost = false // the peer has it up
 	t.admit(false)
 	t.leaveHalfOpen()
 	t.winTie()
@@ -319,32 +324,25 @@ func (t *tunnel) startPath() {
 	})
 }
 
-// winTie forgets the peer's half-open tunnel that our own has won against: its SCCRQ came before ours left, so that only the
-// peer could compare the two (RFC 2661, 4.4.3).
+// winTie expects nothing any more of the peer's half-open tunnel that our own has won against: its SCCRQ came before ours left, so that
+// only the peer could compare the two (RFC 2661, 4.4.3). It may not have: then SCCCN still comes, and the tunnel lives.
 func (t *tunnel) winTie() {
 	if !t.initiator || t.key.Own != "" {
 		return
 	}
-	for _, x := range slices.Clone(t.s.byRemote[t.remote]) {
+	for _, x := range t.s.byRemote[t.remote] {
 		if x.half && x.tie {
 			x.tieLost = true
-			x.do(control.CmdForget{}) // its sessions ride on t
 		}
 	}
 }
 
 // makePath may sleep: it runs in the executor.
 func (e *Engine) makePath(local, remote netip.AddrPort, spec kernel.TunnelSpec) (Conn, error) {
-	conn, err := e.cfg.Transport.Connect(local, remote)
-	if err != nil {
-		return nil, err
-	}
-	spec.FD = conn.FD()
-	if err := e.cfg.Kernel.CreateTunnel(spec); err != nil {
-		_ = conn.Close() // nothing was sent on it; the tunnel's error is the one to report
-		return nil, err
-	}
-	return conn, nil
+	return e.cfg.Transport.Connect(local, remote, func(fd int) error {
+		spec.FD = fd
+		return e.cfg.Kernel.CreateTunnel(spec)
+	})
 }
 
 // pathMade takes the data path, or ends the tunnel that cannot have one.

@@ -30,7 +30,7 @@ type lineWatch struct {
 // watchLine begins to look. A line that counts nothing is looked at once.
 func watchLine(s *session, read func() ([6]uint32, error)) *lineWatch {
 	w := &lineWatch{s: s, read: read}
-	w.timer = deadline{index: -1, fire: func(Time) { w.look() }}
+	w.timer = deadline{index: -1, owner: whenDue(func(Time) { w.look() })}
 	w.look()
 	return w
 }

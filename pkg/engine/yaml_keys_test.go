@@ -601,6 +601,10 @@ func networkKeys() []yamlKey {
 			see: onB(func(i network.Interface) any { return i.Name }),
 		},
 		{
+			key: "ppp.templates.*.interfaces_ready", change: set("interfaces_ready", "3"), was: 0, want: 2,
+			see: func(w *world) any { return len(w.b.k.Waiting("")) },
+		},
+		{
 			key: "ppp.templates.*.masquerade", change: set("masquerade", "on"), was: false, want: true,
 			see: onB(func(i network.Interface) any { return i.Masquerade }),
 		},

@@ -290,6 +290,7 @@ func elsewhere() map[string]string {
 		"api.socket":      "TestStartsThatCannotBe",
 		"api.group":       "TestTheSocketBelongsToTheGroup",
 		"log.level":       "TestReloadTakesWhatHasChanged",
+		"metrics.listen":  "TestMetricsAreServedWhereTheConfigurationSays",
 
 		"lac.access[].tty.device":        "TestDeviceThatIsNoTTYIsDown",
 		"lac.access[].tty.speed":         "TestModeOfALine",

@@ -49,7 +49,7 @@ func (h *host) ppp(name string, us, them uint16) {
 	must(unix.Bind(fd, end(us)))
 	must(unix.Connect(fd, end(them)))
 	must(k.CreateTunnel(kernel.TunnelSpec{ID: us, PeerID: them, FD: fd}))
-	s, err := k.CreateSession(kernel.SessionSpec{TunnelID: us, PeerTunnelID: them, SessionID: us, PeerID: them}, func([]byte) {})
+	s, err := k.CreateSession(kernel.SessionSpec{TunnelID: us, PeerTunnelID: them, SessionID: us, PeerID: them}, kernel.Funcs{})
 	must(err)
 	_, err = s.Attach(kernel.UnitSpec{Name: name, MTU: 1400})
 	must(err)

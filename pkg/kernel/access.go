@@ -15,18 +15,11 @@ type PPPoESpec struct {
 	Interface string  // where the peer is; it must be up. Its going down, or a new address or MTU of it, ends the session
 	SessionID uint16  // 1..65534
 	Peer      [6]byte // the peer's address, an individual one
-
-	// OnDead, if set, is told once when the session vanishes: by a PADT, which the kernel reads too, or with its interface. It is
-	// told at once after Attach or Bridge, and by the next Send before them. Else as in SessionSpec.
-	OnDead func(error)
 }
 
 // LineSpec asks for PPP in HDLC-like framing (RFC 1662) on a tty.
 type LineSpec struct {
 	TTY *os.File // in raw mode, with nothing more to be read by its owner
-
-	// OnDead, if set, is told once when the line hangs up. Else as in SessionSpec.
-	OnDead func(error)
 }
 
 // access is what is different with a session that is not of L2TP.
@@ -63,15 +56,15 @@ func (s PPPoESpec) name() string {
 // has no PPPoE an *UnavailableError.
 //
 // The kernel has no MTU of its own for it: frames longer than the interface's MTU less 8 are lost.
-func (k *Kernel) OpenPPPoE(spec PPPoESpec, sink func(frame []byte)) (*Session, error) {
-	s, err := k.openPPPoE(spec, sink)
+func (k *Kernel) OpenPPPoE(spec PPPoESpec, to Receiver) (*Session, error) {
+	s, err := k.openPPPoE(spec, to)
 	if err != nil {
 		return nil, fmt.Errorf("open %s: %w", spec.name(), err)
 	}
 	return s, nil
 }
 
-func (k *Kernel) openPPPoE(spec PPPoESpec, sink func([]byte)) (*Session, error) {
+func (k *Kernel) openPPPoE(spec PPPoESpec, to Receiver) (*Session, error) {
 	if err := spec.Validate(); err != nil {
 		return nil, err
 	}
@@ -86,7 +79,7 @@ func (k *Kernel) openPPPoE(spec PPPoESpec, sink func([]byte)) (*Session, error) 
 		return nil, fmt.Errorf("peer %v: %w", net.HardwareAddr(spec.Peer[:]), err)
 	}
 	s := &Session{
-		k: k, sink: sink, onDead: spec.OnDead, access: &access{name: spec.name()}, link: fd, channel: -1, unit: -1,
+		k: k, to: to, access: &access{name: spec.name()}, link: fd, channel: -1, unit: -1,
 	}
 	if err := k.loop.add(s); err != nil {
 		_ = unix.Close(fd)
@@ -105,29 +98,29 @@ func missing(module string, err error) error {
 	}
 }
 
-// OpenLine gives a tty to PPP and begins to read frames, as CreateSession does, whose sink this one must have. The tty is the
+// OpenLine gives a tty to PPP and begins to read frames, as CreateSession does, and must have a Receiver. The tty is the
 // session's from then on: the file is closed, and Close gives the tty its usual discipline back and lets go of it, which hangs up a
 // line that is so configured. After an error it is the caller's as before. Not a tty: ENOTTY; a machine without PPP on ttys: an
 // *UnavailableError.
 //
 // Frames longer than 1500 octets are not received.
-func (k *Kernel) OpenLine(spec LineSpec, sink func(frame []byte)) (*Session, error) {
+func (k *Kernel) OpenLine(spec LineSpec, to Receiver) (*Session, error) {
 	name := "line"
 	if spec.TTY != nil {
 		name += " " + spec.TTY.Name()
 	}
-	s, err := k.openLine(name, spec, sink)
+	s, err := k.openLine(name, spec, to)
 	if err != nil {
 		return nil, fmt.Errorf("open %s: %w", name, err)
 	}
 	return s, nil
 }
 
-func (k *Kernel) openLine(name string, spec LineSpec, sink func([]byte)) (*Session, error) {
+func (k *Kernel) openLine(name string, spec LineSpec, to Receiver) (*Session, error) {
 	if err := spec.Validate(); err != nil {
 		return nil, err
 	}
-	if sink == nil {
+	if to == nil {
 		return nil, errLine
 	}
 	tty, err := duplicate(spec.TTY)
@@ -139,7 +132,7 @@ func (k *Kernel) openLine(name string, spec LineSpec, sink func([]byte)) (*Sessi
 		return nil, errors.Join(err, unix.Close(tty))
 	}
 	s := &Session{
-		k: k, sink: sink, onDead: spec.OnDead, access: &access{name: name, line: true},
+		k: k, to: to, access: &access{name: name, line: true},
 		link: tty, channel: channel, index: index, unit: -1, bound: true,
 	}
 	if err := k.loop.add(s); err != nil {

@@ -124,8 +124,8 @@ func TestBridgeNeedsTwoSessionsOfOneKernel(t *testing.T) {
 	if err := a.Bridge(other); !errors.Is(err, errForeign) {
 		t.Errorf("to another kernel's: %v", err)
 	}
-	if err := a.Unbridge(); !errors.Is(err, os.ErrNotExist) {
-		t.Errorf("unbridge without a bridge: %v", err)
+	if err := a.Relay([]byte{0xc0, 0x21}); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("relay without a bridge: %v", err)
 	}
 	b.set(func() { b.unit = 1 << 20 })
 	if err := a.Bridge(b); !errors.Is(err, errAttached) {
@@ -142,7 +142,7 @@ func TestBridgeNeedsTwoSessionsOfOneKernel(t *testing.T) {
 	}
 }
 
-// Whoever bridges two sessions, in whatever direction, parts them or closes them, nobody waits for another for ever. Here the kernel
+// Whoever bridges two sessions, in whatever direction, or closes them, nobody waits for another for ever. Here the kernel
 // refuses all bridges.
 func TestBridgesDoNotWaitForEachOther(t *testing.T) {
 	t.Parallel()
@@ -151,7 +151,7 @@ func TestBridgesDoNotWaitForEachOther(t *testing.T) {
 		a, _ := session(t, k, func([]byte) {}, nil)
 		b, _ := session(t, k, func([]byte) {}, nil)
 		calls := []func() error{
-			func() error { return a.Bridge(b) }, func() error { return b.Bridge(a) }, a.Unbridge, b.Unbridge, a.Close, b.Close,
+			func() error { return a.Bridge(b) }, func() error { return b.Bridge(a) }, a.Close, b.Close,
 		}
 		done := make(chan error, len(calls))
 		for _, call := range calls {

@@ -64,7 +64,7 @@ func (s *Session) unhold() {
 }
 
 // bind hands the socket to the PPP driver. What the socket has queued is read right before, with nothing in between, and
-// given to the sink afterwards: a frame that comes in between is re-injected by the driver behind those of the next 15 ms,
+// given to the Receiver afterwards: a frame that comes in between is re-injected by the driver behind those of the next 15 ms,
 // or stranded where Features.Reinjects is false.
 func bind(s *Session) (int32, error) {
 	loop := s.k.loop
@@ -89,7 +89,7 @@ func bind(s *Session) (int32, error) {
 	if len(queued) > 0 {
 		loop.call(func() {
 			for _, f := range queued {
-				s.sink(f)
+				s.to.Frame(f)
 			}
 		})
 	}

@@ -220,7 +220,7 @@ func (c *linkClient) bring(index int, id uint16) error {
 // through makes each session as the daemon does.
 func (f *field) through(k *Kernel) func(int, SessionSpec) (func() error, error) {
 	return func(_ int, spec SessionSpec) (func() error, error) {
-		s, err := k.CreateSession(spec, func([]byte) {})
+		s, err := k.CreateSession(spec, Funcs{})
 		if err != nil {
 			return nil, err
 		}

@@ -19,6 +19,10 @@ const (
 	linkRetryFor   = 10 * time.Second
 )
 
+// netlinkConfig has room for every answer, of which the kernel sends 32 KiB at a time at most (netlink_recvmsg): otherwise each is looked
+// at once more, for its size.
+var netlinkConfig = &netlink.Config{MessageBufferSize: 32 << 10}
+
 // l2tpClient talks to the L2TP generic netlink family. One connection serves everybody: the kernel serialises the family's
 // requests anyway. Safe for concurrent use.
 type l2tpClient struct {
@@ -29,7 +33,7 @@ type l2tpClient struct {
 
 // openL2TP finds the family, which loads its module where that is allowed.
 func openL2TP(log *slog.Logger) (*l2tpClient, error) {
-	conn, err := genetlink.Dial(nil)
+	conn, err := genetlink.Dial(netlinkConfig)
 	if err != nil {
 		return nil, fmt.Errorf("open generic netlink: %w", edge(err))
 	}
@@ -182,7 +186,7 @@ func openLinks() (*linkClient, error) {
 }
 
 func dialLinks() (linkConn, error) {
-	conn, err := netlink.Dial(unix.NETLINK_ROUTE, nil)
+	conn, err := netlink.Dial(unix.NETLINK_ROUTE, netlinkConfig)
 	if err != nil {
 		return linkConn{}, fmt.Errorf("open rtnetlink: %w", edge(err))
 	}

@@ -104,11 +104,11 @@ func (s *Session) CloseCompression() error {
 }
 
 // CompressionBroken reports whether the kernel has given up decrypting, after many frames that made no sense. A new session helps
-// then: where encryption is required, nothing reaches the sink any more but LCP and authentication.
+// then: where encryption is required, nothing reaches the Receiver any more but LCP and authentication.
 //
-// Before that a frame that could not be decrypted comes to the sink, with protocol 0x00fd, and nothing more is decrypted until a
+// Before that a frame that could not be decrypted comes to the Receiver, with protocol 0x00fd, and nothing more is decrypted until a
 // Reset-Ack of CCP comes, for which a Reset-Request asks. After such a frame it is time to call this, now and then: where encryption is
-// required, the one upon which the kernel gives up does not come to the sink. It needs Attach.
+// required, the one upon which the kernel gives up does not come to the Receiver. It needs Attach.
 func (s *Session) CompressionBroken() (bool, error) {
 	var flags int32
 	err := s.withUnit(func(fd int) (err error) {

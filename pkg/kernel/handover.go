@@ -8,8 +8,8 @@ import (
 )
 
 // HandOver gives a descriptor of the session's socket to be inherited by a process that runs PPP on it, as pppd does, and stops
-// to read the socket. A session that CreateSession made with a nil sink has never been read: what came meanwhile waits in the
-// socket, and that process gets it where Features.Reinjects is true. Of any other session it has gone to the sink.
+// to read the socket. A session that CreateSession made without a Receiver has never been read: what came meanwhile waits in the
+// socket, and that process gets it where Features.Reinjects is true. Of any other session it has gone to the Receiver.
 //
 // The file is the caller's; it may be closed once the process has started. The kernel's session lives until the last
 // descriptor is closed: Close reads the counters and closes this one, so the process must have ended before Close ends the

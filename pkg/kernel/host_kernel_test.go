@@ -232,7 +232,7 @@ func (h *host) session(spec SessionSpec, sink func([]byte)) *Session {
 	var s *Session
 	h.must(func() error {
 		var err error
-		s, err = h.k.CreateSession(spec, sink)
+		s, err = h.k.CreateSession(spec, Funcs{OnFrame: sink})
 		return err
 	})
 	return s

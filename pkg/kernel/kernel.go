@@ -17,10 +17,36 @@ type SessionSpec struct {
 	TunnelID, PeerTunnelID uint16 // 1..65535
 	SessionID, PeerID      uint16 // 1..65535
 	Sequencing             Sequencing
+}
 
-	// OnDead, if set, is told once when the channel or the interface vanishes under the session, for example by
-	// "ip link del". It runs where the sink runs, under the sink's rules, and never after Close has returned.
-	OnDead func(error)
+// Receiver gets what reaches user space of a session. Its methods are called by one goroutine for all sessions of a Kernel, so they must not
+// block; before the call that makes the session has returned, too, but never after Close has.
+type Receiver interface {
+	// Frame takes a PPP frame that begins with the two octets of its protocol. It is valid until Frame returns, which may call Send.
+	Frame(frame []byte)
+	// Dead is told once when the session vanishes, or its channel or interface under it: by "ip link del", a PADT, which the kernel reads
+	// too, or the hanging up of a line. Of PPPoE it is told at once after Attach or Bridge, and by the next Send before them.
+	Dead(err error)
+}
+
+// Funcs is a Receiver of two functions, each of which may be nil.
+type Funcs struct {
+	OnFrame func(frame []byte)
+	OnDead  func(err error)
+}
+
+// Frame implements Receiver.
+func (f Funcs) Frame(frame []byte) {
+	if f.OnFrame != nil {
+		f.OnFrame(frame)
+	}
+}
+
+// Dead implements Receiver.
+func (f Funcs) Dead(err error) {
+	if f.OnDead != nil {
+		f.OnDead(err)
+	}
 }
 
 // Sequencing are the data sequence number switches of a session. Reorder must be 20..50 ms when Send or Require is set:

@@ -44,7 +44,7 @@ const (
 	drainBurst = 1024
 )
 
-// loop reads every session of a Kernel on one goroutine: sinks run there, and nowhere else. The descriptors are not given
+// loop reads every session of a Kernel on one goroutine: Receivers run there, and nowhere else. The descriptors are not given
 // to Go's poller, because a goroutine waiting for each would cost more than the rest of a session.
 type loop struct {
 	log         *slog.Logger
@@ -93,7 +93,7 @@ func (l *loop) close() error {
 	return errors.Join(unix.Close(l.wake), unix.Close(l.epoll))
 }
 
-// add gives a session its serial number and begins to read its socket, or the channel of a line, if there is a sink for it.
+// add gives a session its serial number and begins to read its socket, or the channel of a line, if there is a Receiver for it.
 func (l *loop) add(s *Session) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -107,7 +107,7 @@ func (l *loop) add(s *Session) error {
 		}
 	}
 	s.serial = l.last
-	if s.sink != nil {
+	if s.to != nil {
 		from, fd := sourceLink, s.link
 		if s.channel >= 0 {
 			from, fd = sourceChannel, s.channel
@@ -120,7 +120,7 @@ func (l *loop) add(s *Session) error {
 	return nil
 }
 
-// remove forgets a session that is marked as closed. After it returned the session's sink is not running and will not run.
+// remove forgets a session that is marked as closed. After it returned the session's Receiver is not running and will not run.
 func (l *loop) remove(s *Session) {
 	l.mu.Lock()
 	delete(l.sessions, s.serial)

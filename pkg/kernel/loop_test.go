@@ -47,7 +47,7 @@ func pipe(t *testing.T) (near, far int) {
 func session(t *testing.T, k *Kernel, sink func([]byte), onDead func(error)) (*Session, int) {
 	t.Helper()
 	near, far := pipe(t)
-	s := &Session{k: k, sink: sink, onDead: onDead, tunnel: 1, id: 2, link: near, channel: -1, unit: -1}
+	s := &Session{k: k, to: Funcs{sink, onDead}, tunnel: 1, id: 2, link: near, channel: -1, unit: -1}
 	if err := k.loop.add(s); err != nil {
 		t.Fatal(err)
 	}

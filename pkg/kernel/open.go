@@ -14,15 +14,15 @@ import (
 // defaultWorkers bounds concurrent sleeping calls: each holds an OS thread for some 15-60 ms.
 const defaultWorkers = 64
 
-// defaultUnits bounds the interfaces that wait: some 25 KiB of the kernel's memory each.
-const defaultUnits = 1024
+// defaultUnits bounds the interfaces that wait: some 25 KiB of the kernel's memory each, which sessions have needed before.
+const defaultUnits = 8192
 
 // Config is what a Kernel needs.
 type Config struct {
 	Logger  *slog.Logger // nil: silent
 	Workers int          // bound on concurrent sleeping calls (Attach, Close); 0: 64
 
-	// Units bounds the PPP interfaces that wait for a session, 0: 1024, negative: none wait. The session that takes one saves the
+	// Units bounds the PPP interfaces that wait for a session, 0: 8192, negative: none wait. The session that takes one saves the
 	// time in which the machine can make no other interface. Those that wait are down and without addresses, in a group of their
 	// own ("ip link show group 1701"), and keep their pppN or the name made with "%d"; an Attach that wants such a name as it
 	// is takes it away from them. An interface that carried MPPE, or that somebody changed, is closed with its session.
@@ -40,6 +40,8 @@ type Kernel struct {
 	sleeping chan struct{} // one slot for each call that may sleep now
 	buffers  sync.Pool     // of *[maxFrame]byte
 
+	done    chan struct{} // closed: no more interfaces are made ahead
+	stocked chan struct{} // closed when none is any more
 	closing sync.Once
 	closed  error
 }
@@ -47,7 +49,10 @@ type Kernel struct {
 // Open checks that the machine can carry L2TP sessions, loading modules where that is allowed, and starts to serve.
 // What is missing is an *UnavailableError.
 func Open(cfg Config) (*Kernel, error) {
-	k := &Kernel{log: cfg.Logger, buffers: sync.Pool{New: func() any { return new([maxFrame]byte) }}}
+	k := &Kernel{
+		log: cfg.Logger, buffers: sync.Pool{New: func() any { return new([maxFrame]byte) }},
+		done: make(chan struct{}), stocked: make(chan struct{}),
+	}
 	if k.log == nil {
 		k.log = slog.New(slog.DiscardHandler)
 	}
@@ -77,6 +82,7 @@ func Open(cfg Config) (*Kernel, error) {
 		return nil, errors.Join(err, k.links.close(), k.l2tp.close())
 	}
 	k.features = probeFeatures()
+	go k.stock()
 	return k, nil
 }
 
@@ -84,6 +90,8 @@ func Open(cfg Config) (*Kernel, error) {
 // belong to their sockets. It must not run concurrently with other calls than Close and those of sessions.
 func (k *Kernel) Close() error {
 	k.closing.Do(func() {
+		close(k.done)
+		<-k.stocked
 		var (
 			all  sync.WaitGroup
 			mu   sync.Mutex

@@ -173,8 +173,8 @@ func accessIsMissing(t *testing.T, k *Kernel) {
 	unload(t, "ppp_async")
 	p := newPTY(t)
 	before := descriptors(t)
-	_, pppoe := k.OpenPPPoE(PPPoESpec{Interface: "lo", SessionID: 1, Peer: [6]byte{2}}, func([]byte) {})
-	_, line := k.OpenLine(LineSpec{TTY: p.slave}, func([]byte) {})
+	_, pppoe := k.OpenPPPoE(PPPoESpec{Interface: "lo", SessionID: 1, Peer: [6]byte{2}}, Funcs{})
+	_, line := k.OpenLine(LineSpec{TTY: p.slave}, Funcs{})
 	for module, err := range map[string]error{"pppoe": pppoe, "ppp_async": line} {
 		var missing *UnavailableError
 		if !errors.As(err, &missing) {

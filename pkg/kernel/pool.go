@@ -1,10 +1,14 @@
 package kernel
 
 import (
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
 	"sync"
+	"time"
+
+	"github.com/l2tpd/l2tpd/pkg/slab"
 )
 
 // unit is a PPP interface and the descriptor that owns it: closing that removes the interface.
@@ -25,13 +29,93 @@ type pool struct {
 	shut    bool
 	idle    []*unit // the one that has waited longest comes first: it has the least to do with its last session
 	numbers map[string]*numbers
+	spelled names
+	made    map[string]int // how many there are of a pattern, waiting or not
+	goals   map[string]int // how many there should be at least
+	asked   time.Time      // when one was wanted last
+	few     chan struct{}  // has an element when there may be fewer than there should be
+	units   slab.Of[unit]
 }
 
-func newPool(limit int) *pool { return &pool{limit: limit, numbers: make(map[string]*numbers)} }
+func newPool(limit int) *pool {
+	return &pool{limit: limit, numbers: make(map[string]*numbers), spelled: names{}, made: make(map[string]int), few: make(chan struct{}, 1)}
+}
+
+// enter begins an interface, whose name is to be made of pattern. It is the caller's until forget.
+func (p *pool) enter(pattern string) *unit {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	u := p.units.New()
+	u.pattern, u.number = pattern, -1
+	p.count(pattern, 1)
+	return u
+}
+
+// forget takes an interface out that is closed, and releases the number in its name.
+func (p *pool) forget(u *unit) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if of := p.numbers[u.pattern]; of != nil && u.number >= 0 {
+		of.free(u.number)
+	}
+	p.count(u.pattern, -1)
+	p.units.Free(u)
+}
 
 // take gives an interface whose name was made of pattern, or nil.
 func (p *pool) take(pattern string) *unit {
-	return p.remove(func(u *unit) bool { return u.pattern == pattern })
+	u := p.remove(func(u *unit) bool { return u.pattern == pattern })
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.asked = time.Now()
+	return u
+}
+
+// count says how many more or fewer there are of a pattern; it needs mu.
+func (p *pool) count(pattern string, n int) {
+	if p.made[pattern] += n; p.made[pattern] == 0 {
+		delete(p.made, pattern)
+	}
+	p.tell()
+}
+
+// aim sets how many there should be at least, by what their names are made of.
+func (p *pool) aim(goals map[string]int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.goals = maps.Clone(goals)
+	p.tell()
+}
+
+// tell needs mu.
+func (p *pool) tell() {
+	if p.short() == nil {
+		return
+	}
+	select {
+	case p.few <- struct{}{}:
+	default:
+	}
+}
+
+// short names a pattern of which there are fewer than there should be, if there is room for more that wait; it needs mu.
+func (p *pool) short() *string {
+	if p.shut || len(p.idle) >= p.limit {
+		return nil
+	}
+	for _, pattern := range slices.Sorted(maps.Keys(p.goals)) {
+		if p.made[pattern] < p.goals[pattern] {
+			return &pattern
+		}
+	}
+	return nil
+}
+
+// next is what is to be made ahead, nil if nothing is, and how long ago an interface was wanted.
+func (p *pool) next() (pattern *string, calm time.Duration) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.short(), time.Since(p.asked)
 }
 
 // claim gives the interface that has a name, if it is one that waits, or nil.
@@ -93,7 +177,7 @@ func (p *pool) close() []*unit {
 	return left
 }
 
-// number gives a number for a name, and the name. It is the caller's until release.
+// number gives a number for a name, and the name. It is the interface's until forget.
 func (p *pool) number(pattern string) (n int, name string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -103,22 +187,51 @@ func (p *pool) number(pattern string) (n int, name string) {
 		p.numbers[pattern] = of
 	}
 	n = of.next()
-	return n, strings.Replace(pattern, nameNumber, strconv.Itoa(n), 1)
+	return n, p.spelled.of(pattern, n)
 }
 
-// release takes the number of a name back.
-func (p *pool) release(pattern string, n int) {
+// name is the name that has a number which the kernel has chosen.
+func (p *pool) name(pattern string, n int) string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if of := p.numbers[pattern]; of != nil {
-		of.free(n)
-	}
+	return p.spelled.of(pattern, n)
 }
 
 // numbers gives out the lowest numbers there are.
 type numbers struct {
 	taken  map[int]bool
 	lowest int // all below are taken
+}
+
+// namesInOne is how many names lie in one string.
+const namesInOne = 64
+
+// names are those that have been made, many in one string: they stay, and each is shorter than what else lies on the heap's pages.
+type names map[nameBlock]string
+
+// nameBlock is the place of namesInOne names, one behind the other.
+type nameBlock struct {
+	pattern string
+	block   int
+}
+
+// of is the name that has a number.
+func (x names) of(pattern string, n int) string {
+	before, after, _ := strings.Cut(pattern, nameNumber)
+	at := nameBlock{pattern, n / namesInOne}
+	if x[at] == "" {
+		var b strings.Builder
+		for i := range namesInOne {
+			b.WriteString(before + strconv.Itoa(at.block*namesInOne+i) + after)
+		}
+		x[at] = b.String()
+	}
+	length := func(n int) int { return len(before) + len(strconv.Itoa(n)) + len(after) }
+	from := 0
+	for i := at.block * namesInOne; i < n; i++ {
+		from += length(i)
+	}
+	return x[at][from : from+length(n)]
 }
 
 func (s *numbers) next() int {

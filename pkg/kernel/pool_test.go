@@ -102,24 +102,28 @@ func TestClosedPoolTakesNothing(t *testing.T) {
 func TestNamesGetTheLowestFreeNumber(t *testing.T) {
 	t.Parallel()
 	p := newPool(0)
-	number := func(pattern, want string) int {
+	named := func(pattern, want string) *unit {
 		t.Helper()
-		n, name := p.number(pattern)
-		if name != want {
-			t.Errorf("%s became %s, want %s", pattern, name, want)
+		u := p.enter(pattern)
+		if u.number, u.Name = p.number(pattern); u.Name != want {
+			t.Errorf("%s became %s, want %s", pattern, u.Name, want)
 		}
-		return n
+		return u
 	}
-	for i := range 4 {
-		number("l2tp%d", fmt.Sprintf("l2tp%d", i))
+	var all []*unit
+	for i := range 200 {
+		all = append(all, named("l2tp%d", fmt.Sprintf("l2tp%d", i)))
 	}
-	number("a%db", "a0b")
-	p.release("l2tp%d", 2)
-	p.release("l2tp%d", 1)
-	number("l2tp%d", "l2tp1")
-	number("l2tp%d", "l2tp2")
-	number("l2tp%d", "l2tp4")
-	number("a%db", "a1b")
+	named("a%db", "a0b")
+	p.forget(all[102])
+	p.forget(all[1])
+	named("l2tp%d", "l2tp1")
+	named("l2tp%d", "l2tp102")
+	named("l2tp%d", "l2tp200")
+	named("a%db", "a1b")
+	if p.made["l2tp%d"] != 201 || p.made["a%db"] != 2 {
+		t.Errorf("made: %v", p.made)
+	}
 }
 
 func TestChangedInterfaceIsSeen(t *testing.T) {

@@ -21,9 +21,9 @@ func (s *Session) ready(from source, events uint32, buf []byte) {
 	}
 	if from == sourceUnit && channel >= 0 {
 		// What the peer sent before the unit was connected, and the end of authentication, wait there: all of it comes first.
-		_ = read(sourceChannel, channel, buf, readBurst, s.sink)
+		_ = read(sourceChannel, channel, buf, readBurst, s.to.Frame)
 	}
-	err := read(from, fd, buf, readBurst, s.sink)
+	err := read(from, fd, buf, readBurst, s.to.Frame)
 	if err == nil && events&(unix.EPOLLHUP|unix.EPOLLERR) != 0 {
 		err = os.ErrNotExist
 	}
@@ -95,9 +95,9 @@ func (s *Session) gone(err error) {
 
 // dead tells once that the session is of no more use.
 func (s *Session) dead(from source, err error) {
-	if s.toldDead || s.onDead == nil {
+	if s.toldDead || s.to == nil {
 		return
 	}
 	s.toldDead = true
-	s.onDead(fmt.Errorf("the %v of %s is gone: %w", from, s.name(), err))
+	s.to.Dead(fmt.Errorf("the %v of %s is gone: %w", from, s.name(), err))
 }

@@ -22,19 +22,23 @@ const (
 // errAttached says that a session has its interface already.
 var errAttached = fmt.Errorf("an interface is attached: %w", os.ErrExist)
 
+// began is an instant that others are measured from.
+var began = time.Now()
+
 // errDetached says that a session has no interface.
 var errDetached = fmt.Errorf("no interface is attached: %w", os.ErrNotExist)
 
 // Session is one session of L2TP or PPPoE with its PPPoX socket, or a tty line, and, once attached, its PPP channel and interface.
-// Safe for concurrent use. All methods but Send and Stats may sleep, and only those two may be called from the sink.
+// Safe for concurrent use. All methods but Send and Stats may sleep, and only those two may be called from the Receiver.
 type Session struct {
 	k                *Kernel
-	sink             func([]byte)
-	onDead           func(error)
+	to               Receiver // nil: nobody reads
 	serial           uint32
 	tunnel, id       uint16  // of L2TP
 	access           *access // of all others; nil: L2TP
 	toldDead, closed bool    // toldDead: the loop's; closed: mu
+	bound            bool    // the link gives no more frames; mu
+	binding          bool    // it is being bound: calls on it wait for that; mu
 
 	peer atomic.Pointer[Session] // the other side of the bridge; set while op of both is held, cleared by either
 
@@ -43,33 +47,29 @@ type Session struct {
 	index              int32      // of the channel, once there is one; op
 	passed, compressed bool       // what the interface had once; op
 
-	reading sync.Mutex // held by the loop over the reading of this session and its sink; taken after op, before mu
+	reading sync.Mutex // held by the loop over the reading of this session and its Receiver; taken after op, before mu
 
 	// mu is held only over calls that do not sleep. The descriptors are -1 when absent; their writers hold op as well. The link is the
 	// PPPoX socket or the tty: the session itself.
 	mu                  sync.Mutex
 	link, channel, unit int
-	bound               bool // the link gives no more frames
-	binding             bool // it is being bound: calls on it wait for that
 	last                Stats
-	attached            time.Time
+	attached            time.Duration // since began
 }
 
 // CreateSession makes a session in an existing tunnel (os.ErrNotExist otherwise) and begins to read. A taken id is
 // os.ErrExist.
 //
-// The sink gets every PPP frame that reaches user space, beginning with the two octets of its protocol; the frame is valid
-// until the sink returns. It is called by one goroutine for all sessions of a Kernel, so it must not block, and it may be
-// called before CreateSession has returned. It may call Send.
-func (k *Kernel) CreateSession(spec SessionSpec, sink func(frame []byte)) (*Session, error) {
-	s, err := k.createSession(spec, sink)
+// The Receiver gets every PPP frame that reaches user space. Without one nobody reads: the session is to be handed over.
+func (k *Kernel) CreateSession(spec SessionSpec, to Receiver) (*Session, error) {
+	s, err := k.createSession(spec, to)
 	if err != nil {
 		return nil, fmt.Errorf("create session %d/%d: %w", spec.TunnelID, spec.SessionID, err)
 	}
 	return s, nil
 }
 
-func (k *Kernel) createSession(spec SessionSpec, sink func(frame []byte)) (*Session, error) {
+func (k *Kernel) createSession(spec SessionSpec, to Receiver) (*Session, error) {
 	if err := spec.Validate(); err != nil {
 		return nil, err
 	}
@@ -78,7 +78,7 @@ func (k *Kernel) createSession(spec SessionSpec, sink func(frame []byte)) (*Sess
 		return nil, err
 	}
 	s := &Session{
-		k: k, sink: sink, onDead: spec.OnDead, tunnel: spec.TunnelID, id: spec.SessionID,
+		k: k, to: to, tunnel: spec.TunnelID, id: spec.SessionID,
 		link: fd, channel: -1, unit: -1,
 	}
 	if err := k.loop.add(s); err != nil {
@@ -141,7 +141,7 @@ func writeFrame(fd int, frame []byte) error {
 
 // Attach gives the session a PPP interface: one that waits, if its name fits, else a new one. The interface is down, has no
 // addresses and drops IPv4 and IPv6 until Pass; its own counters may be those of earlier sessions. Frames that
-// come meanwhile reach the sink, in order but for the microseconds in which the kernel changes over. After an error the session
+// come meanwhile reach the Receiver, in order but for the microseconds in which the kernel changes over. After an error the session
 // works as before, and Attach may be tried again, for example with another name when the wanted one was taken (os.ErrExist).
 //
 // One error is different, because a socket that was given to the PPP driver cannot be taken back: "attach channel", os.ErrNotExist
@@ -258,7 +258,7 @@ func (s *Session) idle() (time.Duration, error) {
 		defer s.op.Unlock()
 	}
 	s.mu.Lock()
-	closed, unit, age := s.closed, s.unit, time.Since(s.attached)
+	closed, unit, age := s.closed, s.unit, time.Since(began)-s.attached
 	s.mu.Unlock()
 	switch {
 	case closed:
@@ -272,7 +272,7 @@ func (s *Session) idle() (time.Duration, error) {
 }
 
 // Close ends the session: the counters are read, then the PPPoX socket or the tty, which is the session, and the channel are closed;
-// a bridge ends. The interface waits for another session, or is closed as well: see Config.Units. It sleeps 15-60 ms. After it has returned the sink
+// a bridge ends. The interface waits for another session, or is closed as well: see Config.Units. It sleeps 15-60 ms. After it has returned the Receiver
 // is not called again, and no frame of this session is in the interface. Further calls do nothing.
 func (s *Session) Close() error {
 	s.op.Lock()

@@ -113,11 +113,11 @@ func TestKernelErrors(t *testing.T) {
 			unix.EBADF, "create tunnel 3: bad file descriptor",
 		},
 		{
-			"no tunnel", func() error { _, err := h.k.CreateSession(stray, func([]byte) {}); return err },
+			"no tunnel", func() error { _, err := h.k.CreateSession(stray, Funcs{}); return err },
 			os.ErrNotExist, "create session 999/1: connect pppox: no such file or directory",
 		},
 		{
-			"taken session id", func() error { _, err := h.k.CreateSession(specA, func([]byte) {}); return err },
+			"taken session id", func() error { _, err := h.k.CreateSession(specA, Funcs{}); return err },
 			os.ErrExist, "create session 1/1: connect pppox: file exists",
 		},
 		{
@@ -521,9 +521,13 @@ func TestKernelDeletedInterfaceIsTold(t *testing.T) {
 	before := descriptors(t)
 	specA, specB := specs(1)
 	told := make(chan error, 4)
-	specA.OnDead = func(err error) { told <- err }
 	atA := newInbox()
-	a, b := h.session(specA, atA.sink), h.session(specB, func([]byte) {})
+	var a *Session
+	h.must(func() (err error) {
+		a, err = h.k.CreateSession(specA, Funcs{atA.sink, func(err error) { told <- err }})
+		return err
+	})
+	b := h.session(specB, func([]byte) {})
 	u := h.mustAttach(a, UnitSpec{Name: "doomed"})
 	mustSend(t, b, frame(ipcp, 1))
 	atA.want(t, text(ipcp, 1))
@@ -612,7 +616,7 @@ func TestKernelNothingIsLeftAfterManySessions(t *testing.T) {
 			for id := range ids {
 				err := h.do(func() error {
 					specA, _ := specs(id)
-					s, err := h.k.CreateSession(specA, func([]byte) {})
+					s, err := h.k.CreateSession(specA, Funcs{})
 					if err != nil {
 						return err
 					}
@@ -697,7 +701,7 @@ func TestKernelCloseTakesSessionsAlong(t *testing.T) {
 		}
 		for i := range uint16(8) {
 			spec, _ := specs(i + 1)
-			if s, err = k.CreateSession(spec, func([]byte) {}); err != nil {
+			if s, err = k.CreateSession(spec, Funcs{}); err != nil {
 				return err
 			}
 		}

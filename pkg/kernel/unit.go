@@ -30,7 +30,7 @@ func openUnit(s *Session, spec UnitSpec) (Unit, error) {
 		}
 	}
 	s.face, s.passed, s.compressed = u, false, false
-	s.set(func() { s.unit, s.attached = u.fd, time.Now() })
+	s.set(func() { s.unit, s.attached = u.fd, time.Since(began) })
 	// Not earlier: a unit without a channel is at its end of file.
 	if err = s.k.loop.watch(s.serial, sourceUnit, u.fd); err == nil && s.access != nil {
 		s.set(func() { s.access.face, s.access.before = u.Index, before })
@@ -105,7 +105,8 @@ func (k *Kernel) makeUnit(spec UnitSpec) (*unit, error) {
 	if err != nil {
 		return nil, err
 	}
-	u := &unit{fd: fd, pattern: spec.Name, number: -1}
+	u := k.units.enter(spec.Name)
+	u.fd = fd
 	if err := k.createLink(u, spec); err != nil {
 		return nil, errors.Join(err, k.discard(u))
 	}
@@ -113,7 +114,7 @@ func (k *Kernel) makeUnit(spec UnitSpec) (*unit, error) {
 	if err == nil {
 		u.Unit.Unit = int(number)
 		if u.Name == "" {
-			u.Name = fmt.Sprintf("ppp%d", number)
+			u.Name = k.units.name("ppp"+nameNumber, u.Unit.Unit)
 		}
 		if u.Index, err = k.links.index(u.Name); err != nil {
 			err = fmt.Errorf("find interface %s: %w", u.Name, err)
@@ -200,11 +201,9 @@ func rest(k *Kernel, u *unit, passed bool) error {
 // discard closes an interface, which may sleep, and releases the number in its name.
 func (k *Kernel) discard(u *unit) error {
 	err := unix.Close(u.fd)
-	if u.number >= 0 {
-		k.units.release(u.pattern, u.number)
-	}
 	if err != nil {
-		return fmt.Errorf("close interface %s: %w", u.Name, err)
+		err = fmt.Errorf("close interface %s: %w", u.Name, err)
 	}
-	return nil
+	k.units.forget(u)
+	return err
 }

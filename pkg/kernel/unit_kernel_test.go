@@ -196,7 +196,7 @@ func TestKernelPoolIsBounded(t *testing.T) {
 		var all []*Session
 		for i := range uint16(4) {
 			spec, _ := specs(i + 1)
-			s, err := k.CreateSession(spec, func([]byte) {})
+			s, err := k.CreateSession(spec, Funcs{})
 			if err == nil {
 				_, err = s.Attach(UnitSpec{})
 			}
@@ -214,6 +214,44 @@ func TestKernelPoolIsBounded(t *testing.T) {
 	if diff := cmp.Diff(links, h.links()); diff != "" {
 		t.Errorf("after the kernel's Close: %s", diff)
 	}
+}
+
+// Those that are wanted are made while nobody asks, and made again when one is lost.
+func TestKernelUnitsAreMadeAhead(t *testing.T) {
+	h := loopback(t, 1)
+	wait := func(want ...string) {
+		t.Helper()
+		for deadline := time.Now().Add(time.Minute); ; time.Sleep(10 * time.Millisecond) {
+			got := h.units()
+			diff := cmp.Diff(want, got)
+			if diff == "" {
+				return
+			}
+			if time.Now().After(deadline) {
+				t.Fatalf("idle: %s", diff)
+			}
+		}
+	}
+	h.k.Stock(map[string]int{"in%d": 2, "": 1})
+	wait("ppp0", "in0", "in1")
+	link := h.link(h.k.units.idle[1].Index).Attrs()
+	if link.Flags&net.FlagUp != 0 || link.Group != idleGroup || link.MTU != defaultMTU {
+		t.Errorf("an interface made ahead: %+v", link)
+	}
+	flags, modes := state(t, h.k.units.idle[1].fd)
+	if flags != 0 || modes != [2]int32{npModeDrop, npModeDrop} {
+		t.Errorf("a unit made ahead: flags %x, modes %v", flags, modes)
+	}
+	s, u := h.lent(1, UnitSpec{Name: "in%d"})
+	if u.Name != "in0" {
+		t.Errorf("got %+v", u)
+	}
+	h.k.Stock(map[string]int{"in%d": 3, "out%d": 1}) // those in use count, and none is taken away
+	wait("ppp0", "in1", "in2", "out0")
+	gone := h.link(u.Index)
+	h.must(func() error { return h.nl.LinkDel(gone) })
+	mustClose(t, s)
+	wait("ppp0", "in1", "in2", "out0", "in0")
 }
 
 // Whatever somebody did to an interface is not for the next session.
@@ -358,7 +396,7 @@ func TestKernelManySessionsShareTheUnits(t *testing.T) {
 		units := make([]Unit, sessions)
 		h.each(workers, sessions, func(i int) (err error) {
 			spec, _ := specs(uint16(round*sessions + i + 1)) // an id may be taken for a while after its session
-			if all[i], err = h.k.CreateSession(spec, func([]byte) {}); err != nil {
+			if all[i], err = h.k.CreateSession(spec, Funcs{}); err != nil {
 				return err
 			}
 			units[i], err = all[i].Attach(UnitSpec{Name: "in%d", MTU: 1400})

@@ -78,7 +78,7 @@ func (h *host) manager() *Manager {
 func (h *host) apply(m *Manager, owner string, want Interface) {
 	h.t.Helper()
 	h.Enter()
-	if err := m.Apply(h.t.Context(), owner, want); err != nil {
+	if err := m.Apply(h.t.Context(), Owner{What: owner}, want); err != nil {
 		h.t.Fatal(err)
 	}
 }
@@ -86,7 +86,7 @@ func (h *host) apply(m *Manager, owner string, want Interface) {
 func (h *host) remove(m *Manager, owner string) {
 	h.t.Helper()
 	h.Enter()
-	if err := m.Remove(h.t.Context(), owner); err != nil {
+	if err := m.Remove(h.t.Context(), Owner{What: owner}); err != nil {
 		h.t.Fatal(err)
 	}
 }

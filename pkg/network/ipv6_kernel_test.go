@@ -118,7 +118,7 @@ func TestPeerIsNobodysRouter(t *testing.T) {
 func (h *host) wantIPv6Error(m *Manager, want Interface, text string) {
 	h.t.Helper()
 	h.Enter()
-	err := m.Apply(h.t.Context(), "branch", want)
+	err := m.Apply(h.t.Context(), Owner{What: "branch"}, want)
 	var ipv6 *IPv6Error
 	if !errors.As(err, &ipv6) || err.Error() != text {
 		h.t.Errorf("error\n%v, want the IPv6 error\n%s", err, text)
@@ -202,7 +202,7 @@ func TestErrorOfIPv4IsNoIPv6Error(t *testing.T) {
 	h := edge(t, "ppp0")
 	m := h.manager()
 	h.Run("echo 1 > /proc/sys/net/ipv6/conf/all/disable_ipv6; ip route add 192.168.20.0/24 dev eth0 metric 50 proto static")
-	err := m.Apply(t.Context(), "branch", branch())
+	err := m.Apply(t.Context(), Owner{What: "branch"}, branch())
 	const text = "apply interface ppp0: add route 192.168.20.0/24 metric 50: another route exists: " +
 		"192.168.20.0/24 dev eth0 proto 4 metric 50; remove it, or give this call's routes another metric\n" +
 		"add address fe80::1 peer fe80::2/128: permission denied; " +

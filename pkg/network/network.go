@@ -11,6 +11,8 @@ import (
 	"sync"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/l2tpd/l2tpd/pkg/slab"
 )
 
 // Protocol is the routing protocol id that marks our routes in the kernel ("ip route ... proto 121").
@@ -54,8 +56,9 @@ type Manager struct {
 
 	// busy is a lock that a context can give up on. It guards everything below.
 	busy    chan struct{}
-	owners  map[string]*owned
-	names   map[string]string // of the owners' interfaces: whose they are
+	owners  map[Owner]*owned
+	names   map[string]Owner // of the owners' interfaces: whose they are
+	records slab.Of[owned]
 	guards  *guards
 	demands map[string]*Demand
 }
@@ -67,6 +70,15 @@ type owned struct {
 	group     int          // that it was given; 0: none
 	addresses []address    // IPv4, that may be on it
 	held      []netip.Addr // endpoints whose host route it needs
+	one       [1]address   // the room of addresses, as a rule
+}
+
+// keep notes an address that may be on the interface.
+func (o *owned) keep(a address) {
+	if o.addresses == nil {
+		o.addresses = o.one[:0]
+	}
+	o.addresses = append(o.addresses, a)
 }
 
 // New opens the manager's netlink sockets, in the network namespace of the calling thread.
@@ -80,7 +92,7 @@ func New(log *slog.Logger) (*Manager, error) {
 	}
 	m := &Manager{
 		log: log, nl: nl,
-		busy: make(chan struct{}, 1), owners: make(map[string]*owned), names: make(map[string]string),
+		busy: make(chan struct{}, 1), owners: make(map[Owner]*owned), names: make(map[string]Owner),
 		guards: &guards{nl: nl, log: log, by: make(map[netip.Addr]*hostRoute)}, demands: make(map[string]*Demand),
 	}
 	m.life, m.end = context.WithCancel(context.Background())
@@ -131,9 +143,34 @@ func (m *Manager) lock(ctx context.Context) error {
 
 func (m *Manager) unlock() { <-m.busy }
 
+// Prepare makes what interfaces have in common, which takes the kernel a moment: the first one to come up does not wait for it then. What
+// goes wrong is told when one needs it.
+func (m *Manager) Prepare(ctx context.Context) {
+	if m.lock(ctx) != nil {
+		return
+	}
+	defer m.unlock()
+	_ = m.nft.need()
+}
+
+// Owner is a name of the caller's choice for the call that has an interface: what it is, and the numbers that it has.
+type Owner struct {
+	What       string
+	Tunnel, ID uint32 // 0: none
+}
+
+func (o Owner) String() string {
+	switch {
+	case o.Tunnel != 0:
+		return fmt.Sprintf("%s %d/%d", o.What, o.Tunnel, o.ID)
+	case o.ID != 0:
+		return fmt.Sprintf("%s %d", o.What, o.ID)
+	}
+	return o.What
+}
+
 // Apply makes an interface and what goes with it as wanted, whatever it was before; applying the same again repairs what is
-// missing and changes nothing else. The owner is a name of the caller's choice for the call that has the interface; an owner
-// has one interface, and an interface one owner: the last to apply it.
+// missing and changes nothing else. An owner has one interface, and an interface one owner: the last to apply it.
 //
 // An IPv4 route that cannot be installed does not keep the others from being: the error then joins what failed. An interface
 // that does not exist gives an error that matches os.ErrNotExist. After any error Remove takes back what was done.
@@ -143,7 +180,7 @@ func (m *Manager) unlock() { <-m.busy }
 // no *IPv6Error.
 //
 // While IPv6 is open the kernel takes no router's word on the interface: Router Advertisements and redirects are dropped.
-func (m *Manager) Apply(ctx context.Context, owner string, want Interface) error {
+func (m *Manager) Apply(ctx context.Context, owner Owner, want Interface) error {
 	if err := m.lock(ctx); err != nil {
 		return fmt.Errorf("apply interface %s: %w", want.Name, err)
 	}
@@ -164,7 +201,7 @@ func (m *Manager) Apply(ctx context.Context, owner string, want Interface) error
 	return nil
 }
 
-func (m *Manager) apply(ctx context.Context, owner string, want Interface) error {
+func (m *Manager) apply(ctx context.Context, owner Owner, want Interface) error {
 	if before, ok := m.owners[owner]; ok && before.name != want.Name {
 		if err := m.remove(owner); err != nil {
 			return err
@@ -172,8 +209,7 @@ func (m *Manager) apply(ctx context.Context, owner string, want Interface) error
 	}
 	if other, ok := m.names[want.Name]; ok && other != owner {
 		// A pooled interface came to a new call before the old one was taken down.
-		m.guards.release(other, m.owners[other], netip.Addr{})
-		delete(m.owners, other)
+		m.forget(other)
 	}
 	o, fresh := m.owners[owner], want.Fresh
 	if o != nil {
@@ -184,7 +220,8 @@ func (m *Manager) apply(ctx context.Context, owner string, want Interface) error
 		return err
 	}
 	if o == nil {
-		o = &owned{name: want.Name}
+		o = m.records.New()
+		o.name = want.Name
 		m.owners[owner], m.names[want.Name] = o, owner
 	}
 	o.index = link.index
@@ -256,7 +293,7 @@ func (m *Manager) find(name string, fresh *Fresh) (link, error) {
 // look reads what an interface is, and notes the addresses that we have to take back.
 func (m *Manager) look(o *owned, l link) (observed, error) {
 	have, err := m.nl.observe(l)
-	o.addresses = nil
+	o.addresses = o.one[:0]
 	for _, a := range have.addresses {
 		if a.ours && a.local.Is4() {
 			o.addresses = append(o.addresses, a)
@@ -283,7 +320,7 @@ func (m *Manager) prepare(o *owned, l link, steps []operation, ipv6 bool) error 
 		case opAddAddress:
 			changes[i] = withAddress(l, op.address)
 			if op.address.local.Is4() {
-				o.addresses = append(o.addresses, op.address)
+				o.keep(op.address)
 			}
 		case opAddRoute, opDelRoute:
 		}
@@ -338,7 +375,7 @@ func setsOf(want Interface) []string {
 }
 
 // route takes a step of a plan that is about a route.
-func (m *Manager) route(owner string, l link, op operation) error {
+func (m *Manager) route(owner Owner, l link, op operation) error {
 	if op.kind == opDelRoute {
 		return m.nl.delRoute(l, op.route)
 	}
@@ -346,7 +383,7 @@ func (m *Manager) route(owner string, l link, op operation) error {
 }
 
 // addRoute adds a route, and where another has its place says which, or takes the place of one that a dead daemon left.
-func (m *Manager) addRoute(owner string, l link, r route) error {
+func (m *Manager) addRoute(owner Owner, l link, r route) error {
 	err := m.nl.addRoute(l, r)
 	if !errors.Is(err, os.ErrExist) {
 		return err
@@ -364,7 +401,7 @@ func (m *Manager) addRoute(owner string, l link, r route) error {
 		}
 		for other, o := range m.owners {
 			if other != owner && o.index == rival.index {
-				return fmt.Errorf("another call has it: %s, %v; give one of them another metric", other, rival)
+				return fmt.Errorf("another call has it: %v, %v; give one of them another metric", other, rival)
 			}
 		}
 	}
@@ -372,7 +409,7 @@ func (m *Manager) addRoute(owner string, l link, r route) error {
 }
 
 // Index gives the kernel's number of the interface that the owner's latest Apply found; 0: the owner has none.
-func (m *Manager) Index(owner string) int {
+func (m *Manager) Index(owner Owner) int {
 	if m.lock(context.Background()) != nil {
 		return 0
 	}
@@ -386,28 +423,34 @@ func (m *Manager) Index(owner string) int {
 // Remove takes back what Apply did for this owner: routes, addresses, the group, the host route once nobody needs it;
 // the interface is left down, since a pooled one must be that before it is connected anew. An owner that has nothing is no
 // error, nor is an interface that is gone.
-func (m *Manager) Remove(ctx context.Context, owner string) error {
+func (m *Manager) Remove(ctx context.Context, owner Owner) error {
 	if err := m.lock(ctx); err != nil {
-		return fmt.Errorf("remove interface of %s: %w", owner, err)
+		return fmt.Errorf("remove interface of %v: %w", owner, err)
 	}
 	defer m.unlock()
 	if err := m.remove(owner); err != nil {
-		return fmt.Errorf("remove interface of %s: %w", owner, remedy(err))
+		return fmt.Errorf("remove interface of %v: %w", owner, remedy(err))
 	}
 	return nil
 }
 
-func (m *Manager) remove(owner string) error {
+func (m *Manager) remove(owner Owner) error {
 	o, ok := m.owners[owner]
 	if !ok {
 		return nil
 	}
-	delete(m.owners, owner)
 	delete(m.names, o.name)
 	err := m.clear(o)
-	// Last, so that the endpoint is never left to the routes that cover it.
-	m.guards.release(owner, o, netip.Addr{})
+	m.forget(owner) // last, so that the endpoint is never left to the routes that cover it
 	return err
+}
+
+// forget takes an owner out, and his host routes unless somebody else needs them.
+func (m *Manager) forget(owner Owner) {
+	o := m.owners[owner]
+	delete(m.owners, owner)
+	m.guards.release(owner, o, netip.Addr{})
+	m.records.Free(o)
 }
 
 // clear takes an interface down, which drops its routes, and removes our addresses. One that is gone has neither.

@@ -92,7 +92,7 @@ func TestRoutesOfOthersAreLeftAlone(t *testing.T) {
 	want := branch()
 	want.Routes = append(want.Routes, netip.MustParsePrefix("192.168.21.0/24"))
 	h.Enter()
-	err := m.Apply(t.Context(), "branch", want)
+	err := m.Apply(t.Context(), Owner{What: "branch"}, want)
 	const text = "apply interface ppp0: add route 192.168.20.0/24 metric 50: another route exists: " +
 		"192.168.20.0/24 via 198.51.100.7 dev eth0 proto 4 metric 50; remove it, or give this call's routes another metric"
 	if err == nil || err.Error() != text {
@@ -102,7 +102,7 @@ func TestRoutesOfOthersAreLeftAlone(t *testing.T) {
 	h.shows("ip route show proto 121", "192.168.21.0/24 dev ppp0 scope link metric 50")
 
 	other := Interface{Name: "ppp1", Local: ip("10.0.1.1"), Peer: ip("10.0.1.2"), IPv4: true, Metric: 50, Routes: prefixes("192.168.21.0/24")}
-	err = m.Apply(t.Context(), "spare", other)
+	err = m.Apply(t.Context(), Owner{What: "spare"}, other)
 	const shared = "apply interface ppp1: add route 192.168.21.0/24 metric 50: another call has it: " +
 		"branch, 192.168.21.0/24 dev ppp0 proto 121 metric 50; give one of them another metric"
 	if err == nil || err.Error() != shared {
@@ -117,7 +117,7 @@ func TestMissingInterface(t *testing.T) {
 	t.Parallel()
 	h := newHost(t)
 	m := h.manager()
-	err := m.Apply(t.Context(), "branch", branch())
+	err := m.Apply(t.Context(), Owner{What: "branch"}, branch())
 	if !errors.Is(err, os.ErrNotExist) || !strings.Contains(err.Error(), "interface ppp0") {
 		t.Errorf("error %v", err)
 	}
@@ -381,7 +381,7 @@ func TestConcurrentOwners(t *testing.T) {
 	var calls sync.WaitGroup
 	for i := range links {
 		calls.Go(func() {
-			owner := fmt.Sprintf("call%d", i)
+			owner := Owner{What: "call", ID: uint32(i + 1)}
 			want := Interface{
 				Name: fmt.Sprintf("ppp%d", i), MTU: 1400, IPv4: true, Masquerade: true,
 				Local: ip("10.0.0.1"), Peer: netip.AddrFrom4([4]byte{10, 1, 0, byte(i)}),
@@ -416,7 +416,7 @@ func TestErrorsNameTheMissingCapability(t *testing.T) {
 	if err := unix.Capset(&header, &data[0]); err != nil { // of this thread, which ends with the test
 		t.Fatal(err)
 	}
-	err := m.Apply(t.Context(), "branch", branch())
+	err := m.Apply(t.Context(), Owner{What: "branch"}, branch())
 	if !errors.Is(err, unix.EPERM) || !strings.Contains(err.Error(), "this takes CAP_NET_ADMIN") {
 		t.Errorf("error %v", err)
 	}

@@ -48,8 +48,7 @@ func groupOf(sets []string) int {
 // isOurGroup tells whether an interface of the group is in a set.
 func isOurGroup(group int) bool { return group > plainGroup && group <= plainGroup+bitsOfSets }
 
-// nft keeps one table that never changes. It opens nothing before it is needed: a host without nf_tables works as long as no call
-// asks for NAT, clamping or IPv6.
+// nft keeps one table that never changes. Without it a host works as long as no call asks for NAT, clamping or IPv6.
 type nft struct {
 	damaged func() // somebody else took something out of the table; called by a goroutine of its own
 	conn    *nftables.Conn

@@ -27,7 +27,7 @@ var errNoPath = errors.New("no route to it but through our own interfaces")
 type hostRoute struct {
 	route   *netlink.Route // along the outer path; nil: none of ours is needed, the system has one that does
 	refused bool           // the other of the pair is there
-	owners  map[string]bool
+	owners  map[Owner]bool
 }
 
 // guards keep tunnel endpoints on the outer network.
@@ -41,13 +41,13 @@ type guards struct {
 // hold makes sure that host routes keep the endpoint off our interfaces, and counts the owner as needing them. The outer path is
 // the one in force now: a call that comes back after the outer network changed finds the new one. An endpoint that is held
 // already may be without a path for the moment.
-func (g *guards) hold(owner string, o *owned, endpoint netip.Addr) error {
+func (g *guards) hold(owner Owner, o *owned, endpoint netip.Addr) error {
 	if err := g.watch.listen(true); err != nil { // before the path is looked for
 		return fmt.Errorf("watch the outer network: %w", err)
 	}
 	h := g.by[endpoint]
 	if h == nil {
-		h = &hostRoute{owners: make(map[string]bool)}
+		h = &hostRoute{owners: make(map[Owner]bool)}
 		g.by[endpoint] = h
 	}
 	h.owners[owner] = true
@@ -62,7 +62,7 @@ func (g *guards) hold(owner string, o *owned, endpoint netip.Addr) error {
 }
 
 // release uncounts the owner for all endpoints but one, and deletes host routes that nobody needs any more.
-func (g *guards) release(owner string, o *owned, except netip.Addr) {
+func (g *guards) release(owner Owner, o *owned, except netip.Addr) {
 	var held []netip.Addr
 	for _, endpoint := range o.held {
 		h := g.by[endpoint]

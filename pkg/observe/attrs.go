@@ -3,24 +3,26 @@ package observe
 import (
 	"encoding"
 	"fmt"
+	"iter"
 	"log/slog"
+	"net/netip"
 	"strconv"
 	"strings"
 	"time"
 	"unicode/utf8"
 )
 
-// pair is one attribute ready to be written: the key with its groups ("radius.server"), the value as text, not yet escaped.
-type pair struct{ key, value string }
+// Field is an attribute of a record as text: the key with its groups ("radius.server"), the value not yet escaped.
+type Field struct{ Key, Value string }
 
 // scope is what WithAttrs and WithGroup have gathered. It is immutable.
 type scope struct {
-	pairs  []pair
+	pairs  []Field
 	prefix string
 }
 
 func (s scope) withAttrs(attrs []slog.Attr) scope {
-	pairs := append([]pair(nil), s.pairs...)
+	pairs := append([]Field(nil), s.pairs...)
 	for _, a := range attrs {
 		pairs = appendAttr(pairs, s.prefix, a)
 	}
@@ -35,26 +37,34 @@ func (s scope) withGroup(name string) scope {
 }
 
 // of returns the pairs of one record: those of the scope first. A later pair with the same key replaces an earlier one in place.
-func (s scope) of(r slog.Record) []pair {
-	pairs := append(make([]pair, 0, len(s.pairs)+r.NumAttrs()), s.pairs...)
+func (s scope) of(r slog.Record) []Field {
+	pairs := append(make([]Field, 0, len(s.pairs)+r.NumAttrs()), s.pairs...)
 	r.Attrs(func(a slog.Attr) bool {
 		pairs = appendAttr(pairs, s.prefix, a)
 		return true
 	})
 	out := pairs[:0]
-	at := make(map[string]int, len(pairs))
-	for _, p := range pairs {
-		if i, ok := at[p.key]; ok {
-			out[i].value = p.value
+	for _, p := range pairs { // they are a dozen
+		if i := index(out, p.Key); i >= 0 {
+			out[i].Value = p.Value
 			continue
 		}
-		at[p.key] = len(out)
 		out = append(out, p)
 	}
 	return out
 }
 
-func appendAttr(pairs []pair, prefix string, a slog.Attr) []pair {
+// index is where a key is; -1: nowhere.
+func index(fields []Field, key string) int {
+	for i := range fields {
+		if fields[i].Key == key {
+			return i
+		}
+	}
+	return -1
+}
+
+func appendAttr(pairs []Field, prefix string, a slog.Attr) []Field {
 	v := a.Value.Resolve()
 	if v.Kind() == slog.KindGroup {
 		if a.Key != "" {
@@ -68,7 +78,7 @@ func appendAttr(pairs []pair, prefix string, a slog.Attr) []pair {
 	if a.Key == "" {
 		return pairs
 	}
-	return append(pairs, pair{key: prefix + a.Key, value: text(v)})
+	return append(pairs, Field{Key: prefix + a.Key, Value: text(v)})
 }
 
 // text returns v in words. Kinds that slog knows take the shortest form; everything else says of itself what it wants to.
@@ -82,6 +92,8 @@ func text(v slog.Value) string {
 			return ""
 		case error:
 			return x.Error()
+		case netip.AddrPort: // most lines have one
+			return x.String()
 		case fmt.Stringer:
 			return fmt.Sprintf("%v", x)
 		case encoding.TextMarshaler:
@@ -99,39 +111,37 @@ func text(v slog.Value) string {
 	return v.String()
 }
 
-// details returns the pairs as text shows them: empty values and the event's name left out, ids of both ends joined.
-func details(pairs []pair) []pair {
+// details gives the fields as text shows them: empty values and the event's name left out, ids of both ends joined.
+func details(fields []Field) iter.Seq[Field] {
 	find := func(key string) string {
-		for _, p := range pairs {
-			if p.key == key {
-				return p.value
-			}
+		if i := index(fields, key); i >= 0 {
+			return fields[i].Value
 		}
 		return ""
 	}
-	out := make([]pair, 0, len(pairs))
-	for _, p := range pairs {
-		switch p.key {
-		case KeyEvent:
-			continue
-		case KeyTunnel:
-			p.value = joinIDs(p.value, find(KeyPeerTunnel))
-		case KeySession:
-			p.value = joinIDs(p.value, find(KeyPeerSession))
-		case KeyPeerTunnel:
-			if find(KeyTunnel) != "" {
+	return func(yield func(Field) bool) {
+		for _, p := range fields {
+			switch p.Key {
+			case KeyEvent:
 				continue
+			case KeyTunnel:
+				p.Value = joinIDs(p.Value, find(KeyPeerTunnel))
+			case KeySession:
+				p.Value = joinIDs(p.Value, find(KeyPeerSession))
+			case KeyPeerTunnel:
+				if find(KeyTunnel) != "" {
+					continue
+				}
+			case KeyPeerSession:
+				if find(KeySession) != "" {
+					continue
+				}
 			}
-		case KeyPeerSession:
-			if find(KeySession) != "" {
-				continue
+			if p.Value != "" && !yield(p) {
+				return
 			}
-		}
-		if p.value != "" {
-			out = append(out, p)
 		}
 	}
-	return out
 }
 
 func joinIDs(ours, peers string) string {
@@ -171,16 +181,15 @@ func quote(s string) string {
 	return s
 }
 
-// appendDetails appends "  key=value" for each pair.
-func appendDetails(b []byte, pairs []pair) []byte {
-	for i, p := range details(pairs) {
-		if i == 0 {
-			b = append(b, ' ')
-		}
-		b = append(b, ' ')
-		b = append(b, Clean(p.key)...)
+// appendDetails appends "  key=value" for each field.
+func appendDetails(b []byte, fields []Field) []byte {
+	between := "  "
+	for p := range details(fields) {
+		b = append(b, between...)
+		b = append(b, Clean(p.Key)...)
 		b = append(b, '=')
-		b = append(b, quote(p.value)...)
+		b = append(b, quote(p.Value)...)
+		between = " "
 	}
 	return b
 }

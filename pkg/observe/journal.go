@@ -38,16 +38,21 @@ func (h *journalHandler) WithGroup(name string) slog.Handler {
 	return &d
 }
 
-// Handle implements slog.Handler. A record that the journal does not take is written to the Writer, which is the journal's
-// stream: nothing is lost but the fields.
-func (h *journalHandler) Handle(_ context.Context, r slog.Record) error {
-	pairs := h.of(r)
+// Handle implements slog.Handler.
+func (h *journalHandler) Handle(_ context.Context, r slog.Record) error { return h.write(r, h.of(r)) }
+
+// write sends a record. One that the journal does not take is written to the Writer, which is the journal's stream: nothing is lost but
+// the fields.
+func (h *journalHandler) write(r slog.Record, pairs []Field) error {
 	message := string(appendDetails([]byte(Clean(r.Message)), pairs))
 	fields := make(map[string]string, len(pairs)+1)
 	fields["SYSLOG_IDENTIFIER"] = h.o.Identifier
 	for _, p := range pairs {
-		if p.value != "" {
-			fields[field(p.key)] = Clean(p.value)
+		if p.Value != "" {
+			fields[field(p.Key)] = Clean(p.Value)
+		}
+		if p.Key == KeyEvent {
+			fields["MESSAGE_ID"] = MessageID(p.Value)
 		}
 	}
 	p := priority(r.Level)

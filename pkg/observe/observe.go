@@ -64,6 +64,7 @@ type Options struct {
 	Level      slog.Leveler // nil: slog.LevelInfo; a *slog.LevelVar may change it later
 	Format     Format
 	Identifier string // SYSLOG_IDENTIFIER of journal entries; empty: "l2tpd"
+	Ring       *Ring  // that keeps the latest records as well; nil: none
 
 	// journal replaces the journal's socket in tests.
 	journal func(message string, priority journal.Priority, fields map[string]string) error
@@ -89,14 +90,23 @@ func New(o Options) *slog.Logger {
 			o.Format = FormatJournal
 		}
 	}
+	h := o.handler()
+	if o.Ring != nil {
+		h = &teeHandler{ring: o.Ring, next: h}
+	}
+	return slog.New(h)
+}
+
+// handler writes records in the format, which is not FormatAuto any more.
+func (o *Options) handler() slog.Handler {
 	switch o.Format {
 	case FormatJSON:
-		return slog.New(slog.NewJSONHandler(o.Writer, &slog.HandlerOptions{Level: o.Level}))
+		return slog.NewJSONHandler(o.Writer, &slog.HandlerOptions{Level: o.Level})
 	case FormatJournal:
-		return slog.New(newJournalHandler(o))
+		return newJournalHandler(*o)
 	case FormatAuto, FormatText:
 	}
-	return slog.New(newTextHandler(o.Writer, o.Level, isTerminal(o.Writer) && os.Getenv("NO_COLOR") == ""))
+	return newTextHandler(o.Writer, o.Level, isTerminal(o.Writer) && os.Getenv("NO_COLOR") == "")
 }
 
 // isTerminal reports whether w is a file that is a terminal.

@@ -160,7 +160,7 @@ func TestJournalFields(t *testing.T) {
 			map[string]string{
 				"SYSLOG_IDENTIFIER": "l2tpd", "L2TP_TUNNEL_ID": "12", "L2TP_PEER_TUNNEL_ID": "34", "L2TP_SESSION_ID": "5",
 				"L2TP_PEER_SESSION_ID": "6", "L2TP_PEER": "192.0.2.1:1701", "L2TP_USER": `bob\n`, "L2TP_CAUSE": "lost carrier",
-				"L2TP_EVENT": "session-down", "L2TP_CALL": "branch", "L2TP_RADIUS_ID": "7",
+				"L2TP_EVENT": "session-down", "MESSAGE_ID": MessageID("session-down"), "L2TP_CALL": "branch", "L2TP_RADIUS_ID": "7",
 			},
 		},
 		{"notice", journal.PriNotice, map[string]string{"SYSLOG_IDENTIFIER": "l2tpd"}},

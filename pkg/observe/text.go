@@ -39,8 +39,11 @@ func (h *textHandler) WithGroup(name string) slog.Handler {
 	return &d
 }
 
-// Handle implements slog.Handler: one Write a record.
-func (h *textHandler) Handle(_ context.Context, r slog.Record) error {
+// Handle implements slog.Handler.
+func (h *textHandler) Handle(_ context.Context, r slog.Record) error { return h.write(r, h.of(r)) }
+
+// write is one Write.
+func (h *textHandler) write(r slog.Record, fields []Field) error {
 	b := make([]byte, 0, 256)
 	if !r.Time.IsZero() {
 		b = r.Time.AppendFormat(b, "15:04:05 ")
@@ -57,7 +60,7 @@ func (h *textHandler) Handle(_ context.Context, r slog.Record) error {
 		b = append(b, ' ')
 	}
 	b = append(b, Clean(r.Message)...)
-	b = appendDetails(b, h.of(r))
+	b = appendDetails(b, fields)
 	b = append(b, '\n')
 	h.mu.Lock()
 	defer h.mu.Unlock()

@@ -211,6 +211,7 @@ type Template struct {
 	DelegatedPool  string       // of the prefix for the networks behind, by DHCPv6
 	IPv6DNS        []netip.Addr // told by both
 	Interface      string       // name pattern of accepted sessions' interfaces: "l2tp%d"; empty: the kernel's pppN
+	Ready          int          // how many of them wait for callers
 	Masquerade     bool
 }
 

@@ -2,6 +2,7 @@ package policy
 
 import (
 	"net/netip"
+	"slices"
 	"time"
 )
 
@@ -25,6 +26,11 @@ type RADIUS struct {
 	SpoolSize  int64         // most of it, in octets; 0 means 64 MiB
 	CoA        []CoAClient
 	CoAListen  []netip.AddrPort // empty: none
+}
+
+// Accounts says that there is a server for accounting records.
+func (r *RADIUS) Accounts() bool {
+	return slices.ContainsFunc(r.Servers, func(s RADIUSServer) bool { return !s.NoAccounting })
 }
 
 // RADIUSServer is one of them.

@@ -19,7 +19,7 @@ type Of[T comparable] struct {
 	space space[T]
 	used  uint64
 
-	seen   map[T]*entry
+	seen   map[T]entry
 	last   map[string]T // the newest T of each key
 	queue  []ticket[T]  // released Ts, the longest free one first; stale ones are skipped
 	tokens uint64
@@ -53,7 +53,7 @@ func New(ranges []policy.Range) *Pool { return of[netip.Addr](newAddresses(range
 func NewPrefixes(sets []policy.Subnets) *Prefixes { return of[netip.Prefix](newPrefixes(sets)) }
 
 func of[T comparable](s space[T]) *Of[T] {
-	return &Of[T]{space: s, seen: map[T]*entry{}, last: map[string]T{}}
+	return &Of[T]{space: s, seen: map[T]entry{}, last: map[string]T{}}
 }
 
 // Allocate takes a free T for sticky, a user's name: the one that it had last if that is free, else one that nobody had, else
@@ -68,7 +68,7 @@ func (p *Of[T]) Allocate(sticky string) (T, bool) {
 		if !more {
 			break
 		}
-		if p.seen[a] == nil {
+		if _, before := p.seen[a]; !before {
 			p.take(a, sticky)
 			return a, true
 		}
@@ -91,7 +91,7 @@ func (p *Of[T]) Claim(a T) bool {
 	if !p.space.contains(a) {
 		return false
 	}
-	if e := p.seen[a]; e != nil && e.used {
+	if p.seen[a].used {
 		return false
 	}
 	p.take(a, "")
@@ -102,12 +102,13 @@ func (p *Of[T]) Claim(a T) bool {
 func (p *Of[T]) Release(a T) {
 	a = p.space.canonical(a)
 	e := p.seen[a]
-	if e == nil || !e.used {
+	if !e.used {
 		return
 	}
 	p.used--
 	p.tokens++
 	e.used, e.ticket = false, p.tokens
+	p.seen[a] = e
 	p.queue = append(p.queue, ticket[T]{a, p.tokens})
 	if len(p.queue) > 2*len(p.seen) {
 		p.queue = slices.DeleteFunc(p.queue, func(t ticket[T]) bool { return !p.valid(t) })
@@ -129,14 +130,11 @@ func (p *Of[T]) valid(t ticket[T]) bool {
 // take marks a as in use by key and forgets whom else it was kept for.
 func (p *Of[T]) take(a T, key string) {
 	e := p.seen[a]
-	if e == nil {
-		e = &entry{}
-		p.seen[a] = e
-	}
 	if e.key != key && e.key != "" && p.last[e.key] == a {
 		delete(p.last, e.key)
 	}
 	e.used, e.key = true, key
+	p.seen[a] = e
 	if key != "" {
 		p.last[key] = a
 	}

@@ -6,7 +6,7 @@ import "bytes"
 type progress uint8
 
 const (
-	authIdle    progress = iota // not agreed on, or not begun
+	authIdle    progress = iota // not agreed on, not begun, or a challenge on a link past its login that nobody could judge
 	authWaiting                 // for the other side
 	authAsked                   // the owner is deciding
 	authPassed
@@ -218,6 +218,10 @@ func (a auth) verdict(c CmdAuthResult) {
 		l.anomaly("the verdict on an MS-CHAPv2 login has no authenticator response: it counts as a refusal")
 		c.OK = false
 	}
+	if c.Unjudged && !c.OK && l.s.Phase == PhaseNetwork {
+		a.abandon()
+		return
+	}
 	s.Progress, s.Message, s.Success, s.Error, s.Forgotten = authFailed, c.Message, success, c.Error, false
 	if !l.cfg.Hold {
 		s.Response = nil
@@ -236,10 +240,28 @@ func (a auth) verdict(c CmdAuthResult) {
 	if l.s.LCP.Auth.microsoft() {
 		a.learn(c.Keys)
 	}
-	if l.s.LCP.Auth.protocol() == ProtoCHAP && l.cfg.Rechallenge > 0 {
-		s.Rechallenge = l.now + l.cfg.Rechallenge
-	}
+	a.rechallenge()
 	a.resume()
+}
+
+// rechallenge plans the next challenge of a peer that has been let in.
+func (a auth) rechallenge() {
+	l := a.l
+	if l.s.LCP.Auth.protocol() == ProtoCHAP && l.cfg.Rechallenge > 0 {
+		l.s.Authenticator.Rechallenge = l.now + l.cfg.Rechallenge
+	}
+}
+
+// abandon gives up a challenge of a peer that has been let in before. There is no verdict to tell: a Success would vouch for what nobody
+// has checked, and with MS-CHAPv2 it cannot be made. Repeats of the Response are ignored.
+func (a auth) abandon() {
+	s := &a.l.s.Authenticator
+	s.Progress = authIdle
+	if !a.l.cfg.Hold {
+		s.Response = nil
+	}
+	a.rechallenge()
+	a.l.event(EvUnjudged{})
 }
 
 // reply says the verdict, the first time and again to every repeat (P257, P258).

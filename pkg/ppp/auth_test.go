@@ -153,6 +153,30 @@ func TestCHAPRepeatsGetTheSameReply(t *testing.T) {
 	p.want(p.do(CmdAuthResult{OK: true, Message: "again"}), "> CHAP Success id=2 message=\"again\"")
 }
 
+// P237: a challenge of a peer that has been let in, about which nobody can judge, has neither Success nor Failure, however often the Response
+// comes again, and counts for nothing: any number of them in a row leaves the link as it is.
+func TestUnjudgedChallengeIsGivenUp(t *testing.T) {
+	t.Parallel()
+	p := newProbe(t, Config{Auth: onlyCHAP, Rechallenge: time.Minute})
+	p.openLCP()
+	p.give(response(p, 1, "u"))
+	p.do(CmdAuthResult{OK: true, Message: "hi"})
+	for id := range uint8(15) { // more than MaxConfigure
+		id += 2
+		p.want(p.wait(time.Minute), fmt.Sprintf("> CHAP Challenge id=%d name=\"\" value=***", id))
+		p.want(p.give(response(p, id, "u")), "! auth request CHAP-MD5 name=\"u\"")
+		attempt := p.link.Asked()
+		p.wait(10 * time.Second)
+		p.want(p.do(CmdAuthResult{Unjudged: true, Message: "not available"}), "! unjudged")
+		p.want(p.give(response(p, id, "u")))
+		p.want(p.do(CmdAuthResult{Attempt: attempt})) // too late
+	}
+	p.wait(time.Minute)
+	p.want(p.wait(3*time.Second), "> CHAP Challenge id=18 name=\"\" value=***") // one that gets lost is repeated as ever
+	p.give(response(p, 18, "u"))
+	p.want(p.do(CmdAuthResult{OK: true, Message: "again"}), "> CHAP Success id=18 message=\"again\"")
+}
+
 // A challenge that nobody answers ends the link.
 func TestUnansweredChallengesEndTheLink(t *testing.T) {
 	t.Parallel()

@@ -44,8 +44,9 @@ func (c chap) challenge() {
 	s.Progress, s.Proxied = authWaiting, false
 	s.ID++
 	s.Tries++
-	s.Challenge = make([]byte, l.s.LCP.Auth.challengeSize())
-	l.random(s.Challenge)
+	challenge := make([]byte, l.s.LCP.Auth.challengeSize())
+	l.random(challenge)
+	s.Challenge = l.keep(challenge)
 	s.Deadline = l.now + l.cfg.Restart
 	l.out.Persist = true
 	auth{l}.send(newFrame(ProtoCHAP, chapChallenge, s.ID, []byte{byte(len(s.Challenge))}, s.Challenge, []byte(l.cfg.Name)))
@@ -70,7 +71,7 @@ func (c chap) responded(in packet) {
 	case authIdle, authAsked, authHeld:
 		return
 	}
-	s.Name, s.Response, s.Deadline, s.Tries = bytes.Clone(name), bytes.Clone(value), 0, 0
+	s.Name, s.Response, s.Deadline, s.Tries = l.keep(name), bytes.Clone(value), 0, 0
 	auth{l}.put(authAsked)
 	c.ask()
 }

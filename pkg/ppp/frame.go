@@ -21,6 +21,15 @@ func SplitFrame(b []byte) (Protocol, []byte, bool) {
 	return Protocol(binary.BigEndian.Uint16(b)), b[2:], true
 }
 
+// PlainFrame is a copy of a frame without FF 03 and with a protocol field of two octets.
+func PlainFrame(b []byte) []byte {
+	p, payload, ok := SplitFrame(b)
+	if !ok {
+		return nil
+	}
+	return append(binary.BigEndian.AppendUint16(nil, uint16(p)), payload...)
+}
+
 // code is the first octet of a control packet. LCP and the NCPs share 1 to 7 (RFC 1661, 5).
 type code uint8
 

@@ -22,6 +22,7 @@ type owner struct {
 	give  netip.Addr        // answer to EvAddressWanted; the zero Addr says there is none
 	slow  bool              // answers wait for the test
 	liar  bool              // lets everybody in, without knowing a password
+	blind bool              // cannot judge logins
 
 	kernel kernel
 	idle   time.Duration // answer to EvIdleCheck
@@ -235,13 +236,16 @@ func (c *cable) handle(o *owner, e Event) {
 			c.t.Errorf("%s: link down with the kernel still armed", o.name)
 		}
 		o.downs = append(o.downs, e)
-	case EvLinkUp, EvLCPDown, EvAuthenticated, EvAnomaly:
+	case EvLinkUp, EvLCPDown, EvUnjudged, EvAuthenticated, EvAnomaly:
 	}
 }
 
 func (o *owner) judge(e EvAuthRequest) CmdAuthResult {
 	want, known := o.users[e.Name]
 	ok := false
+	if o.blind {
+		return CmdAuthResult{Attempt: e.Attempt, Unjudged: true, Message: "not available"}
+	}
 	if o.liar {
 		return CmdAuthResult{Attempt: e.Attempt, OK: true, Message: "welcome", Success: "S=" + strings.Repeat("0", 40)}
 	}
@@ -379,6 +383,8 @@ func show(e Event) string {
 		return "held"
 	case EvLCPDown:
 		return "LCP down"
+	case EvUnjudged:
+		return "unjudged"
 	case EvAuthenticated:
 		return fmt.Sprintf("authenticated peer=%q", e.PeerName)
 	case EvEncryptionWanted:

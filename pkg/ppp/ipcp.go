@@ -17,18 +17,48 @@ const (
 // IPCPRecord is IPCP's part of a Record.
 type IPCPRecord struct {
 	Negotiation
-	Local     netip.Addr    // in our request
-	DNS       [2]netip.Addr // in our request
-	NoAddress bool          // the peer rejected the option, or will not agree
-	NoDNS     [2]bool       // rejected by the peer
+	Local     netip.Addr // in our request
+	DNS       [2]IPv4    // in our request
+	NoAddress bool       // the peer rejected the option, or will not agree
+	NoDNS     [2]bool    // rejected by the peer
 
-	Up       bool       // EvNetworkUp has been sent
-	Asked    bool       // EvAddressWanted has been sent, with Wanted
-	Answered bool       // by CmdAddress, with Assigned
+	Up       bool // EvNetworkUp has been sent
+	Asked    bool // EvAddressWanted has been sent, with Wanted
+	Answered bool // by CmdAddress, with Assigned
+	Wanted   IPv4
+	Assigned IPv4
+	Insisted IPv4       // a wrong address that the peer still asked for after Max-Failure Naks
 	Peer     netip.Addr // agreed on
-	Wanted   netip.Addr
-	Assigned netip.Addr
-	Insisted netip.Addr // a wrong address that the peer still asked for after Max-Failure Naks
+}
+
+// IPv4 is an IPv4 address, or none. A netip.Addr takes five times the room.
+type IPv4 struct {
+	Some   bool
+	Octets [4]byte
+}
+
+// ipv4Of is a as an IPv4; none where it is not one.
+func ipv4Of(a netip.Addr) IPv4 {
+	if !a.Is4() {
+		return IPv4{}
+	}
+	return IPv4{true, a.As4()}
+}
+
+// addr is x as an address; invalid: none.
+func (x IPv4) addr() netip.Addr {
+	if !x.Some {
+		return netip.Addr{}
+	}
+	return netip.AddrFrom4(x.Octets)
+}
+
+// bytes is what stands in an option; nothing for none.
+func (x IPv4) bytes() []byte {
+	if !x.Some {
+		return nil
+	}
+	return x.Octets[:]
 }
 
 // ipcp is the layer of IPCP.
@@ -37,8 +67,8 @@ type ipcp struct{ l *Link }
 // reset prepares our wishes for a new negotiation; what the owner answered stays.
 func (p ipcp) reset() {
 	s := &p.l.s.IPCP
-	s.Local, s.NoAddress, s.NoDNS, s.Insisted = p.l.cfg.Local, false, [2]bool{}, netip.Addr{}
-	s.DNS = [2]netip.Addr{netip.IPv4Unspecified(), netip.IPv4Unspecified()}
+	s.Local, s.NoAddress, s.NoDNS, s.Insisted = p.l.cfg.Local, false, [2]bool{}, IPv4{}
+	s.DNS = [2]IPv4{{Some: true}, {Some: true}}
 	if p.l.cfg.IPv4 == IPv4Request {
 		s.Local = netip.IPv4Unspecified()
 	}
@@ -53,7 +83,7 @@ func (p ipcp) wishes() []byte {
 	if p.l.cfg.WantDNS {
 		for i, typ := range [...]uint8{ipcpDNS1, ipcpDNS2} {
 			if !s.NoDNS[i] {
-				b = appendOption(b, typ, s.DNS[i].AsSlice()...)
+				b = appendOption(b, typ, s.DNS[i].Octets[:]...)
 			}
 		}
 	}
@@ -82,26 +112,35 @@ func (p ipcp) judge(opts []option) verdict {
 	}
 	if !addressed && p.l.cfg.IPv4 == IPv4Own {
 		s := &p.l.s.IPCP
-		if s.Insisted.IsValid() {
+		if s.Insisted.Some {
 			// It gave up the option, hardly the address: an open link would drop its packets without a word.
-			p.l.anomaly(fmt.Sprintf("the peer insists on the address %v, it should have %v", s.Insisted, s.Assigned))
+			p.l.anomaly(p.insistence())
 			p.l.negotiator(ProtoIPCP).fire(trClose)
 			return v
 		}
 		p.want(netip.Addr{}, &v)
 		if !v.hold && s.Naks == 0 {
 			// Appended once: a peer that stays silent has its address configured (P262).
-			v.ask(ipcpAddress, s.Assigned.AsSlice()...)
+			v.ask(ipcpAddress, s.Assigned.bytes()...)
 		}
 	}
 	return v
+}
+
+// insistence is what the peer insists on, in words; empty: on nothing.
+func (p ipcp) insistence() string {
+	s := &p.l.s.IPCP
+	if !s.Insisted.Some {
+		return ""
+	}
+	return fmt.Sprintf("the peer insists on the address %v, it should have %v", s.Insisted.addr(), s.Assigned.addr())
 }
 
 // want asks the owner for the peer's address, once a link; until the answer comes the request is held.
 func (p ipcp) want(a netip.Addr, v *verdict) {
 	s := &p.l.s.IPCP
 	if !s.Asked {
-		s.Asked, s.Wanted = true, a
+		s.Asked, s.Wanted = true, ipv4Of(a)
 		p.l.event(EvAddressWanted{Wanted: a})
 	}
 	v.hold = v.hold || !s.Answered
@@ -117,11 +156,11 @@ func (p ipcp) judgeAddress(o option, v *verdict) {
 	switch p.l.cfg.IPv4 {
 	case IPv4Own:
 		p.want(a, v)
-		if !v.hold && a != s.Assigned {
-			if s.Naks >= p.l.cfg.MaxFailure && usable(a) {
-				s.Insisted = a
+		if !v.hold && ipv4Of(a) != s.Assigned {
+			if int(s.Naks) >= p.l.cfg.MaxFailure && usable(a) {
+				s.Insisted = ipv4Of(a)
 			}
-			v.nak(o, s.Assigned.AsSlice()...)
+			v.nak(o, s.Assigned.bytes()...)
 		}
 	case IPv4Request:
 		if !usable(a) || a == s.Local {
@@ -139,8 +178,8 @@ func (p ipcp) judgeAddress(o option, v *verdict) {
 		if v.hold {
 			return
 		}
-		if s.Assigned.IsValid() {
-			v.nak(o, s.Assigned.AsSlice()...)
+		if s.Assigned.Some {
+			v.nak(o, s.Assigned.bytes()...)
 		} else {
 			v.reject(o)
 		}
@@ -168,7 +207,7 @@ func (p ipcp) accept(opts []option) {
 	s := &p.l.s.IPCP
 	s.Peer = netip.Addr{}
 	if p.l.cfg.IPv4 == IPv4Own {
-		s.Peer = s.Assigned
+		s.Peer = s.Assigned.addr()
 	}
 	for _, o := range opts {
 		if o.typ == ipcpAddress {
@@ -195,7 +234,7 @@ func (p ipcp) refused(c code, opts []option) bool {
 			if c == codeConfigureReject {
 				s.NoDNS[i] = true
 			} else if ok {
-				s.DNS[i] = a
+				s.DNS[i] = ipv4Of(a)
 			}
 		}
 	}
@@ -215,7 +254,7 @@ func (p ipcp) refusedAddress(c code, a netip.Addr, ok bool) bool {
 			s.Local = a
 		}
 	case IPv4Unnumbered:
-		s.NoAddress = s.Refused > p.l.cfg.MaxFailure
+		s.NoAddress = int(s.Refused) > p.l.cfg.MaxFailure
 	case IPv4Own, IPv4Off:
 	}
 	return true
@@ -230,8 +269,8 @@ func (p ipcp) changed(c change) {
 			return
 		}
 		var dns []netip.Addr
-		for i, a := range s.DNS {
-			if l.cfg.WantDNS && !s.NoDNS[i] && usable(a) {
+		for i, x := range s.DNS {
+			if a := x.addr(); l.cfg.WantDNS && !s.NoDNS[i] && usable(a) {
 				dns = append(dns, a)
 			}
 		}
@@ -258,7 +297,7 @@ func (p ipcp) assigned(a netip.Addr) {
 		l.anomaly("the address for the peer is not usable: " + a.String())
 		a = netip.Addr{}
 	}
-	s.Answered, s.Assigned = true, a
+	s.Answered, s.Assigned = true, ipv4Of(a)
 	l.out.Persist = true
 	if !a.IsValid() && l.cfg.IPv4 == IPv4Own {
 		l.negotiator(ProtoIPCP).fire(trClose)

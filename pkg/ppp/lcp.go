@@ -293,7 +293,7 @@ func (p lcp) receive(in packet) {
 		} else {
 			// The automaton goes on asking (RFC 1661, 4.1), but not for long: this peer has most likely gone for good.
 			l.s.PeerLeft, l.s.PeerWords = true, strings.ToValidUTF8(string(in.data), "?")
-			n.s.Restarts = min(n.s.Restarts, l.cfg.MaxTerminate)
+			n.s.Restarts = min(n.s.Restarts, int16(l.cfg.MaxTerminate))
 		}
 		n.receive(in)
 	case codeProtocolReject:

@@ -1,6 +1,7 @@
 package ppp
 
 import (
+	"bytes"
 	"encoding/binary"
 	"io"
 	"strings"
@@ -69,6 +70,23 @@ type Link struct {
 	s   Record  // everything that changes
 	now Time    // of the step being done
 	out *Output // of the step being done
+
+	used uint8 // octets of room
+	room [roomOctets]byte
+}
+
+// roomOctets is what the options of the usual negotiations, a challenge and a name need.
+const roomOctets = 136
+
+// keep copies what the record has from now on. As a rule it lies in the link itself: on the heap each of these few octets would keep a page
+// of short-lived ones. What was kept is never overwritten.
+func (l *Link) keep(b []byte) []byte {
+	free := l.room[l.used:]
+	if len(b) == 0 || len(b) > len(free) {
+		return bytes.Clone(b)
+	}
+	l.used += uint8(copy(free, b))
+	return free[:len(b):len(b)]
 }
 
 // Open makes a link whose lower layer is up. LCP starts at once, or waits for the peer if cfg says Passive; then the wait
@@ -314,7 +332,12 @@ func (l *Link) note(r Reason, peer bool, text string) {
 		if stage == StageAddress {
 			stage = StageAuth // there was none, and that is why
 		}
-		text = strings.TrimLeft(text+" (it wants a login, and none is configured for it)", " ")
+		const wants = "it wants a login, and none is configured for it"
+		if text == "" {
+			text = wants
+		} else {
+			text += " (" + wants + ")"
+		}
 	}
 	l.s.End = EvLinkDown{Stage: stage, Reason: r, Peer: peer, Text: text}
 	l.s.PassiveUntil, l.s.EchoAt, l.s.IdleAt, l.s.SessionAt = 0, 0, 0, 0

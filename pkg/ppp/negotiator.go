@@ -13,16 +13,16 @@ type Negotiation struct {
 	AckedFor bool  // by a LAC in our place: the identifier is not known
 	Holding  bool  // the peer's Configure-Request waits for the owner's word, or for encryption
 	HeldID   uint8
+	Restarts int16  // the restart counter
+	Naks     int16  // sent in a row without an Ack (Max-Failure, RFC 1661, 4.6)
+	Refusals int16  // Naks and Rejects sent in a row without an Ack
+	Refused  int16  // Naks and Rejects received in a row without an Ack
+	Rounds   int16  // Acks received since it was last open
 	Sent     []byte // the options of those requests
 	Acked    []byte
 	Held     []byte
 	AckedAt  Time
 	Deadline Time // of the restart timer; 0 when it does not run
-	Restarts int  // the restart counter
-	Naks     int  // sent in a row without an Ack (Max-Failure, RFC 1661, 4.6)
-	Refusals int  // Naks and Rejects sent in a row without an Ack
-	Refused  int  // Naks and Rejects received in a row without an Ack
-	Rounds   int  // Acks received since it was last open
 }
 
 // maxGoodbye bounds the text of a Terminate-Request, in octets.
@@ -109,9 +109,9 @@ func (n *negotiator) perform(do actions, to state) {
 		case actTLD:
 			n.layer.changed(layerDown)
 		case actIRC:
-			n.s.Restarts = n.l.cfg.MaxConfigure
+			n.s.Restarts = int16(n.l.cfg.MaxConfigure) // at most 255
 			if n.s.State == stClosing || n.s.State == stStopping {
-				n.s.Restarts = n.l.cfg.MaxTerminate
+				n.s.Restarts = int16(n.l.cfg.MaxTerminate)
 			}
 		case actZRC:
 			// One restart period lets our Terminate-Ack arrive before the link goes (RFC 1661, 4.4, zrc).
@@ -152,10 +152,14 @@ func (n *negotiator) perform(do actions, to state) {
 // sendRequest sends a Configure-Request. A retransmission keeps its identifier, so that a late answer still counts.
 func (n *negotiator) sendRequest() {
 	opts := n.layer.wishes()
-	if n.s.Replied || n.s.SentID == 0 || !bytes.Equal(opts, n.s.Sent) {
+	same := bytes.Equal(opts, n.s.Sent)
+	if n.s.Replied || n.s.SentID == 0 || !same {
 		n.s.SentID = n.s.nextID()
 	}
-	n.s.Sent, n.s.Replied = opts, false
+	if !same {
+		n.s.Sent = n.l.keep(opts)
+	}
+	n.s.Replied = false
 	n.s.Restarts--
 	n.s.Deadline = n.l.now + n.l.cfg.Restart
 	n.l.out.Persist = true
@@ -226,7 +230,7 @@ func (n *negotiator) acked(p packet) {
 	}
 	n.s.Replied, n.s.Refused = true, 0
 	n.s.Rounds++
-	if n.s.Rounds > n.l.cfg.tolerance() {
+	if int(n.s.Rounds) > n.l.cfg.tolerance() {
 		n.abandon()
 		return
 	}
@@ -264,7 +268,7 @@ func (n *negotiator) configureRequest(p packet) {
 		n.refuse(codeConfigureReject, v.rejected)
 	case v.hold:
 		n.hold(p)
-	case len(v.naked)+len(v.asked) > 0 && n.s.Naks < n.l.cfg.MaxFailure:
+	case len(v.naked)+len(v.asked) > 0 && int(n.s.Naks) < n.l.cfg.MaxFailure:
 		n.s.Naks++
 		n.refuse(codeConfigureNak, append(v.naked, v.asked...))
 	case len(v.doubtful) > 0:
@@ -273,7 +277,7 @@ func (n *negotiator) configureRequest(p packet) {
 	default:
 		n.layer.accept(opts)
 		n.s.Naks, n.s.Refusals = 0, 0
-		n.s.AckedID, n.s.Acked, n.s.AckedAt, n.s.AckedFor = p.id, bytes.Clone(p.data), n.l.now, false
+		n.s.AckedID, n.s.Acked, n.s.AckedAt, n.s.AckedFor = p.id, n.l.keep(p.data), n.l.now, false
 		n.l.out.Persist = true
 		n.reply, n.opts = codeConfigureAck, p.data
 		n.fire(trRequestGood)
@@ -302,7 +306,7 @@ func (n *negotiator) release() {
 
 func (n *negotiator) refuse(c code, opts []byte) {
 	n.s.Refusals++
-	if n.s.Refusals > n.l.cfg.tolerance() {
+	if int(n.s.Refusals) > n.l.cfg.tolerance() {
 		n.abandon()
 		return
 	}
@@ -325,7 +329,7 @@ func (n *negotiator) configureRefused(p packet) {
 	}
 	n.s.Replied = true
 	n.s.Refused++
-	if n.s.Refused > n.l.cfg.tolerance() || !n.layer.refused(p.code, opts) {
+	if int(n.s.Refused) > n.l.cfg.tolerance() || !n.layer.refused(p.code, opts) {
 		n.abandon()
 		return
 	}

@@ -54,7 +54,7 @@ func (w network) open() {
 		switch n.proto {
 		case ProtoIPCP:
 			ipcp{l}.reset()
-			if l.cfg.IPv4 == IPv4Own && l.s.IPCP.Answered && !l.s.IPCP.Assigned.IsValid() {
+			if l.cfg.IPv4 == IPv4Own && l.s.IPCP.Answered && !l.s.IPCP.Assigned.Some {
 				return // the owner has no address for the peer
 			}
 		case ProtoIPV6CP:
@@ -126,6 +126,6 @@ func (w network) check() {
 	})
 	if some && !alive {
 		w.l.s.Goodbye = "no network protocol running"
-		w.l.fail(ReasonNoNetwork, false, "")
+		w.l.fail(ReasonNoNetwork, false, ipcp(w).insistence())
 	}
 }

@@ -48,7 +48,7 @@ func (p pap) requested(in packet) {
 	case authIdle, authHeld:
 		return
 	}
-	s.ID, s.Name, s.Forgotten, s.Proxied = in.id, bytes.Clone(name), false, false
+	s.ID, s.Name, s.Forgotten, s.Proxied = in.id, l.keep(name), false, false
 	lac{l}.presented(password)
 	auth{l}.put(authAsked)
 	l.event(EvAuthRequest{Attempt: s.Attempt, Method: AuthPAP, ID: in.id, Name: string(name), Password: bytes.Clone(password)})

@@ -213,6 +213,8 @@ type (
 	// EvLCPDown: with Config.Hold, LCP has left Opened: every question asked before is void, what Proxy told does not hold any more, and
 	// the character maps are back to DefaultACCM. EvLinkUp follows when the peer negotiates anew, EvLinkDown when it has gone.
 	EvLCPDown struct{}
+	// EvUnjudged: the link goes on though the peer has been challenged again and nobody could judge its answer.
+	EvUnjudged struct{}
 	// EvAuthenticated: both directions of authentication that were agreed on succeeded. It comes in any case, with an empty
 	// name if the peer had to show nothing; the network phase begins with it.
 	EvAuthenticated struct{ PeerName string }
@@ -264,6 +266,7 @@ func (EvLinkUp) event()           {}
 func (EvAuthRequest) event()      {}
 func (EvHeld) event()             {}
 func (EvLCPDown) event()          {}
+func (EvUnjudged) event()         {}
 func (EvAuthenticated) event()    {}
 func (EvEncryptionWanted) event() {}
 func (EvEncryptionUp) event()     {}
@@ -291,6 +294,9 @@ type (
 		Success string
 		Error   uint16 // MS-CHAP: the error code of a refusal (RFC 2759, 6); 0 means 691
 		Keys    Keys   // MS-CHAP: what MPPE starts from, if it is known
+		// Unjudged says, without OK, that nobody could judge. A peer that is challenged again on a link past its login then hears nothing
+		// and keeps what it has, EvUnjudged comes, and the next challenge after Config.Rechallenge. A login that is unjudged is refused.
+		Unjudged bool
 	}
 	// CmdProceed answers EvHeld: the network phase begins. An answer to an attempt that is over is ignored. Who hands the link to an LNS
 	// takes Proxy and drops the link; who refuses it sends CmdClose.

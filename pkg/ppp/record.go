@@ -9,7 +9,7 @@ const recordVersion = 1
 // of the machine's boot-time clock and no secret of Config; with MPPE it holds the keys of the link, for CCP to begin anew. It can be
 // encoded with encoding/json and encoding/gob; its slices are shared with the link and must not be written to.
 type Record struct {
-	Version  int
+	Version  uint16 // beside Phase: eight octets more and a link would take 128 more
 	Phase    Phase
 	Proxied  bool // LCP is that of the LAC
 	BeenUp   bool // an NCP has been open
@@ -101,7 +101,7 @@ func Restore(r Record, cfg Config, now Time, out *Output) (*Link, error) {
 		ccp{l}.question()
 	}
 	if l.s.IPCP.Asked && !l.s.IPCP.Answered {
-		l.event(EvAddressWanted{Wanted: l.s.IPCP.Wanted})
+		l.event(EvAddressWanted{Wanted: l.s.IPCP.Wanted.addr()})
 	}
 	return l, nil
 }

@@ -77,6 +77,17 @@ func with(c Config, f func(c *Config)) Config {
 
 func quiet(d time.Duration) func(*cable) { return func(c *cable) { c.run(d) } }
 
+// unjudged has nobody judge a logged-in b's answers for two challenges. The third is judged well, the fourth badly.
+func unjudged(c *cable) {
+	c.run(time.Minute)
+	c.a.blind = true
+	c.run(10 * time.Minute)
+	c.a.blind = false
+	c.run(5 * time.Minute)
+	delete(c.a.users, "bob")
+	c.run(5 * time.Minute)
+}
+
 // unplug lets the line go dead after both ends are up.
 func unplug(c *cable) {
 	c.run(time.Second)
@@ -110,6 +121,15 @@ func authScenes() []scene {
 			name: "chap-rechallenge-refused", a: with(demand(onlyCHAP), func(c *Config) { c.Rechallenge = 20 * time.Second }), b: answer(onlyCHAP), set: dialIn,
 			act:     func(c *cable) { c.run(time.Second); delete(c.a.users, "bob"); c.run(time.Minute) },
 			reasonA: ReasonAuthFailed, reasonB: ReasonAuthFailed,
+		},
+		// P237: b repeats its Response until it gives up, and is challenged anew all the same.
+		{
+			name: "chap-rechallenge-unjudged", a: with(demand(onlyCHAP), func(c *Config) { c.Rechallenge = 5 * time.Minute }), b: answer(onlyCHAP), set: dialIn,
+			act: unjudged, reasonA: ReasonAuthFailed, reasonB: ReasonAuthFailed,
+		},
+		{
+			name: "chap-unjudged", a: demand(onlyCHAP), b: answer(onlyCHAP), set: func(a, b *owner) { dialIn(a, b); a.blind = true },
+			act: quiet(time.Minute), reasonA: ReasonAuthFailed, reasonB: ReasonAuthFailed,
 		},
 		// P256
 		{name: "auth-second-choice", a: demand(chapOrPAP), b: answer(onlyPAP), set: dialIn, reasonA: ReasonPeer, reasonB: ReasonLocal},
@@ -167,6 +187,10 @@ func mschapScenes() []scene {
 			b: answer(onlyMSv2), set: dialIn,
 			act:     func(c *cable) { c.run(time.Second); delete(c.a.users, "bob"); c.run(time.Minute) },
 			reasonA: ReasonAuthFailed, reasonB: ReasonAuthFailed,
+		},
+		{
+			name: "mschapv2-rechallenge-unjudged", a: with(demand(onlyMSv2), func(c *Config) { c.Rechallenge = 5 * time.Minute }), b: answer(onlyMSv2), set: dialIn,
+			act: unjudged, reasonA: ReasonAuthFailed, reasonB: ReasonAuthFailed,
 		},
 		{
 			name: "mschapv2-mutual", a: both(own()), b: both(request()),

@@ -148,8 +148,12 @@ func (h *host) session(spec kernel.SessionSpec, sink func([]byte)) *kernel.Sessi
 	h.t.Helper()
 	var s *kernel.Session
 	h.must(func() error {
+		var to kernel.Receiver // nil: it is not read
+		if sink != nil {
+			to = kernel.Funcs{OnFrame: sink}
+		}
 		var err error
-		s, err = h.k.CreateSession(spec, sink)
+		s, err = h.k.CreateSession(spec, to)
 		return err
 	})
 	return s

@@ -14,21 +14,29 @@ import (
 type Conn struct {
 	transport *Transport
 	socket    *socket
-	fd        int
 }
 
 // Connect makes a tunnel socket between two addresses and reads from it at once: from the moment it is bound until it is
-// connected it may be given other peers' datagrams, and afterwards it gets everything its peer sends. local is the address
-// the peer uses for us; when it is unspecified or has no port, LocalFor chooses.
-func (t *Transport) Connect(local, remote netip.AddrPort) (*Conn, error) {
-	c, err := t.connect(local, remote)
-	if err != nil {
+// connected it may be given other peers' datagrams, and afterwards it gets everything its peer sends, for other tunnels between the
+// same addresses too. So a kernel tunnel is made of it between the two, by prepare: user space would be no place for those tunnels' data.
+// local is the address the peer uses for us; when it is unspecified or has no port, LocalFor chooses. After an error there is no socket;
+// that of prepare, which does not keep its descriptor, is returned as it is.
+func (t *Transport) Connect(local, remote netip.AddrPort, prepare func(fd int) error) (*Conn, error) {
+	var refused error
+	c, err := t.connect(local, remote, func(fd int) error {
+		refused = prepare(fd)
+		return refused
+	})
+	switch {
+	case refused != nil:
+		return nil, refused
+	case err != nil:
 		return nil, fmt.Errorf("connect %v to %v: %w", local, remote, err)
 	}
 	return c, nil
 }
 
-func (t *Transport) connect(local, remote netip.AddrPort) (*Conn, error) {
+func (t *Transport) connect(local, remote netip.AddrPort, prepare func(fd int) error) (*Conn, error) {
 	remote, err := Normalize(remote)
 	if err != nil {
 		return nil, err
@@ -45,7 +53,10 @@ func (t *Transport) connect(local, remote netip.AddrPort) (*Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := connectSocket(s, remote); err != nil {
+	if err = s.control(prepare); err == nil {
+		err = connectSocket(s, remote)
+	}
+	if err != nil {
 		_ = s.file.Close()
 		return nil, err
 	}
@@ -77,9 +88,6 @@ func (t *Transport) Adopt(fd int) (*Conn, error) {
 // start registers a socket and reads from it.
 func (t *Transport) start(s *socket) (*Conn, error) {
 	c := &Conn{transport: t, socket: s}
-	if err := s.control(func(fd int) error { c.fd = fd; return nil }); err != nil {
-		return nil, err
-	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.closed {
@@ -100,10 +108,6 @@ func connectSocket(s *socket, remote netip.AddrPort) error {
 		return os.NewSyscallError("connect", err)
 	})
 }
-
-// FD returns the descriptor, for the call that makes a kernel tunnel of it. It is valid until Close and must neither be closed
-// nor made blocking.
-func (c *Conn) FD() int { return c.fd }
 
 // Control calls f with the descriptor, which stays open meanwhile. It returns ErrClosed without calling f after Close.
 func (c *Conn) Control(f func(fd uintptr) error) error {
@@ -129,12 +133,20 @@ func (c *Conn) Reconnect(remote netip.AddrPort) error {
 	return nil
 }
 
-// Close closes the socket, and with the last copy of its descriptor the kernel tunnel made of it. A handler may still be
-// running for a datagram that came before.
+// turnAway leaves what the peer sends to the other sockets of the same addresses and ports, if there are any: the kernel ends the tunnel a
+// moment before it forgets the socket, which would take their data to user space meanwhile. It makes the socket its own peer.
+func (c *Conn) turnAway() {
+	_ = connectSocket(c.socket, c.socket.local) // an address that has gone makes no difference
+}
+
+// Close turns the socket away from its peer, also for whoever has a copy of its descriptor, and closes it; with the last copy goes the
+// kernel tunnel made of it. A handler may still be running for a datagram that came before. (Close of the Transport turns nobody away: a
+// process that comes next may adopt a copy.)
 func (c *Conn) Close() error {
 	c.transport.mu.Lock()
 	delete(c.transport.conns, c)
 	c.transport.mu.Unlock()
+	c.turnAway()
 	if err := c.socket.file.Close(); err != nil {
 		if errors.Is(err, os.ErrClosed) {
 			return ErrClosed

@@ -40,7 +40,7 @@ func TestPortServesOneTunnelBesideTheListeners(t *testing.T) {
 			write(t, other, local, control(31))
 			wantPacket(t, packets, received{local, answering, control(31)})
 
-			conn, err := tr.Connect(local, answering)
+			conn, err := tr.Connect(local, answering, bare)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -6,7 +6,6 @@ import (
 	"log/slog"
 	"net/netip"
 	"os"
-	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -20,14 +19,31 @@ type sink struct {
 	handler  Handler
 	log      *slog.Logger
 	counters [kinds]counters
-	buffers  sync.Pool     // of *batch
+	buffers  chan *batch   // that are not in use
 	done     chan struct{} // closed with the transport
 }
 
 func newSink(o Options, h Handler, log *slog.Logger) *sink {
-	k := &sink{options: o, handler: h, log: log, done: make(chan struct{})}
-	k.buffers.New = func() any { return newBatch() }
-	return k
+	return &sink{options: o, handler: h, log: log, buffers: make(chan *batch, spareBatches), done: make(chan struct{})}
+}
+
+// spareBatches is how many batches wait to be used again. They are large, and to make one brings the next garbage collection nearer.
+const spareBatches = 1
+
+func (k *sink) borrow() *batch {
+	select {
+	case b := <-k.buffers:
+		return b
+	default:
+		return newBatch()
+	}
+}
+
+func (k *sink) giveBack(b *batch) {
+	select {
+	case k.buffers <- b:
+	default:
+	}
 }
 
 // socket is one UDP socket under the runtime's poller.
@@ -128,18 +144,18 @@ func (s *socket) readBatch() error {
 	var n int
 	var failure error
 	err := s.raw.Read(func(fd uintptr) bool {
-		b = s.buffers.Get().(*batch)
+		b = s.borrow()
 		n, failure = b.receive(fd)
 		if errors.Is(failure, unix.EAGAIN) {
 			s.drainErrors(fd)
-			s.buffers.Put(b)
+			s.giveBack(b)
 			b, failure = nil, nil
 			return false
 		}
 		return true
 	})
 	if b != nil {
-		defer s.buffers.Put(b)
+		defer s.giveBack(b)
 	}
 	switch {
 	case err != nil:

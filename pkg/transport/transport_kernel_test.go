@@ -104,21 +104,20 @@ func testKernelTunnel(t *testing.T, remoteIP netip.Addr, off bool) {
 		localIP = netip.MustParseAddr("fd00::1")
 	}
 	local := netip.AddrPortFrom(localIP, tr.Addrs()[0].Port())
-	conn, err := tr.Connect(local, remote)
+	_, err = tr.Connect(local, remote, func(fd int) error {
+		return k.CreateTunnel(kernel.TunnelSpec{ID: 10, PeerID: 20, FD: fd})
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	back, err := far.Connect(remote, local) // so that data without a checksum is accepted over IPv6
+	back, err := far.Connect(remote, local, bare) // so that data without a checksum is accepted over IPv6
 	if err != nil {
 		t.Fatal(err)
 	}
 	wire := openCapture(t)
-	if err := k.CreateTunnel(kernel.TunnelSpec{ID: 10, PeerID: 20, FD: conn.FD()}); err != nil {
-		t.Fatal(err)
-	}
 	frames := make(chan string, 10)
 	spec := kernel.SessionSpec{TunnelID: 10, PeerTunnelID: 20, SessionID: 100, PeerID: 200}
-	session, err := k.CreateSession(spec, func(frame []byte) { frames <- string(frame) })
+	session, err := k.CreateSession(spec, kernel.Funcs{OnFrame: func(frame []byte) { frames <- string(frame) }})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -203,7 +202,7 @@ func TestReplyLeavesFromTheAddressSentToOnManyInterfaces(t *testing.T) {
 		if err != nil || from.Addr().Unmap() != netip.MustParseAddr(test.to) || from.Port() != port {
 			t.Errorf("%s: reply from %v, %v", test.to, from, err)
 		}
-		if conn, err := tr.Connect(p.Local, p.Remote); err != nil {
+		if conn, err := tr.Connect(p.Local, p.Remote, bare); err != nil {
 			t.Errorf("%s: %v", test.to, err)
 		} else if conn.Local() != p.Local || conn.Remote() != p.Remote {
 			t.Errorf("%s: socket %v to %v, want %v to %v", test.to, conn.Local(), conn.Remote(), p.Local, p.Remote)

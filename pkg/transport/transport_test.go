@@ -172,7 +172,7 @@ func TestEveryDatagramReachesTheHandler(t *testing.T) {
 			local := netip.AddrPortFrom(ip, tr.Addrs()[0].Port())
 			inside, remote := peer(t, netip.AddrPortFrom(ip, 0))
 			outside, stranger := peer(t, netip.AddrPortFrom(ip, 0))
-			conn, err := tr.Connect(local, remote)
+			conn, err := tr.Connect(local, remote, bare)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -221,13 +221,52 @@ func TestDatagramsTakenBeforeConnectAreNotLost(t *testing.T) {
 	}
 }
 
+// bare is for a tunnel socket without a kernel tunnel.
+func bare(int) error { return nil }
+
+// A kernel tunnel is made of a socket that is bound and not yet connected. Without one there is no socket.
+func TestConnectPreparesTheSocketFirst(t *testing.T) {
+	t.Parallel()
+	tr, _ := listen(t, Options{}, "0.0.0.0")
+	local := netip.AddrPortFrom(loopback(1), tr.Addrs()[0].Port())
+	_, remote := peer(t, netip.AddrPortFrom(loopback(4), 0))
+	kept := -1
+	refusal := errors.New("no tunnel")
+	conn, err := tr.Connect(local, remote, func(fd int) error {
+		at, err := unix.Getsockname(fd)
+		if fromSockaddr(at) != local {
+			t.Errorf("prepared on %v, %v; want %v", fromSockaddr(at), err, local)
+		}
+		if _, err := unix.Getpeername(fd); !errors.Is(err, unix.ENOTCONN) {
+			t.Errorf("prepared when connected: %v", err)
+		}
+		kept, err = unix.Dup(fd)
+		if err != nil {
+			t.Error(err)
+		}
+		return refusal
+	})
+	if conn != nil || err != refusal { //nolint:errorlint // it is not to be wrapped
+		t.Errorf("%v, %v; want %v", conn, err, refusal)
+	}
+	if _, err := unix.Getpeername(kept); !errors.Is(err, unix.ENOTCONN) {
+		t.Errorf("it was connected all the same: %v", err)
+	}
+	if err := unix.Close(kept); err != nil {
+		t.Error(err)
+	}
+	if _, err := tr.Connect(local, remote, bare); err != nil {
+		t.Error(err)
+	}
+}
+
 // The SCCRQ of a peer that was killed and came back on its port meets the old tunnel's socket.
 func TestRestartedPeerIsHeardOnTheTunnelSocket(t *testing.T) {
 	t.Parallel()
 	tr, packets := listen(t, Options{}, "0.0.0.0")
 	local := netip.AddrPortFrom(loopback(1), tr.Addrs()[0].Port())
 	first, remote := peer(t, netip.AddrPortFrom(loopback(4), 0))
-	if _, err := tr.Connect(local, remote); err != nil {
+	if _, err := tr.Connect(local, remote, bare); err != nil {
 		t.Fatal(err)
 	}
 	if err := first.Close(); err != nil {
@@ -245,7 +284,7 @@ func TestReconnectFollowsThePeer(t *testing.T) {
 	local := netip.AddrPortFrom(loopback(1), tr.Addrs()[0].Port())
 	_, before := peer(t, netip.AddrPortFrom(loopback(6), 0))
 	moved, after := peer(t, netip.AddrPortFrom(loopback(6), 0))
-	conn, err := tr.Connect(local, before)
+	conn, err := tr.Connect(local, before, bare)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -267,7 +306,7 @@ func TestLongDataIsFiltered(t *testing.T) {
 	for _, kind := range []string{"listener", "tunnel"} {
 		client, remote := peer(t, netip.AddrPortFrom(loopback(1), 0))
 		if kind == "tunnel" {
-			if _, err := tr.Connect(local, remote); err != nil {
+			if _, err := tr.Connect(local, remote, bare); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -302,7 +341,7 @@ func TestUnreachablePeerIsAHint(t *testing.T) {
 				t.Errorf("unreachable %v, want %v", got, remote)
 			}
 		}
-		conn, err := tr.Connect(local, remote)
+		conn, err := tr.Connect(local, remote, bare)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -408,7 +447,7 @@ func TestListenBesideTunnelSocketsOfAnEarlierProcess(t *testing.T) {
 	before, _ := listen(t, Options{}, "127.0.0.1")
 	local := before.Addrs()[0]
 	client, remote := peer(t, netip.AddrPortFrom(loopback(2), 0))
-	conn, err := before.Connect(local, remote)
+	conn, err := before.Connect(local, remote, bare)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -457,12 +496,18 @@ func TestChecksumOffTouchesTunnelSocketsOnly(t *testing.T) {
 		for i, option := range []struct{ level, key int }{{unix.SOL_SOCKET, unix.SO_NO_CHECK}, {unix.IPPROTO_UDP, unix.UDP_NO_CHECK6_TX}} {
 			get := func(fd int) (n int, err error) { return unix.GetsockoptInt(fd, option.level, option.key) }
 			local := tr.Addrs()[i]
-			conn, err := tr.Connect(local, netip.AddrPortFrom(local.Addr(), 9))
+			conn, err := tr.Connect(local, netip.AddrPortFrom(local.Addr(), 9), bare)
 			if err != nil {
 				t.Fatal(err)
 			}
-			if got, err := get(conn.FD()); err != nil || got != off {
-				t.Errorf("%v: tunnel socket %d, %v; want %d", local, got, err, off)
+			err = conn.Control(func(fd uintptr) error {
+				if got, err := get(int(fd)); err != nil || got != off {
+					t.Errorf("%v: tunnel socket %d, %v; want %d", local, got, err, off)
+				}
+				return nil
+			})
+			if err != nil {
+				t.Error(err)
 			}
 			err = tr.listeners[i].control(func(fd int) error {
 				if got, err := get(fd); err != nil || got != 0 {
@@ -481,13 +526,19 @@ func TestChecksumOffTouchesTunnelSocketsOnly(t *testing.T) {
 func TestDescriptorStaysNonBlocking(t *testing.T) {
 	t.Parallel()
 	tr, _ := listen(t, Options{}, "127.0.0.1")
-	conn, err := tr.Connect(tr.Addrs()[0], netip.MustParseAddrPort("127.0.0.1:9"))
+	conn, err := tr.Connect(tr.Addrs()[0], netip.MustParseAddrPort("127.0.0.1:9"), bare)
 	if err != nil {
 		t.Fatal(err)
 	}
-	flags, err := unix.FcntlInt(uintptr(conn.FD()), unix.F_GETFL, 0)
-	if err != nil || flags&unix.O_NONBLOCK == 0 {
-		t.Errorf("flags %#x, %v; want O_NONBLOCK", flags, err)
+	err = conn.Control(func(fd uintptr) error {
+		flags, err := unix.FcntlInt(fd, unix.F_GETFL, 0)
+		if flags&unix.O_NONBLOCK == 0 {
+			t.Errorf("flags %#x; want O_NONBLOCK", flags)
+		}
+		return err
+	})
+	if err != nil {
+		t.Error(err)
 	}
 }
 
@@ -521,7 +572,7 @@ func TestCloseWaitsForHandlers(t *testing.T) {
 	if err := tr.Close(); !errors.Is(err, ErrClosed) {
 		t.Errorf("second close: %v", err)
 	}
-	if _, err := tr.Connect(tr.Addrs()[0], netip.MustParseAddrPort("127.0.0.1:9")); !errors.Is(err, ErrClosed) {
+	if _, err := tr.Connect(tr.Addrs()[0], netip.MustParseAddrPort("127.0.0.1:9"), bare); !errors.Is(err, ErrClosed) {
 		t.Errorf("connect after close: %v", err)
 	}
 	if err := tr.Send(tr.Addrs()[0], netip.MustParseAddrPort("127.0.0.1:9"), []byte("x")); !errors.Is(err, ErrClosed) {
@@ -541,7 +592,7 @@ func TestHandlerMayCloseItsTunnelSocket(t *testing.T) {
 	}
 	defer func() { _ = tr.Close() }()
 	client, remote := peer(t, netip.AddrPortFrom(loopback(1), 0))
-	conn, err := tr.Connect(tr.Addrs()[0], remote)
+	conn, err := tr.Connect(tr.Addrs()[0], remote, bare)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -569,7 +620,7 @@ func TestConcurrentUse(t *testing.T) {
 		_, remote := peer(t, netip.AddrPortFrom(loopback(1), 0))
 		users.Go(func() {
 			for range 50 {
-				conn, err := tr.Connect(tr.Addrs()[0], remote)
+				conn, err := tr.Connect(tr.Addrs()[0], remote, bare)
 				if err != nil {
 					t.Error(err)
 					return

@@ -16,10 +16,12 @@ const module = "github.com/l2tpd/l2tpd/"
 // pure are the deciding packages, each with what it may import of this module.
 var pure = map[string][]string{
 	"pkg/wire":    {},
-	"pkg/control": {"pkg/wire"},
+	"pkg/control": {"pkg/wire", "pkg/slab"},
+	"pkg/slab":    {},
 	"pkg/ppp":     {"pkg/wire"},
 	"pkg/policy":  {"pkg/wire", "pkg/control", "pkg/ppp"},
 	"pkg/call":    {"pkg/wire", "pkg/control", "pkg/ppp", "pkg/policy"},
+	"pkg/health":  {"pkg/api"},
 }
 
 // adapters implement the interfaces that pkg/engine declares: none knows

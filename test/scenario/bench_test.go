@@ -23,7 +23,7 @@ import (
 )
 
 // BenchmarkLNS has callers come, 50 at a time, and go all at once: at l2tpd for the first time and once more, when interfaces wait for
-// them, and at xl2tpd. The callers' processor time counts, for they share the guest. scripts/bench runs it, once each.
+// them; at an l2tpd that has made some ahead, for the first time; and at xl2tpd. The callers' processor time counts, for they share the guest. scripts/bench runs it, once each.
 //
 // xl2tpd draws the ids of sessions and does not look whether the tunnel has them already (new_call in its call.c), as one of fourteen
 // tunnels with a hundred each then has. Upon the CDN that answers such an id it ends all calls of the tunnel, and does not say so; here
@@ -32,27 +32,15 @@ func BenchmarkLNS(b *testing.B) {
 	for _, tunnels := range []int{1, 10, 50} {
 		sessions := 100 * tunnels
 		b.Run(fmt.Sprintf("l2tpd/%dx100", tunnels), func(b *testing.B) {
-			c := newCrowd(b)
-			d := c.core.L2TPD(crowdLNS(sessions, "idle_timeout: never", "lcp_echo: {interval: never}"))
-			c.dial(tunnels, control.TunnelConfig{})
-			repeats := func() uint64 { return d.Status().Counters.Control.Retransmits }
-			heap := func() uint64 {
-				c.settle(b, d.Proc)
-				return d.Status().Process.HeapOctets
-			}
-			c.rush(b, d.Proc, pending, pending+nftSockets, heap) // brings the program into memory
-			for _, again := range []bool{false, true} {
-				name, kept := "new", min(sessions, idleInterfaces)-pending
-				if again {
-					name, kept = "idle", 0
-				}
-				b.Run(name, func(b *testing.B) {
-					before := repeats()
-					c.rush(b, d.Proc, sessions, kept, heap)
-					b.ReportMetric(float64(repeats()-before), "repeats-lns")
-				})
-			}
-			c.hangUp()
+			l := newBenchLNS(b, tunnels, 0)
+			l.rushes("new", sessions-pending)
+			l.rushes("idle", 0)
+			l.hangUp()
+		})
+		b.Run(fmt.Sprintf("ahead/%dx100", tunnels), func(b *testing.B) {
+			l := newBenchLNS(b, tunnels, sessions)
+			l.rushes("ahead", 0)
+			l.hangUp()
 		})
 		b.Run(fmt.Sprintf("xl2tpd/%dx100", tunnels), func(b *testing.B) {
 			c := newCrowd(b)
@@ -71,6 +59,45 @@ refuse pap = yes
 			c.hangUp()
 		})
 	}
+}
+
+// benchLNS is an l2tpd with its callers.
+type benchLNS struct {
+	*crowd
+	b        *testing.B
+	d        *lab.Daemon
+	sessions int
+}
+
+// newBenchLNS starts one that may have some interfaces ready, and has a few callers come and go, which brings the program into memory.
+func newBenchLNS(b *testing.B, tunnels, ready int) *benchLNS {
+	b.Helper()
+	sessions := 100 * tunnels
+	l := &benchLNS{crowd: newCrowd(b), b: b, sessions: sessions}
+	l.d = l.core.L2TPD(crowdLNS(sessions, "idle_timeout: never", fmt.Sprintf("lcp_echo: {interval: never}, interfaces_ready: %d", ready)))
+	l.dial(tunnels, control.TunnelConfig{})
+	l.Eventually("interfaces made ahead", func() error {
+		if n := len(l.core.Interfaces()); n < ready {
+			return fmt.Errorf("%d interfaces of %d", n, ready)
+		}
+		return nil
+	})
+	l.rush(b, l.d.Proc, pending, max(pending-ready, 0), l.heap)
+	return l
+}
+
+func (l *benchLNS) heap() uint64 {
+	l.settle(l.b, l.d.Proc)
+	return l.d.Status().Process.HeapOctets
+}
+
+// rushes has all sessions come and go once; kept is how many more interfaces wait in the end.
+func (l *benchLNS) rushes(name string, kept int) {
+	l.b.Run(name, func(b *testing.B) {
+		before := l.d.Status().Counters.Control.Retransmits
+		l.rush(b, l.d.Proc, l.sessions, kept, l.heap)
+		b.ReportMetric(float64(l.d.Status().Counters.Control.Retransmits-before), "repeats-lns")
+	})
 }
 
 // BenchmarkDataPath moves data over one session by TCP: between two l2tpds that run, the same two while they are stopped, so that there
@@ -160,12 +187,6 @@ func (p *pair) speed(b *testing.B, to, from string) float64 {
 	return result.End.Received.BitsPerSecond / 1e6
 }
 
-const (
-	idleInterfaces = 1024 // that l2tpd keeps for the sessions to come
-	nftSockets     = 2    // that it opens with the first one
-	nftGoroutines  = 2    // that read from one of them what others do, one of them in the library
-)
-
 // rush has sessions come and go, and reports how many a second; how long each took from ICRQ to the end of IPCP; and what one costs
 // the LNS's processes. kept is how many files more than before they hold in the end; heap, which may be nil, asks for what is in use.
 func (c *crowd) rush(b *testing.B, lns *lab.Proc, sessions, kept int, heap func() uint64) {
@@ -183,10 +204,11 @@ func (c *crowd) rush(b *testing.B, lns *lab.Proc, sessions, kept int, heap func(
 		calls[i] = lac.Call{Tunnel: i / 100, Client: callerBy(ppp.AuthCHAPMD5)}
 	}
 	b.ResetTimer()
-	began := time.Now()
+	began, callers := time.Now(), ownTime(b)
 	first := c.lac.Dial(calls...)
 	c.wait("sessions", func(x lac.Tally) bool { return x.In[lac.Up]+x.In[lac.Ended]-before.In[lac.Ended] == sessions })
 	up := time.Since(began)
+	callers = ownTime(b) - callers
 	full := processes(b, lns.PID())
 	failed := c.lac.Tally().In[lac.Ended] - before.In[lac.Ended]
 	if n, m := len(c.core.KernelSessions()), len(c.core.Interfaces()); n != sessions-failed || m < n {
@@ -234,15 +256,19 @@ func (c *crowd) rush(b *testing.B, lns *lab.Proc, sessions, kept int, heap func(
 	}
 	b.ReportMetric(float64(full.memory-empty.memory)/n, "KiB/session")
 	b.ReportMetric(float64((full.time-empty.time).Microseconds())/n/1000, "cpu-ms/session")
+	b.ReportMetric(float64(callers.Microseconds())/n/1000, "callers-cpu-ms/session")
 }
 
 // settle waits until the LNS has given back what it does not need, which it does after five seconds without much to do.
 func (c *crowd) settle(b *testing.B, lns *lab.Proc) {
 	b.Helper()
-	const unchanged = 16 * time.Second // three looks
+	const (
+		unchanged = 16 * time.Second // three looks
+		little    = 64               // KiB, which come and go
+	)
 	memory, since := 0, time.Now()
 	c.Eventually("memory that stays", func() error {
-		if now := resident(strconv.Itoa(lns.PID())); now != memory {
+		if now := resident(strconv.Itoa(lns.PID())); now > memory+little || now < memory-little {
 			memory, since = now, time.Now()
 		}
 		if time.Since(since) < unchanged {
@@ -276,6 +302,16 @@ func processes(b *testing.B, pid int) (f footing) {
 		f.memory += resident(p)
 	}
 	return f
+}
+
+// ownTime is what the callers have taken of the processor.
+func ownTime(b *testing.B) time.Duration {
+	b.Helper()
+	var r unix.Rusage
+	if err := unix.Getrusage(unix.RUSAGE_SELF, &r); err != nil {
+		b.Fatal(err)
+	}
+	return time.Duration(r.Utime.Nano() + r.Stime.Nano())
 }
 
 // resident is a process's anonymous memory, in KiB.

@@ -124,7 +124,7 @@ func TestStartsThatCannotBe(t *testing.T) {
 	running := c.run("exec")
 	running.WaitLog("l2tpd is ready")
 	c.ends(c.run("exec"), "ERROR l2tpd ends  why=\"api socket DIR/sock: another l2tpd is running (pid N)\"\n")
-	if out, err := c.ctl("status"); err != nil || !strings.Contains(out, "running for") {
+	if out, err := c.ctl("call", "list"); err != nil {
 		t.Errorf("the first daemon is disturbed: %v\n%s", err, out)
 	}
 	c.stop(running)
@@ -169,7 +169,7 @@ func TestOneOfTwoAddressesIsTaken(t *testing.T) {
 	if p := db.Status().Problems; len(p) != 1 || p[0] != why {
 		t.Errorf("problems in status: %q", p)
 	}
-	if out := db.Ctl("status"); !strings.Contains(out, why) {
+	if out := db.Ctl("status"); !strings.Contains(out, why) || !strings.Contains(out, "l2tpctl: the daemon is degraded: incomplete") {
 		t.Errorf("status does not show it:\n%s", out)
 	}
 	da := a.L2TPD(dialer("a", "10.0.0.2"))
@@ -182,8 +182,12 @@ func TestOneOfTwoAddressesIsTaken(t *testing.T) {
 func (c *clumsy) hopeless(p *lab.Proc, why string) {
 	c.t.Helper()
 	p.WaitLog("l2tpd is ready")
-	c.same("what it says", p.Log(), "ERROR no data path: tunnels will be refused until this is mended and l2tpd restarted  why=\""+why+"\"\n")
-	if out, err := c.ctl("status"); err != nil || !strings.Contains(out, why) {
+	p.WaitLog("WARN  health: the kernel's L2TP cannot be used.* condition=no-data-path")
+	log := regexp.MustCompile(`(?m)^.* WARN  health: .*\n`).ReplaceAllString(p.Log(), "")
+	c.same("what it says", log, "ERROR no data path: tunnels will be refused until this is mended and l2tpd restarted  why=\""+why+"\"\n")
+	out, err := c.ctl("status")
+	if exit, ok := errors.AsType[*exec.ExitError](err); !ok || exit.ExitCode() != 1 || !strings.Contains(out, why) ||
+		!strings.Contains(out, "l2tpctl: the daemon is degraded: no-data-path") {
 		c.t.Errorf("status: %v\n%s", err, out)
 	}
 	c.stop(p)

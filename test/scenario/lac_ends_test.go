@@ -119,6 +119,7 @@ type end struct {
 	cdn  uint16 // Result Code of a CDN that either has sent; 0: there is none
 	padt bool   // the client gets a PADT
 	deaf bool   // the client does not notice
+	back func(f *forwarded)
 }
 
 // anyCDN is where two of the ends are told at the same time.
@@ -132,6 +133,9 @@ func (f *forwarded) ends(x end) {
 	x.how(f)
 	d.WaitLogSince(mark, `(INFO|WARN) .*call down.*`+x.log)
 	f.released(x.name)
+	if x.back != nil {
+		x.back(f)
+	}
 	if x.padt {
 		f.padt(x.name)
 	}
@@ -290,10 +294,10 @@ func TestAccessGoes(t *testing.T) {
 		},
 	})
 	f.ends(end{
-		name: "the interface goes down", log: `cause=line-down`, cdn: wire.CDNLostCarrier, deaf: true,
-		how: func(f *forwarded) { f.lac.IP("link set alice down") },
+		name: "the interface goes down", log: `cause=line-down`, cdn: wire.CDNLostCarrier, padt: true,
+		how:  func(f *forwarded) { f.lac.IP("link set alice down") },
+		back: func(f *forwarded) { f.lac.IP("link set alice up") }, // then she is told
 	})
-	f.lac.IP("link set alice up")
 	f.ends(end{
 		name: "the interface is deleted", log: `cause=line-down`, cdn: wire.CDNLostCarrier, deaf: true,
 		how: func(f *forwarded) { f.lac.IP("link del alice") },
@@ -428,6 +432,48 @@ func TestSubscriberLeavesBeforeTheLNSAnswers(t *testing.T) {
 	}
 	f.dlac.WaitTunnels(1)
 	discreet(t, f.dlac)
+}
+
+// An xl2tpd ends all calls of a tunnel upon a CDN for session 0: one subscriber who leaves before it has answered must not take another
+// with him.
+func TestSubscriberLeavesBeforeXl2tpdAnswers(t *testing.T) {
+	t.Parallel() // it waits more than it works
+	w := newWholesale(t, "stays", "leaves")
+	captured := w.lns.Capture("lac")
+	x := w.lns.ForeignPeer(foreignLNS(1, append(demand("chap"), "challenge = yes")...),
+		append(passwords("stays * "+theirPass, "leaves * "+theirPass), tunnelKey(tunnelSecret)...)...)
+	lac := w.lac.L2TPD(w.lacConfig(`
+    - {match: all, action: tunnel, lns: [{address: 10.4.0.2}], secret: `+tunnelSecret+`}
+`, "[chap]"))
+	stays := w.clients[0].Subscriber("lac", "stays", theirPass)
+	_, _, remote := stays.WaitUp()
+
+	x.Signal(unix.SIGSTOP)
+	leaves := w.clients[1].Subscriber("lac", "leaves", theirPass)
+	w.Eventually("a second ICRQ", func() error {
+		if n := len(captured.First(wire.MsgICRQ)); n != 2 {
+			return fmt.Errorf("%d ICRQ", n)
+		}
+		return nil
+	})
+	leaves.Signal(unix.SIGTERM)
+	lac.WaitLog(`call not established: stage forwarding .*cause=peer-terminate .*user=leaves`)
+	x.Signal(unix.SIGCONT)
+	w.Eventually("a CDN", func() error {
+		cdns := captured.First(wire.MsgCDN)
+		if len(cdns) == 0 {
+			return fmt.Errorf("there is none")
+		}
+		if id := cdns[0].Header.SessionID; id == 0 {
+			t.Fatal("CDN for session 0")
+		}
+		return nil
+	})
+	leaves.Wait()
+	w.clients[0].Reaches(remote)
+	lac.Session("stays")
+	lac.WaitTunnels(1)
+	discreet(t, lac)
 }
 
 // A client begins LCP anew while an LNS is being tried: that call is taken back, and made again with what it has shown the second time.

@@ -499,7 +499,7 @@ func (s *town) crowd(t *testing.T, n int) time.Duration {
 // end them, the strangers are told, and nothing of them is left; the subscriber who is there notices nothing.
 func TestHalfSetUpSubscribersGiveEverythingBack(t *testing.T) {
 	t.Parallel()
-	const most, ofOne = 100, 3
+	const most, ofOne = 30, 3 // all of them have come before the first gives up, after ten seconds, in a slow guest too
 	s := newTown(t, fmt.Sprintf(", max_sessions: %d, max_sessions_per_mac: %d", most, ofOne))
 	x := s.evil
 	s.newcomer(t)
@@ -547,7 +547,7 @@ func TestHalfSetUpSubscribersGiveEverythingBack(t *testing.T) {
 	lines = s.lac.CountLog(".") - lines
 	note(t, "%d sessions asked for and left alone, %d refused; %d log lines; %v", d.Offered-before.Offered, d.RefusedLimit-before.RefusedLimit,
 		lines, s.lac.Status().Counters.SessionEnds)
-	if lines > most/2 {
+	if lines > most+10 { // one for each of them, and a few
 		t.Errorf("%d log lines", lines)
 	}
 	s.same(t)

@@ -4,8 +4,10 @@ package scenario
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 
+	"github.com/l2tpd/l2tpd/pkg/wire"
 	"github.com/l2tpd/l2tpd/test/scenario/lab"
 )
 
@@ -51,6 +53,32 @@ pools:
 users: {"alice@corp.example": {password: ` + theirPass + `, ipv4: 10.8.2.1}, bob: {password: ` + theirPass + `}}
 log: {level: debug}
 `
+
+// An LNS need not send FF 03 (RFC 1661, 6.6): a frame without it may be so short that the kernel leaves it to the daemon. It reaches the
+// subscriber all the same.
+func TestShortFramesOfAnLNSReachTheSubscriber(t *testing.T) {
+	w := newWholesale(t, "alice")
+	lns := w.lns.L2TPD(ourLNS)
+	lac := w.lac.L2TPD(strings.Replace(w.lacConfig(`
+    - {match: all, action: tunnel, lns: [{address: 10.4.0.2}], secret: `+tunnelSecret+`}
+`, "chap"), "server: {", "server: {tunnel: {retransmit: 200ms, max_retransmits: 4}, ", 1)) // it need not wait for the dead at its end
+	alice := w.clients[0].Subscriber("lac", "alice@corp.example", theirPass)
+	alice.WaitUp()
+	lns.Kill() // so that somebody else may have its port
+	sent := 0
+	for _, s := range lac.Sessions() {
+		if s.TunnelID != 0 {
+			frame := []byte{0xc0, 0x21, 5, 0x63, 0, 4} // LCP Terminate-Request
+			w.lns.Send("10.4.0.2:1701", "10.4.0.1:1701", append(wire.AppendDataHeader(nil, s.TunnelID, s.ID, false), frame...))
+			sent++
+		}
+	}
+	if sent != 1 {
+		t.Fatalf("%d sessions with an LNS", sent)
+	}
+	alice.WaitLog(`rcvd \[LCP TermReq id=0x63`)
+	alice.WaitLog(`sent \[LCP TermAck id=0x63`)
+}
 
 // S4-S6, S15: subscribers come by PPPoE, log in far enough for their names to be known, and go on at the LNS; the kernel carries their
 // frames from then on, and the daemon sees none of them.

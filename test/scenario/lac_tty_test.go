@@ -34,7 +34,7 @@ func TestCallerOnAModemIsForwarded(t *testing.T) {
 	lac := w.lac.L2TPD(lineLAC(x, `init: ["", ATZ, OK], answer: [RING, ATA, CONNECT]`))
 	x.Hear("ATZ")
 	x.Say("OK")
-	lac.WaitLog("line waits for calls")
+	lac.WaitLog("line is served")
 	x.Say("RING")
 	x.Hear("ATA")
 	x.Say("CONNECT 33600")
@@ -61,7 +61,7 @@ func TestLNSHasAUserCalled(t *testing.T) {
 	home := w.Host("home")
 	x := w.Exchange()
 	lac := w.lac.L2TPD(lineLAC(x, `dial_in: off, dial_out: on, dial_out_from: [10.4.0.2], dial: ["", 'ATDT\T', CONNECT]`))
-	lac.WaitLog("line waits for calls")
+	lac.WaitLog("line is served")
 	lns := w.lns.L2TPD(`
 server: {mode: both, hostname: lns}
 calls:

@@ -394,6 +394,42 @@ log: {level: debug}
 	discreet(t, lac, lns)
 }
 
+// P241: a reload that adds the first server, or removes the last, is told to it before and behind the sessions.
+func TestAccountingBeginsAndEndsWithReloads(t *testing.T) {
+	t.Parallel()
+	w, c, server := newStayer(t)
+	radius := server.FreeRADIUS(serverSecret, "")
+	without := strings.Replace(w.stays(""), "users: [local, radius]", "users: [local]", 1)
+	d := w.lac.L2TPD(without)
+	before := c.Subscriber("lac", "local", theirPass)
+	before.WaitUp()
+	d.SetConfig(w.stays(radiusConfig("", "10.5.0.2")))
+	d.Ctl("reload")
+	radius.WaitRecord("Acct-Status-Type", "Accounting-On")
+	after := c.Subscriber("lac", "local", theirPass)
+	after.WaitUp()
+	radius.WaitRecord("Acct-Status-Type", "Start")
+	for _, x := range []*lab.Subscriber{before, after} {
+		x.Signal(unix.SIGTERM)
+		x.Wait()
+	}
+	radius.WaitRecord("Acct-Status-Type", "Stop")
+	d.SetConfig(without)
+	d.Ctl("reload")
+	radius.WaitRecord("Acct-Status-Type", "Accounting-Off")
+	var all []string
+	for _, r := range radius.Records() {
+		all = append(all, r["Acct-Status-Type"])
+	}
+	if want := []string{"Accounting-On", "Start", "Stop", "Accounting-Off"}; !slices.Equal(all, want) {
+		t.Errorf("the server is told %v, want %v", all, want)
+	}
+	if n := d.CountLog("record is lost|RADIUS client ends"); n > 0 {
+		t.Errorf("%d lines about lost records", n)
+	}
+	discreet(t, d)
+}
+
 // P241: what happens while no server takes records is told when one does, with the time that has passed, and over a crash.
 func TestAccountingSurvivesOutagesAndCrashes(t *testing.T) {
 	t.Parallel()
@@ -411,7 +447,7 @@ func TestAccountingSurvivesOutagesAndCrashes(t *testing.T) {
 	ended := time.Now()
 	d.WaitLog("WARN .*RADIUS server does not answer")
 	w.Eventually("the queue", func() error {
-		if !strings.Contains(d.Ctl("status"), "1 records wait") {
+		if !strings.Contains(d.Ctl("status"), "1 record waiting") {
 			return errors.New(d.Ctl("status"))
 		}
 		return nil

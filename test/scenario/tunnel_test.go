@@ -300,6 +300,44 @@ func TestTwoTunnelsBetweenTwoBoxes(t *testing.T) {
 	}
 }
 
+// Tunnels that come and go between the same addresses and ports take nothing of one that is busy: each new socket gets everything the peer
+// sends, from the moment it is connected, and the kernel's tunnel is on it by then.
+func TestTunnelsComeBesideABusyOne(t *testing.T) {
+	const others = 16
+	config := func(self string) string {
+		own, net, secret, extra := secretOfA, 20, secretOfB, "own_tunnel: on, tunnel: {idle_timeout: 1s}, "
+		peer := "10.0.0.2"
+		if self == "b" {
+			own, peer, net, secret, extra = secretOfB, "10.0.0.1", 10, secretOfA, ""
+		}
+		text := fmt.Sprintf("server: {hostname: %s}\nsecrets: [{from: any, secret: %s}]\nppp: {templates: {lan: {auth: none}}}\ncalls:\n", self, own)
+		for i := range 1 + others {
+			text += fmt.Sprintf("  c%d: {peer: %s, remote: c%d, secret: %s, %sautostart: off, ppp: {template: lan, routes: [192.168.%d.%d/32]}}\n",
+				i, peer, i, secret, extra, net, 1+i)
+		}
+		return text
+	}
+	p := newPair(t)
+	b := p.b.L2TPD(config("b"))
+	a := p.a.L2TPD(config("a"))
+	a.Ctl("call", "up", "c0", "--wait", "60s")
+	p.joined(t)
+	ping := pinger{p.a.Start("ping", "ping", "-q", "-n", "-i", "0.002", "-s", "1000", "-I", "192.168.10.1", "192.168.20.1")}
+	for i := range others {
+		a.Ctl("call", "up", fmt.Sprintf("c%d", 1+i), "--wait", "60s")
+	}
+	a.WaitTunnels(1 + others)
+	for i := range others {
+		a.Ctl("call", "down", fmt.Sprintf("c%d", 1+i))
+	}
+	a.WaitTunnels(1)
+	b.WaitTunnels(1)
+	lost, of := ping.lost(t)
+	if lost > 0 || of < 100 {
+		t.Errorf("%d of %d pings lost", lost, of)
+	}
+}
+
 // A peer asks for a second tunnel from the same address and port. The new core of the kernel serves both; on the old one the second
 // is refused, with the reason, while the first is alive.
 func TestSecondTunnelFromTheSamePort(t *testing.T) {

@@ -1,5 +1,7 @@
 // Command tally reads the events of "go test -json" and prints what a person
 // wants of them: a line for each package, and all the output of what failed.
+// Below a package's line the first lines of its failures come again: what is
+// above may be longer than what somebody keeps of it.
 //
 //	go test -json ./... | tally [-noskip] [-packages N] [-prefix TEXT] [-sum FILE]
 //
@@ -18,6 +20,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"regexp"
 	"sort"
 	"strings"
 )
@@ -40,6 +43,7 @@ type pkg struct {
 	counts
 	name    string
 	output  map[string][]string // by test; "" is the package's own
+	reasons []string            // of failures, in a line each
 	running map[string]bool
 	done    bool
 }
@@ -154,6 +158,7 @@ func (t *tally) test(p *pkg, e event) {
 	default:
 		p.failed++
 		t.dump(e.Action+" "+p.name+" "+e.Test, p.output[e.Test])
+		p.reasons = append(p.reasons, reasons(e.Test, p.output[e.Test])...)
 	}
 	delete(p.output, e.Test)
 }
@@ -179,6 +184,23 @@ func (t *tally) end(p *pkg, e event) {
 		verdict = "FAIL"
 	}
 	t.say("%s %-50s %4d passed, %d failed, %d skipped, %.1fs", verdict, p.name, p.passed, p.failed, p.skipped, e.Elapsed)
+	for _, line := range p.reasons {
+		t.say("    %s", line)
+	}
+}
+
+// said is what a test says by itself: "file_test.go:12: text".
+var said = regexp.MustCompile(`^\s*\w+_test\.go:\d+: .`)
+
+// reasons are the last things that a test that failed has said, in a short line each.
+func reasons(test string, output []string) (lines []string) {
+	for _, x := range output {
+		if said.MatchString(x) {
+			first, _, _ := strings.Cut(strings.TrimSpace(x), "\n")
+			lines = append(lines, fmt.Sprintf("%s: %.300s", test, first))
+		}
+	}
+	return lines[max(0, len(lines)-6):]
 }
 
 // dump shows the output of something that failed, without go test's framing.

@@ -34,7 +34,7 @@ func TestFailuresAreShownAndCounted(t *testing.T) {
 	if (got != counts{passed: 1, failed: 1, skipped: 1}) {
 		t.Errorf("got %+v", got)
 	}
-	if !strings.Contains(out, "the reason") || strings.Contains(out, "quiet") {
+	if strings.Count(out, "the reason") != 2 || !strings.HasSuffix(out, " 1.0s\n    TestB: b_test.go:1: the reason\n") || strings.Contains(out, "quiet") {
 		t.Errorf("output:\n%s", out)
 	}
 }

@@ -30,11 +30,18 @@ type Dropped struct {
 	Why    Drop
 }
 
+// Refused is a client who has asked for a session that he cannot have.
+type Refused struct {
+	Client MAC
+	Why    string
+}
+
 // Output is what comes of a step, in order.
 type Output struct {
 	Frames  [][]byte // to be sent
 	Offers  []Offer
 	Ended   []End
+	Refused []Refused // by the AC; the owner knows whom he refuses
 	Dropped []Dropped
 }
 
@@ -94,6 +101,12 @@ type resting struct {
 	until time.Duration
 }
 
+// cut is a session that ended with the interface, so that its client was not told.
+type cut struct {
+	client MAC
+	id     uint16
+}
+
 // AC is the access concentrator of one interface. Time comes in with each call and does not go back; what is to be done goes out in
 // an Output. It keeps no input. It is not for concurrent use.
 type AC struct {
@@ -108,7 +121,8 @@ type AC struct {
 
 	sessions map[uint16]*session
 	requests map[request]*session
-	clients  map[MAC]int // how many sessions each has
+	clients  map[MAC]int // how many sessions each has that have not ended
+	cut      []cut
 	lastID   uint16
 	resting  []resting // by their time
 	rests    map[uint16]bool
@@ -129,14 +143,45 @@ func NewAC(cfg Config) (*AC, error) {
 	return a, nil
 }
 
-// Up says that the interface is up, and what it is.
-func (a *AC) Up(mac MAC, mtu int) { a.running, a.mac, a.mtu = true, mac, mtu }
+// Up says that the interface is up, and what it is. Clients whose sessions ended when it went down are told now: without, they would
+// notice by and by. To them the AC is its address: with another one it could tell them nothing.
+func (a *AC) Up(mac MAC, mtu int, out *Output) {
+	same := mac == a.mac
+	a.running, a.mac, a.mtu = true, mac, mtu
+	for _, c := range a.cut {
+		if same {
+			a.dismiss(c.client, c.id, "the interface was down", out)
+		}
+	}
+	a.cut = nil
+}
 
 // Down says that the interface is not there any more, or not the same. The kernel has ended its sessions: they wait to be freed.
 func (a *AC) Down() {
 	a.running, a.delayed = false, nil
 	for _, s := range a.sessions {
-		s.state = ended
+		if s.state == up {
+			a.cut = append(a.cut, cut{s.request.client, s.id})
+		}
+		a.end(s)
+	}
+}
+
+// Unsent says that a frame did not leave, because the interface went down. Whose session a PADT was to end is told when it is up again.
+func (a *AC) Unsent(frame []byte) {
+	if p, err := Parse(frame); err == nil && p.Code == CodePADT {
+		a.cut = append(a.cut, cut{p.Dst, p.SessionID})
+	}
+}
+
+// end marks a session: from now on its client may have another in its place.
+func (a *AC) end(s *session) {
+	if s.state == ended {
+		return
+	}
+	s.state = ended
+	if a.clients[s.request.client]--; a.clients[s.request.client] == 0 {
+		delete(a.clients, s.request.client)
 	}
 }
 
@@ -290,15 +335,15 @@ func (a *AC) padr(now time.Duration, p Packet, out *Output) {
 	switch {
 	case names != 1 || !a.serves(name):
 		a.counts.RefusedService++
-		a.refuse(s, RefuseService, "no such service here", out)
+		a.reject(s, RefuseService, "no such service here", out)
 		return
 	case len(a.sessions) >= a.cfg.MaxSessions:
 		a.counts.RefusedLimit++
-		a.refuse(s, RefuseSystem, "too many sessions", out)
+		a.reject(s, RefuseSystem, "too many sessions", out)
 		return
 	case a.clients[p.Src] >= a.cfg.MaxSessionsPerMAC:
 		a.counts.RefusedLimit++
-		a.refuse(s, RefuseSystem, "too many sessions of this client", out)
+		a.reject(s, RefuseSystem, "too many sessions of this client", out)
 		return
 	case !a.crowd.allowSession(now):
 		a.drop(p.Src, DropRate, out)
@@ -306,7 +351,7 @@ func (a *AC) padr(now time.Duration, p Packet, out *Output) {
 	}
 	if s.id, ok = a.newID(now); !ok {
 		a.counts.RefusedLimit++
-		a.refuse(s, RefuseSystem, "too many sessions", out)
+		a.reject(s, RefuseSystem, "too many sessions", out)
 		return
 	}
 	a.sessions[s.id], a.requests[s.request] = s, s
@@ -344,7 +389,7 @@ func (a *AC) padt(p Packet, out *Output) {
 		a.drop(p.Src, DropNoSession, out)
 		return
 	}
-	s.state = ended
+	a.end(s)
 	why := "the client has ended the session"
 	if text, n := p.tag(TagGenericError); n > 0 {
 		why += ": " + printable(text)
@@ -371,7 +416,7 @@ func (a *AC) Refuse(now time.Duration, id uint16, kind Refusal, text string, out
 	if s.state == offered {
 		a.counts.RefusedOwner++
 		a.refuse(s, kind, text, out)
-		s.state = ended
+		a.end(s)
 	}
 	a.Terminate(id, text, out)
 	a.Freed(now, id, out)
@@ -385,13 +430,18 @@ func (a *AC) Terminate(id uint16, text string, out *Output) {
 		return
 	}
 	if s.state == up && a.running {
-		p := a.packet(CodePADT, s.request.client, id)
-		if text = fit(text, a.room()-tagHeader); text != "" {
-			p.Tags = []Tag{{TagGenericError, []byte(text)}}
-		}
-		a.send(p.frame(), CodePADT, out)
+		a.dismiss(s.request.client, id, text, out)
 	}
-	s.state = ended
+	a.end(s)
+}
+
+// dismiss sends a PADT.
+func (a *AC) dismiss(client MAC, id uint16, text string, out *Output) {
+	p := a.packet(CodePADT, client, id)
+	if text = fit(text, a.room()-tagHeader); text != "" {
+		p.Tags = []Tag{{TagGenericError, []byte(text)}}
+	}
+	a.send(p.frame(), CodePADT, out)
 }
 
 // Freed says that the owner and the kernel have done with a session. Its number rests, and is given away again. A session that is
@@ -404,9 +454,6 @@ func (a *AC) Freed(now time.Duration, id uint16, out *Output) {
 	a.Terminate(id, "", out)
 	delete(a.sessions, id)
 	delete(a.requests, s.request)
-	if a.clients[s.request.client]--; a.clients[s.request.client] == 0 {
-		delete(a.clients, s.request.client)
-	}
 	a.resting = append(a.resting, resting{id, now + idRest})
 	a.rests[id] = true
 }
@@ -484,6 +531,12 @@ func (a *AC) refuse(s *session, kind Refusal, text string, out *Output) {
 	text = fit(text, a.room()-p.length()-tagHeader)
 	p.Tags = slices.Insert(p.Tags, 1, Tag{TagType(kind), []byte(text)})
 	a.send(p.frame(), CodePADS, out)
+}
+
+// reject refuses a request of which the owner has not heard.
+func (a *AC) reject(s *session, kind Refusal, why string, out *Output) {
+	a.refuse(s, kind, why, out)
+	out.Refused = append(out.Refused, Refused{s.request.client, why})
 }
 
 func (a *AC) send(frame []byte, code Code, out *Output) {

@@ -9,6 +9,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+
 	"github.com/l2tpd/l2tpd/test/netns"
 )
 
@@ -130,6 +133,41 @@ func (h *host) listen(name string) *owner {
 	return o
 }
 
+// counts waits until the counters lack nothing.
+func (o *owner) counts(lacks func(Counters) string) {
+	o.t.Helper()
+	for deadline := time.After(patience); ; {
+		missing := lacks(o.l.Counters())
+		if missing == "" {
+			return
+		}
+		select {
+		case <-time.After(10 * time.Millisecond):
+		case <-deadline:
+			o.t.Fatalf("not counted: %s", missing)
+		}
+	}
+}
+
+// holdUp has the listener read nothing until it is released, while there is room for a few frames only.
+func (o *owner) holdUp() (release func()) {
+	o.t.Helper()
+	held, end := make(chan struct{}), make(chan struct{})
+	o.l.post(func(time.Duration) {
+		close(held)
+		<-end
+	})
+	<-held
+	release = sync.OnceFunc(func() { close(end) })
+	o.t.Cleanup(release) // before the listener is closed
+	for _, fd := range o.l.socket.queues {
+		if err := o.l.socket.control(func() error { return unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF, 1) }); err != nil {
+			o.t.Fatal(err)
+		}
+	}
+	return release
+}
+
 // speaker is a client that says what the test wants it to.
 type speaker struct {
 	t      *testing.T
@@ -165,6 +203,14 @@ func (s *speaker) say(p Packet) {
 	p.Src = s.mac
 	if err := s.socket.send(s.index, p.frame()); err != nil {
 		s.t.Fatal(err)
+	}
+}
+
+// flood sends a packet of that many stations.
+func (s *speaker) flood(p Packet, stations int) {
+	for i := range stations {
+		p.Src = client(i)
+		_ = s.socket.send(s.index, p.frame()) // what finds no room is a part of the flood, too
 	}
 }
 
@@ -210,6 +256,30 @@ func (s *speaker) dial(tags ...Tag) Packet {
 		cookie, _ := offer.tag(TagACCookie)
 		s.say(Packet{Dst: offer.Src, Code: CodePADR, Tags: append(tags, Tag{TagACCookie, cookie})})
 		return s.hear(CodePADS)
+	}
+}
+
+// link sets an interface up or down, without the time that a program takes for it.
+func (h *host) link(name string) (set func(up bool)) {
+	h.t.Helper()
+	h.Enter()
+	nl, err := netlink.NewHandle()
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	h.t.Cleanup(nl.Close)
+	l, err := nl.LinkByName(name)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	return func(up bool) {
+		change := nl.LinkSetDown
+		if up {
+			change = nl.LinkSetUp
+		}
+		if err := change(l); err != nil {
+			h.t.Fatal(err)
+		}
 	}
 }
 

@@ -278,7 +278,7 @@ func (l *Listener) begin(d device) {
 		return
 	}
 	l.device, l.up, l.told = d, true, true
-	l.ac.Up(d.mac, d.mtu)
+	l.ac.Up(d.mac, d.mtu, &l.out)
 	l.log.LogAttrs(context.Background(), slog.LevelInfo, "PPPoE interface is served", slog.String("event", "pppoe-up"),
 		slog.String("interface", l.cfg.Interface), slog.String("address", d.mac.String()), slog.Int("mtu", d.mtu))
 	l.cfg.Handler.Up()
@@ -302,12 +302,18 @@ func (l *Listener) deliver() {
 	for _, frame := range l.out.Frames {
 		if err := l.socket.send(l.device.index, frame); err != nil {
 			l.unsent++
-			lost = lost || gone(err) // the kernel says so once, to whoever comes first
+			if gone(err) { // the kernel says so once for each queue, to whoever comes first
+				lost = true
+				l.ac.Unsent(frame)
+			}
 			l.line(slog.LevelDebug, "PPPoE discovery cannot be sent", "pppoe-send", slog.Any("err", err))
 		}
 	}
 	for _, d := range l.out.Dropped {
 		l.dropped(d)
+	}
+	for _, r := range l.out.Refused {
+		l.line(slog.LevelWarn, "PPPoE session refused", "pppoe-refused", slog.String("client", r.Client.String()), slog.String("why", r.Why))
 	}
 	offers, ends := l.out.Offers, l.out.Ended
 	clear(l.out.Frames)

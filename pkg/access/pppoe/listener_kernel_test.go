@@ -4,6 +4,7 @@ package pppoe
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -140,14 +141,12 @@ func TestListenerKeepsVLANsApart(t *testing.T) {
 	subscriber.speaker("sub0.8").say(Packet{Dst: broadcast, Code: CodePADI, Tags: []Tag{{TagServiceName, nil}}})
 	subscriber.speaker("sub0").dial()
 	parent.expect("offered")
-	// What came before is counted soon after the offer.
-	for deadline := time.After(patience); parent.l.Counters().In.PADR == 0; {
-		select {
-		case <-time.After(10 * time.Millisecond):
-		case <-deadline:
-			t.Fatal("nothing was counted")
+	parent.counts(func(c Counters) string { // soon after the offer
+		if c.In.PADR == 0 {
+			return "a PADR"
 		}
-	}
+		return ""
+	})
 	if c := parent.l.Counters(); c.In.PADI != c.Out.PADO || c.Dropped[DropElsewhere] != 1 {
 		t.Errorf("the parent has seen %+v", c)
 	}
@@ -182,6 +181,31 @@ func TestListenerTellsClientsBeforeItCloses(t *testing.T) {
 	}
 }
 
+// The owner may know that an interface went down before the listener does: whose session he ends then is told all the same.
+func TestListenerTellsOfSessionsThatEndWithTheInterface(t *testing.T) {
+	const rounds = 20
+	subscriber := newHost(t)
+	ac := newHost(t)
+	wire(ac, "acc0", subscriber, "sub0")
+	o := ac.listen("acc0")
+	o.expect("up")
+	c := subscriber.speaker("sub0")
+	set := ac.link("acc0")
+	for round := range rounds {
+		id := c.dial().SessionID
+		o.expect("offered")
+		set(false)
+		o.l.Terminate(id, "")
+		o.l.Freed(id)
+		o.expect("down: interface is down")
+		set(true)
+		o.expect("up")
+		if p := c.hear(CodePADT); p.SessionID != id {
+			t.Errorf("round %d: %s, want session %d", round, p, id)
+		}
+	}
+}
+
 // A flood reaches the socket faster than anybody can answer, and a client is served all the same (P277).
 func TestListenerServesThroughAFlood(t *testing.T) {
 	subscriber := newHost(t)
@@ -190,13 +214,124 @@ func TestListenerServesThroughAFlood(t *testing.T) {
 	o := ac.listen("acc0")
 	o.expect("up")
 	c := subscriber.speaker("sub0")
-	for i := range 10_000 {
-		p := Packet{Dst: broadcast, Src: client(i), Code: CodePADI, Tags: []Tag{{TagServiceName, nil}}}
-		_ = c.socket.send(c.index, p.frame()) // what finds no room is a part of the flood, too
-	}
+	c.flood(Packet{Dst: broadcast, Code: CodePADI, Tags: []Tag{{TagServiceName, nil}}}, 10_000)
 	if p := c.dial(); p.SessionID == 0 {
 		t.Errorf("%s", p)
 	}
 	counts := o.l.Counters()
 	t.Logf("%d PADIs, %d answered, %d found no room in the socket, dropped: %v", counts.In.PADI, counts.Out.PADO, counts.Overflowed, counts.Dropped)
+}
+
+// What takes the place of PADIs takes none of PADRs, and the other way round: a client is served at the first attempt (P277).
+func TestListenerServesThroughAFullQueue(t *testing.T) {
+	for name, flood := range map[string]Packet{
+		"of PADIs":        {Dst: broadcast, Code: CodePADI, Tags: []Tag{{TagServiceName, nil}}},
+		"of forged PADRs": {Code: CodePADR, Tags: []Tag{{TagServiceName, nil}, {TagACCookie, make([]byte, 28)}}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			subscriber := newHost(t)
+			ac := newHost(t)
+			wire(ac, "acc0", subscriber, "sub0")
+			o := ac.listen("acc0")
+			o.expect("up")
+			c := subscriber.speaker("sub0")
+			padi := Packet{Dst: broadcast, Code: CodePADI, Tags: []Tag{{TagServiceName, nil}}}
+			c.say(padi)
+			offer := c.hear(CodePADO)
+			cookie, _ := offer.tag(TagACCookie)
+			if flood.Code == CodePADR {
+				flood.Dst = offer.Src
+			}
+
+			release := o.holdUp()
+			for deadline := time.Now().Add(patience); o.l.socket.overflow() == 0; { // not many are on their way at once
+				if time.Now().After(deadline) {
+					t.Fatal("the queue does not become full")
+				}
+				c.flood(flood, 100)
+			}
+			c.flood(flood, 100) // which the listener counts
+			if flood.Code == CodePADI {
+				c.say(Packet{Dst: offer.Src, Code: CodePADR, Tags: []Tag{{TagServiceName, nil}, {TagACCookie, cookie}}})
+				release()
+				if p := c.hear(CodePADS); p.SessionID == 0 {
+					t.Errorf("%s", p)
+				}
+			} else {
+				c.say(padi)
+				release()
+				c.hear(CodePADO)
+			}
+			o.counts(func(x Counters) string {
+				if x.Overflowed == 0 {
+					return "an overflow"
+				}
+				return ""
+			})
+		})
+	}
+}
+
+// Whatever a frame is, it is counted, and once, whichever queue it comes from.
+func TestListenerCountsEachFrameOnce(t *testing.T) {
+	subscriber := newHost(t)
+	ac := newHost(t)
+	wire(ac, "acc0", subscriber, "sub0")
+	o := ac.listen("acc0")
+	o.expect("up")
+	c := subscriber.speaker("sub0")
+	us := ac.mac("acc0")
+	want := Counters{}
+	for code, in := range map[Code]*uint64{
+		CodePADI: &want.In.PADI, CodePADO: &want.In.PADO, CodePADR: &want.In.PADR, CodePADS: &want.In.PADS, CodePADT: &want.In.PADT, 0x42: nil,
+	} {
+		frame := func(p Packet) []byte {
+			p.Src, p.Code = c.mac, code
+			return p.frame()
+		}
+		good := frame(Packet{Dst: us, SessionID: 1})
+		version, length, source := slices.Clone(good), slices.Clone(good), slices.Clone(good)
+		version[etherHeader], length[etherHeader+5], source[6] = 0x12, 1, 0x03
+		frames := map[Drop][]byte{
+			DropShort: good[:etherHeader+2], DropVersion: version, DropLength: length, DropSource: source,
+			DropTag: append(slices.Clone(length), 0), DropElsewhere: frame(Packet{Dst: MAC{2, 0, 0, 0, 0, 7}}),
+		}
+		switch code {
+		case CodePADI, CodePADR:
+			frames[DropTags] = good
+		case CodePADO, CodePADS:
+			frames[DropDirection] = good
+		case CodePADT:
+			frames[DropNoSession] = good
+		default: // it is the first that is wrong
+			frames[DropCode] = good
+			delete(frames, DropLength)
+			delete(frames, DropTag)
+		}
+		for why, frame := range frames {
+			if err := c.socket.send(c.index, frame); err != nil {
+				t.Fatalf("%s, %s: %v", code, why, err)
+			}
+			want.Dropped[why]++
+		}
+		if in != nil {
+			*in = 1
+		}
+	}
+	short := append(slices.Concat(us[:], c.mac[:]), 0x88, 0x63, versionType)
+	if err := c.socket.send(c.index, short); err != nil {
+		t.Fatal(err)
+	}
+	want.Dropped[DropShort]++
+
+	o.counts(func(got Counters) string { return cmp.Diff(want, got) })
+	// Both queues are empty by then, and stay so.
+	c.dial()
+	o.expect("offered")
+	o.counts(func(got Counters) string {
+		got.In.PADI -= got.Out.PADO
+		got.In.PADR -= got.Out.PADS
+		got.Out, got.Offered, got.Sessions = PacketCounts{}, 0, 0
+		return cmp.Diff(want, got)
+	})
 }

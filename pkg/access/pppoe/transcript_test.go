@@ -27,6 +27,7 @@ type world struct {
 	now     time.Duration
 	cookies map[MAC][]byte // the last one that each was given
 	out     Output
+	last    []byte // frame that left
 }
 
 func testConfig() Config {
@@ -39,7 +40,7 @@ func newWorld(t testing.TB, cfg Config) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ac.Up(ours, 1500)
+	ac.Up(ours, 1500, &Output{})
 	return &world{t: t, ac: ac, cookies: map[MAC][]byte{}}
 }
 
@@ -109,6 +110,7 @@ func (w *world) lines() (lines []string) {
 	w.t.Helper()
 	out := w.take()
 	for _, f := range out.Frames {
+		w.last = f
 		p, _ := Parse(f) // take has looked
 		lines = append(lines, p.String())
 	}
@@ -121,6 +123,9 @@ func (w *world) lines() (lines []string) {
 	}
 	for _, e := range out.Ended {
 		lines = append(lines, fmt.Sprintf("ended %d: %s", e.SessionID, e.Why))
+	}
+	for _, r := range out.Refused {
+		lines = append(lines, fmt.Sprintf("refused %s: %s", r.Client, r.Why))
 	}
 	for _, d := range out.Dropped {
 		lines = append(lines, "dropped: "+d.Why.String())
@@ -149,9 +154,11 @@ func (w *world) do(line string) []string {
 		if err != nil {
 			w.t.Fatal(err)
 		}
-		w.ac.Up(ours, mtu)
+		w.ac.Up(ours, mtu, &w.out)
 	case "down":
 		w.ac.Down()
+	case "unsent": // what left last
+		w.ac.Unsent(w.last)
 	case "wait":
 		d, err := time.ParseDuration(rest)
 		if err != nil {

@@ -73,7 +73,7 @@ var (
 // scripts are those of a line.
 type scripts struct{ init, answer, dial, hangUp script }
 
-// Check says what of a line's configuration cannot work.
+// CheckScript says what of a chat script cannot work.
 //
 // A chat script has expectations and what is sent when they are met, in turn. An empty expectation is met at once. A carriage return goes
 // behind what is sent. The words ABORT, CLR_ABORT and TIMEOUT in an expectation's place take the word behind them: a text whose
@@ -85,8 +85,8 @@ type scripts struct{ init, answer, dial, hangUp script }
 //
 // An answer script that begins with an expectation begins when that is met; else when the modem says RING, or its ring line is on. To
 // hear the calling number, which comes after the first ring, wait for the second: RING, \c, RING, ATA, CONNECT.
-func Check(t policy.TTY) error {
-	_, err := scriptsOf(t)
+func CheckScript(words []string) error {
+	_, err := parseScript(words)
 	return err
 }
 

@@ -249,7 +249,7 @@ func (l *Line) broken(err error) {
 	l.mu.Unlock()
 	if !l.down {
 		l.up, l.down = false, true
-		l.log.LogAttrs(context.Background(), slog.LevelWarn, "line is not served", slog.String("event", "tty-down"), slog.Any("err", err))
+		l.log.LogAttrs(context.Background(), slog.LevelWarn, "line is not served: it is tried again", slog.String("event", "tty-down"), slog.String("why", err.Error()))
 		l.handler.Down(err)
 	}
 }

@@ -212,6 +212,9 @@ func unescape(s string) (b byte, special byte, n int, err error) {
 			n++
 		}
 		v, err := strconv.ParseUint(s[1:n], 8, 8)
+		if err != nil {
+			err = fmt.Errorf(`%s is more than \377`, s[:n])
+		}
 		return byte(v), 0, n, err
 	}
 	r, _ := utf8.DecodeRuneInString(s[1:])

@@ -115,9 +115,9 @@ func TestConfigurationThatCannotWorkIsRefused(t *testing.T) {
 		{`/dev/x: init script: entry 1, expect "\\T": \T has a meaning only in what is sent`, line(`\T`)},
 		{`/dev/x: init script: entry 2, after expect "": unknown escape \é`, line("", `x\é`)},
 		{`/dev/x: init script: entry 2, after expect "": it ends in a single backslash`, line("", `x\`)},
-		{`/dev/x: init script: entry 2, after expect "": strconv.ParseUint: parsing "777": value out of range`, line("", `\777`)},
+		{`/dev/x: init script: entry 2, after expect "": \777 is more than \377`, line("", `\777`)},
 	} {
-		if err := Check(c.tty); err == nil || err.Error() != c.want {
+		if _, err := scriptsOf(c.tty); err == nil || err.Error() != c.want {
 			t.Errorf("%v\nwant %s", err, c.want)
 		}
 		if l, err := Open(Config{TTY: c.tty}); err == nil {
@@ -126,11 +126,11 @@ func TestConfigurationThatCannotWorkIsRefused(t *testing.T) {
 		}
 	}
 	for _, words := range [][]string{{strings.Repeat("x", 129)}, strings.Split(strings.Repeat("ABORT x ", 33)+"OK", " ")} {
-		if err := Check(line(words...)); err == nil {
+		if err := CheckScript(words); err == nil {
 			t.Errorf("%.40q: accepted", words)
 		}
 	}
-	if err := Check(line("ABORT", "x", "", `\d+++\d\c`, "OK", "ATH", "OK")); err != nil {
+	if err := CheckScript([]string{"ABORT", "x", "", `\d+++\d\c`, "OK", "ATH", "OK"}); err != nil {
 		t.Error(err)
 	}
 }

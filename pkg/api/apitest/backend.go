@@ -17,6 +17,10 @@ type Backend struct {
 	queries []api.Query
 	fail    error
 	hang    bool
+	film    bool
+
+	captures []api.Capture
+	debugs   []api.Debug
 }
 
 // New returns a Backend that shows picture. Every part of it may be nil.
@@ -81,6 +85,9 @@ func (b *Backend) Snapshot(ctx context.Context, q api.Query) (*api.Snapshot, err
 		status := *b.picture.Status
 		out.Status = &status
 	}
+	if q.Load {
+		out.Load = b.picture.Load
+	}
 	if q.Tunnels {
 		out.Tunnels = keep(b.picture.Tunnels, func(t *api.Tunnel) bool { return q.Tunnel == 0 || t.ID == q.Tunnel })
 	}
@@ -93,6 +100,10 @@ func (b *Backend) Snapshot(ctx context.Context, q api.Query) (*api.Snapshot, err
 				out.Sessions[i].Data = nil
 			}
 		}
+	}
+	fillTables(out, &b.picture, q)
+	if q.Lives != nil {
+		out.Lives = keep(b.picture.Lives, q.Lives.Wants)
 	}
 	if q.Calls {
 		out.Calls = keep(b.picture.Calls, func(c *api.Call) bool { return q.Call == "" || c.Name == q.Call })
@@ -128,6 +139,9 @@ func (b *Backend) Act(ctx context.Context, a api.Action) (*api.Result, error) {
 		return b.setCall(a, api.CallUp, "is being dialled")
 	case api.VerbCallDown:
 		return b.setCall(a, api.CallIdle, "is being taken down")
+	case api.VerbCountersReset: // the server's own
+	case api.VerbDebugStop:
+		return b.stopDebugs(a)
 	case api.VerbReload:
 		return &api.Result{Changed: true, Message: "configuration reloaded", Details: []string{"calls.branch.peer: changed, takes effect at the next dial"}}, nil
 	}
@@ -151,6 +165,19 @@ func (b *Backend) closeSession(a api.Action) (*api.Result, error) {
 		return nil, api.Errorf(api.CodeNotFound, "no session %d/%d", a.Tunnel, a.Session)
 	}
 	return &api.Result{Changed: true, Message: fmt.Sprintf("session %d/%d is being closed", a.Tunnel, a.Session)}, nil
+}
+
+func (b *Backend) stopDebugs(a api.Action) (*api.Result, error) {
+	n := len(b.picture.Debugs)
+	b.picture.Debugs = keep(b.picture.Debugs, func(d *api.Debugging) bool { return a.Debug != 0 && d.ID != a.Debug })
+	n -= len(b.picture.Debugs)
+	if n == 0 && a.Debug != 0 {
+		return nil, api.Errorf(api.CodeNotFound, "no debug %d", a.Debug)
+	}
+	if a.Debug != 0 {
+		return &api.Result{Changed: true, Message: fmt.Sprintf("debug %d is being ended", a.Debug)}, nil
+	}
+	return &api.Result{Changed: n > 0, Message: fmt.Sprintf("%d debugs are being ended", n)}, nil
 }
 
 func (b *Backend) setCall(a api.Action, to api.CallState, message string) (*api.Result, error) {

@@ -434,7 +434,7 @@ func (a *accountant) close(ctx context.Context) error {
 	if a.spool != nil {
 		a.keepNow() // what came last
 	}
-	left := a.q.order.Len()
+	left := a.q.sessions()
 	if a.spool == nil {
 		if left > 0 {
 			return fmt.Errorf("%w: %d with the process, for there is no spool", ErrLost, left)

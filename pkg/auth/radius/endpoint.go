@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/netip"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -201,8 +202,10 @@ func (e *endpoint) release(p *port, id uint8) {
 	for _, q := range e.ports {
 		used += q.used
 	}
-	if used < idsPerPort*(len(e.ports)-1)/2 {
-		e.forget(p)
+	for _, q := range slices.Clone(e.ports) { // those too that were empty while the others were still needed
+		if q.used == 0 && len(e.ports) > 1 && used < idsPerPort*(len(e.ports)-1)/2 {
+			e.forget(q)
+		}
 	}
 }
 

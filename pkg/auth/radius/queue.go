@@ -144,6 +144,9 @@ func (q *queue) next(now time.Time) (e *entry, again time.Time) {
 	return nil, again
 }
 
+// sessions is how many entries tell of sessions. That the machine ends, when no server hears it, is no loss.
+func (q *queue) sessions() int { return q.order.Len() - q.byRank[(&entry{kind: Off}).worth()].Len() }
+
 // retry puts an entry that no server answered back, unless a later record has made it needless.
 func (q *queue) retry(e *entry, due time.Time) (superseded bool) {
 	e.flying = false

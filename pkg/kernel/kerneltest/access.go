@@ -20,32 +20,32 @@ var (
 )
 
 // OpenPPPoE makes a session of PPPoE. Its frames go to Config.OnAccess and come by Session.Inject.
-func (k *Kernel) OpenPPPoE(spec kernel.PPPoESpec, sink func(frame []byte)) (*Session, error) {
+func (k *Kernel) OpenPPPoE(spec kernel.PPPoESpec, to kernel.Receiver) (*Session, error) {
 	at := key{access: pppoeName(spec)}
-	if sink == nil {
-		sink = nobody
+	if to == nil {
+		to = nobody
 	}
 	return k.open(OpOpenPPPoE, at, spec.Validate(), func() (*Session, error) {
 		if k.down[spec.Interface] {
 			return nil, fmt.Errorf("interface %s is missing or down: %w: %w", spec.Interface, unix.ENODEV, os.ErrNotExist)
 		}
-		s := newSession(k, at, sink, spec.OnDead)
+		s := newSession(k, at, to)
 		s.pppoe = spec
 		return s, nil
 	})
 }
 
 // OpenLine makes a session of a tty, which may be any file here. Its frames go to Config.OnAccess and come by Session.Inject.
-func (k *Kernel) OpenLine(spec kernel.LineSpec, sink func(frame []byte)) (*Session, error) {
+func (k *Kernel) OpenLine(spec kernel.LineSpec, to kernel.Receiver) (*Session, error) {
 	at, invalid := key{access: "line"}, spec.Validate()
 	if invalid == nil {
 		at.access = spec.TTY.Name()
 	}
-	if sink == nil {
-		invalid = errors.New("no sink")
+	if to == nil {
+		invalid = errors.New("nobody to receive")
 	}
 	return k.open(OpOpenLine, at, invalid, func() (*Session, error) {
-		s := newSession(k, at, sink, spec.OnDead)
+		s := newSession(k, at, to)
 		s.line, s.accm[0] = true, ^uint32(0)
 		return s, spec.TTY.Close()
 	})
@@ -122,16 +122,15 @@ func (s *Session) Bridge(to *Session) error {
 	})
 }
 
-// Unbridge ends the bridge, from either side.
-func (s *Session) Unbridge() error {
-	return s.do(OpUnbridge, false, func() error {
-		if s.peer == nil {
-			return errUnbridged // the other side may have been closed
-		}
-		s.muted, s.peer.muted = false, false
-		s.part()
-		return nil
-	})
+// Relay sends a frame that came for this session by the other.
+func (s *Session) Relay(frame []byte) error {
+	s.k.mu.Lock()
+	to := s.peer
+	s.k.mu.Unlock()
+	if to == nil {
+		return errUnbridged
+	}
+	return to.Send(frame)
 }
 
 // part forgets the bridge; the kernel's mu is held.

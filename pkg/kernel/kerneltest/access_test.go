@@ -45,7 +45,7 @@ func newLAC(t *testing.T) *lac {
 
 func (l *lac) pppoe(t *testing.T, spec kernel.PPPoESpec, sink func([]byte)) *kerneltest.Session {
 	t.Helper()
-	s, err := l.k.OpenPPPoE(spec, sink)
+	s, err := l.k.OpenPPPoE(spec, kernel.Funcs{OnFrame: sink})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -97,7 +97,7 @@ func TestBridgeCarriesFramesBothWays(t *testing.T) {
 				}
 			} else {
 				var err error
-				if s, err = l.k.OpenLine(kernel.LineSpec{TTY: tty(t)}, here.sink); err != nil {
+				if s, err = l.k.OpenLine(kernel.LineSpec{TTY: tty(t)}, kernel.Funcs{OnFrame: here.sink}); err != nil {
 					t.Fatal(err)
 				}
 				if l.k.Line(os.DevNull) != s {
@@ -128,19 +128,11 @@ func TestBridgeCarriesFramesBothWays(t *testing.T) {
 			here.want(t, "the access side's sink")
 			l.atL2TP.want(t, "the L2TP side's sink")
 
-			if err := l.l2tp.Unbridge(); err != nil {
+			if err := errors.Join(l.l2tp.Relay(lcp), s.Relay(ipcp)); err != nil {
 				t.Error(err)
 			}
-			if err := s.Unbridge(); !errors.Is(err, os.ErrNotExist) {
-				t.Errorf("second unbridge: %v", err)
-			}
-			s.Inject(lcp)
-			send(t, l.lns, ipcp)
-			here.want(t, "after the bridge", lcp)
-			l.atL2TP.want(t, "after the bridge, of L2TP", ipcp)
-			if _, err := s.Attach(kernel.UnitSpec{}); err != nil {
-				t.Error(err)
-			}
+			l.right.want(t, "relayed to the subscriber", lcp)
+			l.atLNS.want(t, "relayed to the LNS", ipcp)
 			l.end(t, s)
 		})
 	}
@@ -158,6 +150,9 @@ func TestBridgeEndsWithEitherSide(t *testing.T) {
 		}
 		send(t, l.lns, lcp)
 		l.atL2TP.want(t, "without the other side")
+		if err := l.l2tp.Relay(lcp); !errors.Is(err, os.ErrNotExist) {
+			t.Errorf("relay without a bridge: %v", err)
+		}
 		if l.k.Lost() != 1 || l.l2tp.State().Peer != nil {
 			t.Errorf("%d lost, peer %v", l.k.Lost(), l.l2tp.State().Peer)
 		}
@@ -178,10 +173,10 @@ func TestAccessDies(t *testing.T) {
 			l := newLAC(t)
 			var told []error
 			var here inbox
-			spec := subscriber
-			spec.OnDead = func(err error) { told = append(told, err) }
-			s := l.pppoe(t, spec, here.sink)
-			err := error(nil)
+			s, err := l.k.OpenPPPoE(subscriber, kernel.Funcs{OnFrame: here.sink, OnDead: func(err error) { told = append(told, err) }})
+			if err != nil {
+				t.Fatal(err)
+			}
 			switch state {
 			case "bridged":
 				err = s.Bridge(l.l2tp)
@@ -210,7 +205,7 @@ func TestAccessDies(t *testing.T) {
 			l.right.want(t, "to the dead")
 			other := subscriber
 			other.SessionID++
-			if _, err := l.k.OpenPPPoE(other, discard); !errors.Is(err, os.ErrNotExist) || !errors.Is(err, unix.ENODEV) {
+			if _, err := l.k.OpenPPPoE(other, kernel.Funcs{}); !errors.Is(err, os.ErrNotExist) || !errors.Is(err, unix.ENODEV) {
 				t.Errorf("on an interface that is down: %v", err)
 			}
 			l.k.Up("eth1")
@@ -252,15 +247,15 @@ func TestBrokenRulesOfAccessAreReported(t *testing.T) {
 		is   error
 	}{
 		{"twice", func(_ *testing.T, l *lac, _ *kerneltest.Session) error {
-			_, err := l.k.OpenPPPoE(subscriber, discard)
+			_, err := l.k.OpenPPPoE(subscriber, kernel.Funcs{})
 			return err
 		}, os.ErrExist},
 		{"invalid", func(_ *testing.T, l *lac, _ *kerneltest.Session) error {
-			_, err := l.k.OpenPPPoE(kernel.PPPoESpec{}, discard)
+			_, err := l.k.OpenPPPoE(kernel.PPPoESpec{}, kernel.Funcs{})
 			return err
 		}, nil},
 		{"no tty", func(_ *testing.T, l *lac, _ *kerneltest.Session) error {
-			_, err := l.k.OpenLine(kernel.LineSpec{}, discard)
+			_, err := l.k.OpenLine(kernel.LineSpec{}, kernel.Funcs{})
 			return err
 		}, nil},
 		{"self", func(_ *testing.T, _ *lac, s *kerneltest.Session) error { return s.Bridge(s) }, nil},
@@ -326,10 +321,9 @@ func TestAccessCallsMayFail(t *testing.T) {
 	l := newLAC(t)
 	s := l.pppoe(t, subscriber, discard)
 	for op, call := range map[kerneltest.Op]func() error{
-		kerneltest.OpOpenPPPoE: func() error { _, err := l.k.OpenPPPoE(subscriber, discard); return err },
-		kerneltest.OpOpenLine:  func() error { _, err := l.k.OpenLine(kernel.LineSpec{TTY: os.Stdin}, discard); return err },
+		kerneltest.OpOpenPPPoE: func() error { _, err := l.k.OpenPPPoE(subscriber, kernel.Funcs{}); return err },
+		kerneltest.OpOpenLine:  func() error { _, err := l.k.OpenLine(kernel.LineSpec{TTY: os.Stdin}, kernel.Funcs{}); return err },
 		kerneltest.OpBridge:    func() error { return s.Bridge(l.l2tp) },
-		kerneltest.OpUnbridge:  s.Unbridge,
 		kerneltest.OpSetACCM:   func() error { return s.SetACCM(0, 0) },
 	} {
 		l.k.Fail(op, unix.EIO)

@@ -35,7 +35,6 @@ const (
 	OpOpenPPPoE
 	OpOpenLine
 	OpBridge
-	OpUnbridge
 	OpSetACCM
 )
 
@@ -76,8 +75,6 @@ func (o Op) String() string {
 		return "open line"
 	case OpBridge:
 		return "bridge"
-	case OpUnbridge:
-		return "unbridge"
 	case OpSetACCM:
 		return "set accm"
 	}
@@ -88,10 +85,10 @@ func (o Op) String() string {
 type Config struct {
 	Features kernel.Features // the zero value: a new core that re-injects
 
-	// Units bounds the interfaces that wait for another session, as in kernel.Config; 0: 1024.
+	// Units bounds the interfaces that wait for another session, as in kernel.Config; 0: 8192.
 	Units int
 
-	// Sleep is how long Attach, Bridge, Unbridge and Close take; meant for synctest bubbles.
+	// Sleep is how long Attach, Bridge and Close take; meant for synctest bubbles.
 	Sleep time.Duration
 
 	// TrackSockets makes the sockets' life part of the rules: one tunnel for a descriptor at a time, and Check reports
@@ -123,7 +120,7 @@ func (k key) String() string {
 	return fmt.Sprintf("%d/%d", k.tunnel, k.session)
 }
 
-// arrival is a frame on its way to a sink, or the news that an interface vanished.
+// arrival is a frame on its way to a Receiver, or the news that an interface vanished.
 type arrival struct {
 	to       key
 	frame    []byte
@@ -148,7 +145,7 @@ type Kernel struct {
 	down       map[string]bool // interfaces, of PPPoE
 	queue      []arrival
 	running    bool     // a goroutine works on the queue
-	delivering *Session // the session whose sink or OnDead runs now
+	delivering *Session // the session whose Receiver runs now
 	lost       uint64
 	nextIndex  int
 	waiting    []face // interfaces without a session, the longest idle first
@@ -167,7 +164,7 @@ func New(cfg Config) *Kernel {
 	}
 	k.Stage = Stage{k}
 	if k.cfg.Units == 0 {
-		k.cfg.Units = 1024
+		k.cfg.Units = 8192
 	}
 	k.idle.L = &k.mu
 	return k
@@ -266,7 +263,7 @@ func begin(k *Kernel, op Op, what string) error {
 	if gate != nil {
 		<-gate
 	}
-	if k.cfg.Sleep > 0 && (op == OpAttach || op == OpBridge || op == OpUnbridge || op == OpClose) {
+	if k.cfg.Sleep > 0 && (op == OpAttach || op == OpBridge || op == OpClose) {
 		time.Sleep(k.cfg.Sleep)
 	}
 	k.mu.Lock()

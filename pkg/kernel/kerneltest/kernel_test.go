@@ -67,7 +67,7 @@ func open(t *testing.T, k *kerneltest.Kernel, spec kernel.SessionSpec, sink func
 	if err := k.CreateTunnel(kernel.TunnelSpec{ID: spec.TunnelID, PeerID: spec.PeerTunnelID, FD: 7}); err != nil {
 		t.Fatal(err)
 	}
-	s, err := k.CreateSession(spec, sink)
+	s, err := k.CreateSession(spec, kernel.Funcs{OnFrame: sink})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -286,7 +286,7 @@ func TestBrokenRulesAreReported(t *testing.T) {
 		want  string
 	}{
 		{"session before its tunnel", func(_ *testing.T, k *kerneltest.Kernel) error {
-			_, err := k.CreateSession(ours, discard)
+			_, err := k.CreateSession(ours, kernel.Funcs{})
 			return err
 		}, os.ErrNotExist, "session 1/2 created before its tunnel"},
 		{"tunnel twice", func(_ *testing.T, k *kerneltest.Kernel) error {
@@ -295,7 +295,7 @@ func TestBrokenRulesAreReported(t *testing.T) {
 		}, os.ErrExist, "tunnel 1 created twice"},
 		{"session twice", func(t *testing.T, k *kerneltest.Kernel) error {
 			s := open(t, k, ours, discard)
-			_, err := k.CreateSession(ours, discard)
+			_, err := k.CreateSession(ours, kernel.Funcs{})
 			_ = s.Close()
 			return err
 		}, os.ErrExist, "session 1/2 created twice"},
@@ -457,10 +457,14 @@ func TestVanishedInterfaceIsToldOnce(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		var told []error
-		spec := ours
-		spec.OnDead = func(err error) { told = append(told, err) }
 		k := kerneltest.New(kerneltest.Config{})
-		s := open(t, k, spec, discard)
+		if err := k.CreateTunnel(kernel.TunnelSpec{ID: ours.TunnelID, PeerID: ours.PeerTunnelID, FD: 8}); err != nil {
+			t.Fatal(err)
+		}
+		s, err := k.CreateSession(ours, kernel.Funcs{OnDead: func(err error) { told = append(told, err) }})
+		if err != nil {
+			t.Fatal(err)
+		}
 		s.Vanish()
 		s.Vanish()
 		synctest.Wait()
@@ -482,7 +486,7 @@ func TestInterfaceNamesAreUnique(t *testing.T) {
 	first := open(t, k, ours, discard)
 	spec := ours
 	spec.SessionID = 3
-	second, err := k.CreateSession(spec, discard)
+	second, err := k.CreateSession(spec, kernel.Funcs{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -25,15 +25,14 @@ var (
 	errDetached = fmt.Errorf("no interface is attached: %w", os.ErrNotExist)
 )
 
-// Session is one fake session. Safe for concurrent use; Close and Attach must not be called from the sink.
+// Session is one fake session. Safe for concurrent use; Close and Attach must not be called from the Receiver.
 type Session struct {
 	World
-	k      *Kernel
-	sink   func([]byte)
-	onDead func(error)
-	key    key
-	line   bool
-	pppoe  kernel.PPPoESpec // of a session of PPPoE
+	k     *Kernel
+	to    kernel.Receiver // never nil
+	key   key
+	line  bool
+	pppoe kernel.PPPoESpec // of a session of PPPoE
 
 	// All below is guarded by the kernel's mu.
 	spec     kernel.SessionSpec // of a session of L2TP
@@ -43,7 +42,7 @@ type Session struct {
 	lost     bool // the session itself is gone, of PPPoE or a line
 	told     bool // OnDead was
 	peer     *Session
-	muted    bool // it was bridged without a channel descriptor: its sink gets nothing
+	muted    bool // it was bridged without a channel descriptor: its Receiver gets nothing
 	accm     [2]uint32
 	attached bool
 	handed   bool // HandOver has been called
@@ -55,16 +54,16 @@ type Session struct {
 	crypt    crypt
 }
 
-// CreateSession makes a session in an existing tunnel. A nil sink is for a session that is handed over: nobody sees its frames.
-func (k *Kernel) CreateSession(spec kernel.SessionSpec, sink func(frame []byte)) (*Session, error) {
+// CreateSession makes a session in an existing tunnel. nil is for a session that is handed over: nobody sees its frames.
+func (k *Kernel) CreateSession(spec kernel.SessionSpec, to kernel.Receiver) (*Session, error) {
 	at := key{tunnel: spec.TunnelID, session: spec.SessionID}
-	if sink == nil {
-		sink = nobody
+	if to == nil {
+		to = nobody
 	}
 	err := begin(k, OpCreateSession, at.String())
 	var s *Session
 	if err == nil {
-		s, err = createSession(k, at, spec, sink)
+		s, err = createSession(k, at, spec, to)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("create session %v: %w", at, err)
@@ -72,7 +71,7 @@ func (k *Kernel) CreateSession(spec kernel.SessionSpec, sink func(frame []byte))
 	return s, nil
 }
 
-func createSession(k *Kernel, at key, spec kernel.SessionSpec, sink func([]byte)) (*Session, error) {
+func createSession(k *Kernel, at key, spec kernel.SessionSpec, to kernel.Receiver) (*Session, error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if err := spec.Validate(); err != nil {
@@ -90,14 +89,14 @@ func createSession(k *Kernel, at key, spec kernel.SessionSpec, sink func([]byte)
 		k.violate("session %v created twice", at)
 		return nil, unix.EEXIST
 	}
-	s := newSession(k, at, sink, spec.OnDead)
+	s := newSession(k, at, to)
 	s.spec, s.numbers = spec, spec.Sequencing.Send
 	return s, nil
 }
 
 // newSession needs mu.
-func newSession(k *Kernel, at key, sink func([]byte), onDead func(error)) *Session {
-	s := &Session{k: k, key: at, sink: sink, onDead: onDead, pass: make(map[kernel.NetworkProtocol]bool)}
+func newSession(k *Kernel, at key, to kernel.Receiver) *Session {
+	s := &Session{k: k, key: at, to: to, pass: make(map[kernel.NetworkProtocol]bool)}
 	s.World = World{s}
 	k.sessions[at] = s
 	return s
@@ -114,7 +113,9 @@ func (s *Session) do(op Op, needsUnit bool, f func() error) error {
 		k.mu.Lock()
 		switch {
 		case s.closed:
-			k.violate("%v on session %v after Close", op, at)
+			if op != OpIdle { // whoever asks for it may come too late
+				k.violate("%v on session %v after Close", op, at)
+			}
 			err = os.ErrClosed
 		case needsUnit && !s.attached:
 			k.violate("%v on session %v before Attach", op, at)
@@ -223,7 +224,7 @@ func (s *Session) Stats() (kernel.Stats, error) {
 	return s.stats, nil
 }
 
-// Idle is the time since the last network packet or Attach, in whole seconds.
+// Idle is the time since the last network packet or Attach, in whole seconds; after Close it is os.ErrClosed, and no violation.
 func (s *Session) Idle() (time.Duration, error) {
 	var idle time.Duration
 	err := s.do(OpIdle, true, func() error {
@@ -233,7 +234,7 @@ func (s *Session) Idle() (time.Duration, error) {
 	return idle, err
 }
 
-// Close ends the session; after it the sink does not run. An injected failure is returned, but the session is gone, as with
+// Close ends the session; after it the Receiver does not run. An injected failure is returned, but the session is gone, as with
 // close(2). Further calls do nothing.
 func (s *Session) Close() error {
 	k := s.k

@@ -45,6 +45,13 @@ func (st Stage) Calls() []string {
 	return slices.Clone(k.calls)
 }
 
+// Waiting names the interfaces that wait for sessions, by what their names are made of.
+func (st Stage) Waiting(pattern string) []string {
+	st.k.mu.Lock()
+	defer st.k.mu.Unlock()
+	return st.k.waitingOf(pattern)
+}
+
 // PPPoE gives an open session for the test to act on, or nil.
 func (st Stage) PPPoE(spec kernel.PPPoESpec) *Session { return st.access(pppoeName(spec)) }
 

@@ -24,6 +24,11 @@ func lend(k *Kernel, pattern string) (face, error) {
 		k.waiting = slices.Delete(k.waiting, i, i+1)
 		return u, nil
 	}
+	return create(k, pattern)
+}
+
+// create makes an interface; mu is held.
+func create(k *Kernel, pattern string) (face, error) {
 	// An idle one gives its name up to whoever wants that as it is.
 	k.waiting = slices.DeleteFunc(k.waiting, func(u face) bool { return u.Name == pattern })
 	units, names := make(map[int]bool), make(map[string]bool)
@@ -67,4 +72,29 @@ func giveBack(k *Kernel, u face) {
 		k.waiting = slices.Delete(k.waiting, i, i+1)
 	}
 	k.waiting = append(k.waiting, u)
+}
+
+// Stock makes the interfaces that are missing, and at once.
+func (k *Kernel) Stock(goals map[string]int) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for pattern, n := range goals {
+		for range n - len(k.waitingOf(pattern)) {
+			u, err := create(k, pattern)
+			if err != nil {
+				panic(err) // names that are patterns can always be made
+			}
+			k.waiting = append(k.waiting, u)
+		}
+	}
+}
+
+// waitingOf needs mu.
+func (k *Kernel) waitingOf(pattern string) (names []string) {
+	for _, u := range k.waiting {
+		if u.pattern == pattern {
+			names = append(names, u.Name)
+		}
+	}
+	return names
 }

@@ -22,7 +22,7 @@ func TestInterfacesAreUsedAgain(t *testing.T) {
 	attach := func(name, want string) (*kerneltest.Session, kernel.Unit) {
 		t.Helper()
 		next++
-		s, err := k.CreateSession(kernel.SessionSpec{TunnelID: 1, PeerTunnelID: 11, SessionID: next, PeerID: next}, discard)
+		s, err := k.CreateSession(kernel.SessionSpec{TunnelID: 1, PeerTunnelID: 11, SessionID: next, PeerID: next}, kernel.Funcs{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -89,7 +89,7 @@ func TestNameInUseIsRefused(t *testing.T) {
 	if u, err := s.Attach(kernel.UnitSpec{Name: "in%d"}); err != nil || u.Name != "in0" {
 		t.Errorf("got %+v, %v", u, err)
 	}
-	other, err := k.CreateSession(kernel.SessionSpec{TunnelID: 1, PeerTunnelID: 11, SessionID: 3, PeerID: 13}, discard)
+	other, err := k.CreateSession(kernel.SessionSpec{TunnelID: 1, PeerTunnelID: 11, SessionID: 3, PeerID: 13}, kernel.Funcs{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -119,11 +119,11 @@ func consume(k *Kernel, a arrival, s *Session) func() {
 		k.lost++
 		return nil
 	case a.dead != "":
-		if s.onDead == nil || s.told {
+		if s.told {
 			return nil
 		}
 		s.told = true
-		return func() { s.onDead(fmt.Errorf("the %s of session %v is gone: %w", a.dead, a.to, os.ErrNotExist)) }
+		return func() { s.to.Dead(fmt.Errorf("the %s of session %v is gone: %w", a.dead, a.to, os.ErrNotExist)) }
 	case s.lost:
 		return nil
 	}
@@ -161,7 +161,7 @@ func consume(k *Kernel, a arrival, s *Session) func() {
 		}
 		return nil
 	}
-	return func() { s.sink(frame) }
+	return func() { s.to.Frame(frame) }
 }
 
 // admit decides whether a session takes a frame with or without a number; mu is held. Without LNS mode the session's own

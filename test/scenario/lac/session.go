@@ -24,17 +24,24 @@ type Call struct {
 	Tunnel int // which of Config.Tunnels
 	// Client is the caller. Random is filled in; IPv4 is IPv4Request for one that wants an address.
 	Client ppp.Config
-	Proxy  *Proxy       // nil: the client negotiates with the LNS alone
-	Number string       // Calling Number
-	Async  bool         // its line is said to be asynchronous
-	Text   func(string) // nil, or called with a line for each frame that the client sends or hears; it calls no method of the LAC
+	Proxy  *Proxy // nil: the client negotiates with the LNS alone
+	Number string // Calling Number
+	Async  bool   // its line is said to be asynchronous
+	// Alter is nil, or changes what ICRQ and ICCN say of its line.
+	Alter func(*control.CallInfo)
+	Text  func(string) // nil, or called with a line for each frame that the client sends or hears; it calls no method of the LAC
 }
 
-func (c *Call) framing() uint32 {
+// line is what the LAC says of its line.
+func (c *Call) line() control.CallInfo {
+	info := control.CallInfo{TxSpeed: speed, FramingType: wire.FramingSync}
 	if c.Async {
-		return wire.FramingAsync
+		info.FramingType = wire.FramingAsync
 	}
-	return wire.FramingSync
+	if c.Alter != nil {
+		c.Alter(&info)
+	}
+	return info
 }
 
 // State is how far a session has come.
@@ -195,7 +202,8 @@ func (l *LAC) begin() {
 		l.queue = l.queue[1:]
 		s.Asked = l.now
 		l.become(s, Calling)
-		info := control.CallInfo{CallingNumber: s.call.Number, TxSpeed: speed, FramingType: s.call.framing()}
+		info := s.call.line()
+		info.CallingNumber = s.call.Number
 		l.step(s.tn, func(out *control.Output) {
 			s.tn.t.Do(l.now, control.CmdOpenSession{Role: control.LACIncoming, Call: info, Session: &s.ID}, out)
 			if s.ID != 0 {
@@ -210,7 +218,7 @@ func (l *LAC) begin() {
 
 // connect answers ICRP: ICCN leaves, with what the LAC has negotiated before.
 func (l *LAC) connect(s *session) {
-	info := control.CallInfo{TxSpeed: speed, FramingType: s.call.framing()}
+	info := s.call.line()
 	if s.call.Proxy != nil {
 		l.handOver(s, &info)
 		s.Told = info

@@ -230,7 +230,7 @@ func (p *Port) happened(s *sub, ev ppp.Event) {
 		p.client(s, false, func(out *ppp.Output) { s.link.Do(p.now, ppp.CmdAddress{}, out) })
 	case ppp.EvEncryptionWanted:
 		p.client(s, false, func(out *ppp.Output) { s.link.Do(p.now, ppp.CmdEncryption{Attempt: ev.Attempt}, out) })
-	case ppp.EvHeld, ppp.EvLCPDown, ppp.EvAnomaly, ppp.EvAuthRequest, ppp.EvDecryptionCheck, ppp.EvEncryptionDown, ppp.EvEncryptionUp, ppp.EvIdleCheck:
+	case ppp.EvHeld, ppp.EvLCPDown, ppp.EvUnjudged, ppp.EvAnomaly, ppp.EvAuthRequest, ppp.EvDecryptionCheck, ppp.EvEncryptionDown, ppp.EvEncryptionUp, ppp.EvIdleCheck:
 	}
 }
 
