@@ -87,6 +87,9 @@ const (
 	maxDelayed = 1024
 	// maxText is how much of an error's text is sent.
 	maxText = 255
+	// goingDown is how long an interface takes to go down, at most: meanwhile the kernel has ended the sessions, and takes frames
+	// that it loses.
+	goingDown = 5 * time.Second
 )
 
 // delayed is a PADO that waits.
@@ -101,10 +104,11 @@ type resting struct {
 	until time.Duration
 }
 
-// cut is a session that ended with the interface, so that its client was not told.
+// cut is a session that ended with the interface, or just before, so that its client may not have been told.
 type cut struct {
 	client MAC
 	id     uint16
+	at     time.Duration
 }
 
 // AC is the access concentrator of one interface. Time comes in with each call and does not go back; what is to be done goes out in
@@ -122,7 +126,7 @@ type AC struct {
 	sessions map[uint16]*session
 	requests map[request]*session
 	clients  map[MAC]int // how many sessions each has that have not ended
-	cut      []cut
+	cut      []cut       // by their time
 	lastID   uint16
 	resting  []resting // by their time
 	rests    map[uint16]bool
@@ -145,32 +149,37 @@ func NewAC(cfg Config) (*AC, error) {
 
 // Up says that the interface is up, and what it is. Clients whose sessions ended when it went down are told now: without, they would
 // notice by and by. To them the AC is its address: with another one it could tell them nothing.
-func (a *AC) Up(mac MAC, mtu int, out *Output) {
-	same := mac == a.mac
-	a.running, a.mac, a.mtu = true, mac, mtu
-	for _, c := range a.cut {
-		if same {
-			a.dismiss(c.client, c.id, "the interface was down", out)
-		}
+func (a *AC) Up(now time.Duration, mac MAC, mtu int, out *Output) {
+	all := a.cut
+	if mac != a.mac {
+		all = nil
 	}
-	a.cut = nil
+	a.running, a.mac, a.mtu, a.cut = true, mac, mtu, nil
+	for _, c := range all {
+		a.dismiss(now, c.client, c.id, "the interface was down", out)
+	}
 }
 
 // Down says that the interface is not there any more, or not the same. The kernel has ended its sessions: they wait to be freed.
-func (a *AC) Down() {
+func (a *AC) Down(now time.Duration) {
 	a.running, a.delayed = false, nil
+	a.forget(now)
 	for _, s := range a.sessions {
 		if s.state == up {
-			a.cut = append(a.cut, cut{s.request.client, s.id})
+			a.cut = append(a.cut, cut{s.request.client, s.id, now})
 		}
 		a.end(s)
 	}
 }
 
-// Unsent says that a frame did not leave, because the interface went down. Whose session a PADT was to end is told when it is up again.
-func (a *AC) Unsent(frame []byte) {
-	if p, err := Parse(frame); err == nil && p.Code == CodePADT {
-		a.cut = append(a.cut, cut{p.Dst, p.SessionID})
+// forget drops those of whom it is certain that they were told.
+func (a *AC) forget(now time.Duration) {
+	old := 0
+	for old < len(a.cut) && (a.cut[old].at+goingDown < now || len(a.cut)-old > maxSessionID) {
+		old++
+	}
+	if a.cut = a.cut[old:]; len(a.cut) == 0 {
+		a.cut = nil
 	}
 }
 
@@ -418,25 +427,27 @@ func (a *AC) Refuse(now time.Duration, id uint16, kind Refusal, text string, out
 		a.refuse(s, kind, text, out)
 		a.end(s)
 	}
-	a.Terminate(id, text, out)
+	a.Terminate(now, id, text, out)
 	a.Freed(now, id, out)
 }
 
 // Terminate ends a session from our side: PADT, with a text if there is one. Of a session that was not accepted the client hears
 // nothing. It is still to be freed.
-func (a *AC) Terminate(id uint16, text string, out *Output) {
+func (a *AC) Terminate(now time.Duration, id uint16, text string, out *Output) {
 	s := a.sessions[id]
 	if s == nil {
 		return
 	}
 	if s.state == up && a.running {
-		a.dismiss(s.request.client, id, text, out)
+		a.dismiss(now, s.request.client, id, text, out)
 	}
 	a.end(s)
 }
 
 // dismiss sends a PADT.
-func (a *AC) dismiss(client MAC, id uint16, text string, out *Output) {
+func (a *AC) dismiss(now time.Duration, client MAC, id uint16, text string, out *Output) {
+	a.cut = append(a.cut, cut{client, id, now})
+	a.forget(now)
 	p := a.packet(CodePADT, client, id)
 	if text = fit(text, a.room()-tagHeader); text != "" {
 		p.Tags = []Tag{{TagGenericError, []byte(text)}}
@@ -451,7 +462,7 @@ func (a *AC) Freed(now time.Duration, id uint16, out *Output) {
 	if s == nil {
 		return
 	}
-	a.Terminate(id, "", out)
+	a.Terminate(now, id, "", out)
 	delete(a.sessions, id)
 	delete(a.requests, s.request)
 	a.resting = append(a.resting, resting{id, now + idRest})

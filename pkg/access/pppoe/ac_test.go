@@ -268,7 +268,7 @@ func TestOwnerAndClientsInAnyOrder(t *testing.T) {
 				out = w.take()
 				delete(open, id)
 			case 6:
-				w.ac.Terminate(id, "end", &w.out)
+				w.ac.Terminate(w.now, id, "end", &w.out)
 				out = w.take()
 			case 7:
 				out = w.free(id)

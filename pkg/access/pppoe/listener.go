@@ -124,7 +124,7 @@ func (l *Listener) Refuse(id uint16, kind Refusal, text string) {
 
 // Terminate ends a session from our side, and tells the client why. The owner frees it when the kernel has let go.
 func (l *Listener) Terminate(id uint16, text string) {
-	l.post(func(time.Duration) { l.ac.Terminate(id, text, &l.out) })
+	l.post(func(now time.Duration) { l.ac.Terminate(now, id, text, &l.out) })
 }
 
 // Freed gives a session's number back. One that is still up is terminated.
@@ -278,7 +278,7 @@ func (l *Listener) begin(d device) {
 		return
 	}
 	l.device, l.up, l.told = d, true, true
-	l.ac.Up(d.mac, d.mtu, &l.out)
+	l.ac.Up(l.now(), d.mac, d.mtu, &l.out)
 	l.log.LogAttrs(context.Background(), slog.LevelInfo, "PPPoE interface is served", slog.String("event", "pppoe-up"),
 		slog.String("interface", l.cfg.Interface), slog.String("address", d.mac.String()), slog.Int("mtu", d.mtu))
 	l.cfg.Handler.Up()
@@ -290,7 +290,7 @@ func (l *Listener) down(reason string) {
 		return
 	}
 	l.up, l.told = false, true
-	l.ac.Down()
+	l.ac.Down(l.now())
 	l.log.LogAttrs(context.Background(), slog.LevelWarn, "PPPoE interface is not served", slog.String("event", "pppoe-down"),
 		slog.String("interface", l.cfg.Interface), slog.String("reason", reason))
 	l.cfg.Handler.Down(reason)
@@ -304,7 +304,6 @@ func (l *Listener) deliver() {
 			l.unsent++
 			if gone(err) { // the kernel says so once for each queue, to whoever comes first
 				lost = true
-				l.ac.Unsent(frame)
 			}
 			l.line(slog.LevelDebug, "PPPoE discovery cannot be sent", "pppoe-send", slog.Any("err", err))
 		}

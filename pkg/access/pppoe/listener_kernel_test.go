@@ -191,7 +191,7 @@ func TestListenerTellsOfSessionsThatEndWithTheInterface(t *testing.T) {
 	o.expect("up")
 	c := subscriber.speaker("sub0")
 	set := ac.link("acc0")
-	for round := range rounds {
+	for range rounds {
 		id := c.dial().SessionID
 		o.expect("offered")
 		set(false)
@@ -200,8 +200,7 @@ func TestListenerTellsOfSessionsThatEndWithTheInterface(t *testing.T) {
 		o.expect("down: interface is down")
 		set(true)
 		o.expect("up")
-		if p := c.hear(CodePADT); p.SessionID != id {
-			t.Errorf("round %d: %s, want session %d", round, p, id)
+		for c.hear(CodePADT).SessionID != id { // those of earlier rounds are told once more
 		}
 	}
 }

@@ -27,7 +27,6 @@ type world struct {
 	now     time.Duration
 	cookies map[MAC][]byte // the last one that each was given
 	out     Output
-	last    []byte // frame that left
 }
 
 func testConfig() Config {
@@ -40,7 +39,7 @@ func newWorld(t testing.TB, cfg Config) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ac.Up(ours, 1500, &Output{})
+	ac.Up(0, ours, 1500, &Output{})
 	return &world{t: t, ac: ac, cookies: map[MAC][]byte{}}
 }
 
@@ -110,7 +109,6 @@ func (w *world) lines() (lines []string) {
 	w.t.Helper()
 	out := w.take()
 	for _, f := range out.Frames {
-		w.last = f
 		p, _ := Parse(f) // take has looked
 		lines = append(lines, p.String())
 	}
@@ -154,11 +152,9 @@ func (w *world) do(line string) []string {
 		if err != nil {
 			w.t.Fatal(err)
 		}
-		w.ac.Up(ours, mtu, &w.out)
+		w.ac.Up(w.now, ours, mtu, &w.out)
 	case "down":
-		w.ac.Down()
-	case "unsent": // what left last
-		w.ac.Unsent(w.last)
+		w.ac.Down(w.now)
 	case "wait":
 		d, err := time.ParseDuration(rest)
 		if err != nil {
@@ -176,7 +172,7 @@ func (w *world) do(line string) []string {
 	case "accept":
 		w.ac.Accept(id(), &w.out)
 	case "terminate":
-		w.ac.Terminate(id(), strings.TrimPrefix(rest, strconv.Itoa(int(id()))+" "), &w.out)
+		w.ac.Terminate(w.now, id(), strings.TrimPrefix(rest, strconv.Itoa(int(id()))+" "), &w.out)
 	case "freed":
 		w.ac.Freed(w.now, id(), &w.out)
 	case "refuse":

@@ -56,7 +56,7 @@ func newCable(t *testing.T) *cable {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ac.Up(acMAC, 1500, &pppoe.Output{})
+	ac.Up(0, acMAC, 1500, &pppoe.Output{})
 	c := &cable{t: t, ac: ac, began: time.Now(), links: map[uint16]*peer{}, frames: make(chan []byte, 10000), end: make(chan struct{}), cfg: ppp.Config{
 		Auth: []ppp.AuthMethod{ppp.AuthCHAPMD5}, Name: "ac", IPv4: ppp.IPv4Own, Local: acAddr, Line: ppp.LinePPPoE, MaxMRU: payload, Random: rand.Reader,
 	}}
@@ -174,7 +174,7 @@ func (c *cable) step(p *peer, do func(*ppp.Output)) {
 			for id, x := range c.links {
 				if x == p && ev.Reason != ppp.ReasonPeer {
 					var bye pppoe.Output
-					c.ac.Terminate(id, c.text, &bye)
+					c.ac.Terminate(c.now(), id, c.text, &bye)
 					c.flush(&bye)
 				}
 			}
