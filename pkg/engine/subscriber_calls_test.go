@@ -182,7 +182,7 @@ func TestSubscriberIsTurnedAway(t *testing.T) {
 				s.goes(2 * time.Minute)
 				a.empty(time.Minute)
 				if s.told() == "" {
-					t.Errorf("he is not told: %q", s.frames)
+					t.Errorf("he is not told: %q", s.got())
 				}
 				if got := strings.Count(a.log.String(), "event=call-failed"); got != 1 || !strings.Contains(a.log.String(), c.log) {
 					t.Errorf("%d lines about the failure, want one with %q\n%s", got, c.log, a.log)
@@ -506,7 +506,7 @@ func TestLNSGoes(t *testing.T) {
 				a.empty(time.Minute)
 				for _, s := range all {
 					if s.told() == "" {
-						t.Errorf("he is not told: %q", s.frames)
+						t.Errorf("he is not told: %q", s.got())
 					}
 				}
 				if got := strings.Count(a.log.String(), `msg="call down"`); got != 3 {

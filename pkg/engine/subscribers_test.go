@@ -231,12 +231,17 @@ func (s *subscriberBox) address() string {
 	return ""
 }
 
+// got are the frames that have come to him, in words.
+func (s *subscriberBox) got() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.frames)
+}
+
 // told is the Terminate-Request that he was sent last; empty: there was none.
 func (s *subscriberBox) told() (text string) {
 	time.Sleep(2 * time.Millisecond) // it may be under way
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for _, f := range s.frames {
+	for _, f := range s.got() {
 		if strings.HasPrefix(f, "LCP Terminate-Request") {
 			text = f
 		}

@@ -124,9 +124,9 @@ func TestBridgesPassOnShortFrames(t *testing.T) {
 			time.Sleep(time.Second)
 		}
 		for i, b := range []*box{middle, a} { // from the LNS
-			before := len(s.frames)
+			before := len(s.got())
 			in(b, map[*box]string{middle: lnsBox2, a: lnsBox}[b], "\xc0\x21\x09"+string(rune('p'+i))+"\x00\x08\x00\x00\x00\x00")
-			if got := s.frames[before:]; len(got) != 1 || !strings.Contains(got[0], fmt.Sprintf("Echo-Request id=%d", 'p'+i)) {
+			if got := s.got()[before:]; len(got) != 1 || !strings.Contains(got[0], fmt.Sprintf("Echo-Request id=%d", 'p'+i)) {
 				t.Errorf("the subscriber got %v", got)
 			}
 		}
