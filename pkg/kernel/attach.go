@@ -89,7 +89,7 @@ func bind(s *Session) (int32, error) {
 	if len(queued) > 0 {
 		loop.call(func() {
 			for _, f := range queued {
-				s.to.Frame(f)
+				s.frame(f)
 			}
 		})
 	}

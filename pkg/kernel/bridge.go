@@ -112,7 +112,7 @@ func closeChannel(s *Session) error {
 		var queued [][]byte
 		_ = read(sourceChannel, fd, buf[:], drainBurst, func(f []byte) { queued = append(queued, bytes.Clone(f)) })
 		for _, f := range queued {
-			s.to.Frame(f)
+			s.frame(f)
 		}
 	})
 	return unix.Close(fd)

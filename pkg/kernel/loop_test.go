@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"runtime"
 	"sync"
 	"testing"
 	"time"
@@ -301,6 +302,28 @@ func TestDeadDescriptorIsToldOnce(t *testing.T) {
 	}
 	if len(told) != 0 {
 		t.Errorf("told again: %v", <-told)
+	}
+}
+
+// A session may have nobody to tell, as one that a pppd has: its frames are lost, and others' are not.
+func TestSessionWithoutReceiver(t *testing.T) {
+	t.Parallel()
+	frames := make(chan string, 8)
+	k := rig(t)
+	s, _ := session(t, k, nil, nil)
+	_, far := session(t, k, func(f []byte) { frames <- fmt.Sprintf("%x", f) }, nil)
+	unit, farUnit := pipe(t)
+	s.set(func() { s.to, s.unit = nil, unit })
+	if err := k.loop.watch(s.serial, sourceUnit, unit); err != nil {
+		t.Fatal(err)
+	}
+	write(t, farUnit, []byte{0x80, 0x21})
+	for readable(unit) {
+		runtime.Gosched()
+	}
+	write(t, far, []byte{0xc0, 0x21})
+	if got := receive(t, frames); got != "c021" {
+		t.Errorf("frame %s", got)
 	}
 }
 

@@ -21,15 +21,22 @@ func (s *Session) ready(from source, events uint32, buf []byte) {
 	}
 	if from == sourceUnit && channel >= 0 {
 		// What the peer sent before the unit was connected, and the end of authentication, wait there: all of it comes first.
-		_ = read(sourceChannel, channel, buf, readBurst, s.to.Frame)
+		_ = read(sourceChannel, channel, buf, readBurst, s.frame)
 	}
-	err := read(from, fd, buf, readBurst, s.to.Frame)
+	err := read(from, fd, buf, readBurst, s.frame)
 	if err == nil && events&(unix.EPOLLHUP|unix.EPOLLERR) != 0 {
 		err = os.ErrNotExist
 	}
 	if err != nil {
 		s.k.loop.forget(fd)
 		s.dead(from, err)
+	}
+}
+
+// frame is for the Receiver, if there is one.
+func (s *Session) frame(b []byte) {
+	if s.to != nil {
+		s.to.Frame(b)
 	}
 }
 
