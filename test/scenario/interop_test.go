@@ -95,12 +95,12 @@ func combinations() []combination {
 	return all
 }
 
-// settled waits until both network protocols of a session are open, and returns the session.
+// settled waits until both network protocols of a session are open and have an interface, and returns the session.
 func settled(l *lab.Lab, d *lab.Daemon, ref string) *api.Session {
 	var s *api.Session
 	l.Eventually(d.Name+": session "+ref, func() error {
-		if s = d.Session(ref); s.IPCP != "Opened" || s.IPV6CP != "Opened" {
-			return fmt.Errorf("LCP is %s, IPCP %s, IPV6CP %s", s.LCP, s.IPCP, s.IPV6CP)
+		if s = d.Session(ref); s.IPCP != "Opened" || s.IPV6CP != "Opened" || s.Interface == "" {
+			return fmt.Errorf("LCP is %s, IPCP %s, IPV6CP %s, interface %q", s.LCP, s.IPCP, s.IPV6CP, s.Interface)
 		}
 		return nil
 	})

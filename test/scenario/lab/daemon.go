@@ -264,8 +264,8 @@ func (d *Daemon) WaitState(call string, want api.CallState) {
 	})
 }
 
-// WaitSessions waits until the daemon has exactly n sessions that are established and carry a network protocol, and returns
-// them.
+// WaitSessions waits until the daemon has exactly n sessions that are established, have an interface and carry a network protocol on
+// it, and returns them.
 func (d *Daemon) WaitSessions(n int) []api.Session {
 	d.Host.l.t.Helper()
 	var up []api.Session
@@ -273,7 +273,7 @@ func (d *Daemon) WaitSessions(n int) []api.Session {
 		up = nil
 		all := d.Sessions()
 		for _, s := range all {
-			if s.State == "established" && (s.IPCP == "Opened" || s.IPV6CP == "Opened") {
+			if s.State == "established" && (s.IPCP == "Opened" || s.IPV6CP == "Opened") && s.Interface != "" {
 				up = append(up, s)
 			}
 		}
