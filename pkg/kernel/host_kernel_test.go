@@ -226,13 +226,17 @@ func (h *host) tunnel(id, peer uint16, local, remote string) int {
 	return fd
 }
 
-// session makes a session.
+// session makes a session. Without a sink nobody reads it.
 func (h *host) session(spec SessionSpec, sink func([]byte)) *Session {
 	h.t.Helper()
+	var to Receiver
+	if sink != nil {
+		to = Funcs{OnFrame: sink}
+	}
 	var s *Session
 	h.must(func() error {
 		var err error
-		s, err = h.k.CreateSession(spec, Funcs{OnFrame: sink})
+		s, err = h.k.CreateSession(spec, to)
 		return err
 	})
 	return s
