@@ -418,7 +418,7 @@ func TestPPPoELine(t *testing.T) {
 
 	// It is asked for its MRU once; without the option it gets no more than fits, and we expect no more when it refuses ours.
 	p := newProbe(t, Config{Line: LinePPPoE, MRU: 1500, IPv4: IPv4Unnumbered})
-	p.give(newFrame(ProtoLCP, codeConfigureRequest, 1, opts(peerMagic)))
+	p.give(newFrame(ProtoLCP, codeConfigureRequest, 0, opts(peerMagic)))
 	p.give(newFrame(ProtoLCP, codeConfigureReject, p.link.s.LCP.SentID, opts("0104 05d4")))
 	p.want(p.openLCP(), "> IPCP Configure-Request id=1", "! link up mru=1492 peer-mru=1492 auth=none answer=none", `! authenticated peer=""`)
 }

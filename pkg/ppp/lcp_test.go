@@ -163,6 +163,39 @@ func TestMaxFailureTurnsNaksIntoRejects(t *testing.T) {
 	}
 }
 
+// A request that comes again, for our Nak was lost or the network made a copy, gets the same Nak, and is no sign that the peer insists. One
+// who repeats himself more often than anybody who hears nothing insists all the same.
+func TestCopiesOfARequestAreNotCounted(t *testing.T) {
+	t.Parallel()
+	p := newProbe(t, Config{MaxFailure: 2})
+	p.take()
+	for i, x := range []struct {
+		id   uint8
+		want string
+	}{
+		{1, "Nak id=1 mru=128"},
+		{1, "Nak id=1 mru=128"},
+		{1, "Nak id=1 mru=128"},
+		{2, "Nak id=2 mru=128"},
+		{2, "Nak id=2 mru=128"},
+		{3, "Reject id=3 mru=16"},
+	} {
+		if got := p.give(newFrame(ProtoLCP, codeConfigureRequest, x.id, opts("0104 0010"))); len(got) != 1 || got[0] != "> LCP Configure-"+x.want {
+			t.Errorf("%d: %q, want %s", i, got, x.want)
+		}
+	}
+
+	p = newProbe(t, Config{MaxFailure: 2})
+	p.take()
+	naks := 0
+	for strings.Contains(p.give(newFrame(ProtoLCP, codeConfigureRequest, 1, opts("0104 0010")))[0], "Nak") {
+		naks++
+	}
+	if want := p.link.cfg.MaxConfigure + 1; naks != want {
+		t.Errorf("%d Naks, want %d", naks, want)
+	}
+}
+
 // A peer that never gives in does not keep a negotiation alive.
 func TestEndlessDisagreementEnds(t *testing.T) {
 	t.Parallel()

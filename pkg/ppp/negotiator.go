@@ -1,6 +1,9 @@
 package ppp
 
-import "bytes"
+import (
+	"bytes"
+	"hash/crc32"
+)
 
 // Negotiation is the mutable state of one run of the automaton, part of a Record. Its slices are replaced, never
 // written in place.
@@ -18,6 +21,7 @@ type Negotiation struct {
 	Refusals int16  // Naks and Rejects sent in a row without an Ack
 	Refused  int16  // Naks and Rejects received in a row without an Ack
 	Rounds   int16  // Acks received since it was last open
+	Naked    uint32 // checksum of the latest Configure-Request that got a Nak; 0: none did since the latest Ack
 	Sent     []byte // the options of those requests
 	Acked    []byte
 	Held     []byte
@@ -259,6 +263,11 @@ func (n *negotiator) configureRequest(p packet) {
 		return
 	}
 	n.s.Holding, n.s.Held = false, nil
+	sum := p.checksum()
+	if n.s.Naked == sum && int(n.s.Refusals) < n.l.cfg.MaxConfigure {
+		// Our Nak was lost, or the network made a copy: the peer has not insisted. Nobody asks more often who hears nothing.
+		n.s.Naks--
+	}
 	v := n.layer.judge(opts)
 	if !n.s.State.negotiating() {
 		return // the layer gave up
@@ -270,13 +279,14 @@ func (n *negotiator) configureRequest(p packet) {
 		n.hold(p)
 	case len(v.naked)+len(v.asked) > 0 && int(n.s.Naks) < n.l.cfg.MaxFailure:
 		n.s.Naks++
+		n.s.Naked = sum
 		n.refuse(codeConfigureNak, append(v.naked, v.asked...))
 	case len(v.doubtful) > 0:
 		// Max-Failure Naks did not convince the peer (RFC 1661, 4.6).
 		n.refuse(codeConfigureReject, v.doubtful)
 	default:
 		n.layer.accept(opts)
-		n.s.Naks, n.s.Refusals = 0, 0
+		n.s.Naks, n.s.Naked, n.s.Refusals = 0, 0, 0
 		n.s.AckedID, n.s.Acked, n.s.AckedAt, n.s.AckedFor = p.id, n.l.keep(p.data), n.l.now, false
 		n.l.out.Persist = true
 		n.reply, n.opts = codeConfigureAck, p.data
@@ -289,6 +299,12 @@ func (n *negotiator) configureRequest(p packet) {
 // later or different request means that the peer starts anew.
 func (s *Negotiation) repeatedBy(p packet, now, restart Time) bool {
 	return s.State == stOpened && (p.id == s.AckedID || s.AckedFor) && now-s.AckedAt <= restart && bytes.Equal(p.data, s.Acked)
+}
+
+// checksum tells a Configure-Request from the one before: they differ in what they ask for, or at least in the identifier (RFC 1661,
+// 5.1). It is not 0.
+func (p packet) checksum() uint32 {
+	return max(1, crc32.Update(crc32.ChecksumIEEE([]byte{p.id}), crc32.IEEETable, p.data))
 }
 
 // hold keeps the peer's Configure-Request for later; of several the latest.
