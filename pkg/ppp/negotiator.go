@@ -267,6 +267,7 @@ func (n *negotiator) configureRequest(p packet) {
 	if n.s.Naked == sum && int(n.s.Refusals) < n.l.cfg.MaxConfigure {
 		// Our Nak was lost, or the network made a copy: the peer has not insisted. Nobody asks more often who hears nothing.
 		n.s.Naks--
+		n.s.Naked = 0 // until it gets a Nak again
 	}
 	v := n.layer.judge(opts)
 	if !n.s.State.negotiating() {
