@@ -203,7 +203,8 @@ func TestDataNeverPassesTheDaemon(t *testing.T) {
 	frames := after.PPPFrames.In - before.PPPFrames.In + after.PPPFrames.Out - before.PPPFrames.Out
 	t.Logf("on the wire %d data and %d control packets; the kernel counts %d; the daemon's sockets carried %d, and %d PPP frames; it ran %v",
 		data, control, kernel, daemon, frames, used)
-	const some = 1000 // of 3000: iperf3 ends when it has written all, and drops what has not left by then
+	// Of 3000: iperf3 ends when it has written all, and drops what has not left by then.
+	const some = 1000
 	if kernel < some || int(kernel) > data || data-int(kernel) > 100 { // the capture was on a little longer
 		t.Errorf("the kernel counts %d packets, the wire saw %d", kernel, data)
 	}
