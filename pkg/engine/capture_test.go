@@ -114,21 +114,26 @@ func readable(t *testing.T, f *capturetest.File) {
 	}
 }
 
-// discreet fails the test for a secret in a capture: a text, or what a box has sent that must be masked.
-func discreet(t *testing.T, n *internet, f *film, secrets ...string) {
-	t.Helper()
+// secret is what LAC and LNS have sent that must be masked.
+func (n *internet) secret() (all []string) {
 	for _, from := range []string{lacBox, lnsBox} {
 		for _, d := range n.datagrams(netip.MustParseAddr(from)) {
 			_, payload, _ := wire.ParseHeader(d)
 			m, _ := wire.ParseMessage(payload)
 			for _, a := range m.AVPs {
 				if (a.Hidden || a.Type == wire.AVPChallengeResponse || a.Type == wire.AVPProxyAuthenResponse) && len(a.Value) > 3 {
-					secrets = append(secrets, string(a.Value))
+					all = append(all, string(a.Value))
 				}
 			}
 		}
 	}
-	for _, s := range secrets {
+	return all
+}
+
+// discreet fails the test for a secret in a capture: a text, or what a box has sent that must be masked.
+func discreet(t *testing.T, n *internet, f *film, secrets ...string) {
+	t.Helper()
+	for _, s := range append(secrets, n.secret()...) {
 		if bytes.Contains(f.buf.Bytes(), []byte(s)) {
 			t.Errorf("%v: %q is in the capture", f.b.addr, s)
 		}

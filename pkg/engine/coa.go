@@ -64,18 +64,10 @@ func (h RADIUSHandler) all(ctx context.Context, m radius.Match, do func(*session
 
 // users are the shard's sessions that are users' own.
 func (sh *shard) users() (all []*session) {
-	add := func(s *session) {
+	for s := range sh.sessions() {
 		if s.call != nil && !s.releasing && s.conf == nil && s.near == nil {
 			all = append(all, s)
 		}
-	}
-	for _, t := range sh.tunnels {
-		for _, s := range t.sessions {
-			add(s)
-		}
-	}
-	for _, s := range sh.lines.byID {
-		add(s)
 	}
 	return all
 }

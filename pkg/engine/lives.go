@@ -153,22 +153,14 @@ func (g *graveyard) find(q *api.LifeQuery) (found []api.Life) {
 // lives are those of a shard's sessions.
 func (s *shard) lives(q *api.LifeQuery) (found []api.Life) {
 	now := s.e.cfg.WallClock()
-	look := func(x *session) {
+	for x := range s.sessions() {
 		if x.releasing { // its end has been told
-			return
+			continue
 		}
 		if l := x.who(); q.Wants(&l) {
 			l.Steps = x.steps(now)
 			found = append(found, l)
 		}
-	}
-	for _, t := range s.tunnels {
-		for _, x := range t.sessions {
-			look(x)
-		}
-	}
-	for _, x := range s.lines.byID {
-		look(x)
 	}
 	return found
 }

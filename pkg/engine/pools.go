@@ -75,19 +75,23 @@ func (x *pools) releasePrefix(name string, p netip.Prefix) { stockOf(x.prefixes,
 // views are all configured pools, by name.
 func (x *pools) views(p *policy.Policy) (all []api.Pool) {
 	for _, name := range slices.Sorted(maps.Keys(p.Pools)) {
-		conf, v := x.look(p, p.Pools[name]), api.Pool{Name: name}
-		if len(conf.Ranges) > 0 {
-			k := stockOf(x.addresses, conf.Name)
-			k.fit(pool.New, conf.Ranges, x.reserved)
-			v.Used, v.Size = k.free.Usage()
-		} else {
-			k := stockOf(x.prefixes, conf.Name)
-			k.fit(pool.NewPrefixes, conf.Subnets(), x.reservedPrefixes)
-			v.Used, v.Size = k.free.Usage()
-		}
+		v := api.Pool{Name: name}
+		v.Used, v.Size = x.usage(x.look(p, p.Pools[name]))
 		all = append(all, v)
 	}
 	return all
+}
+
+// usage is how much of a pool is used, and how much there is.
+func (x *pools) usage(conf *policy.Pool) (used, size uint64) {
+	if len(conf.Ranges) > 0 {
+		k := stockOf(x.addresses, conf.Name)
+		k.fit(pool.New, conf.Ranges, x.reserved)
+		return k.free.Usage()
+	}
+	k := stockOf(x.prefixes, conf.Name)
+	k.fit(pool.NewPrefixes, conf.Subnets(), x.reservedPrefixes)
+	return k.free.Usage()
 }
 
 // stock is a pool of Ts with the configuration that it was made from: a reload that changes that makes a new one.

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"iter"
 	"log/slog"
 	"net/netip"
 	"time"
@@ -155,6 +156,24 @@ func (e *Engine) strangeBy(level slog.Level, event, source, msg string, attrs ..
 	e.cfg.Limiter.Log(context.Background(), e.cfg.WallClock(), e.log, observe.Line{
 		Level: level, Message: msg, Event: event, Source: source, Attrs: attrs,
 	})
+}
+
+// sessions are all of the shard's: those of its tunnels, and the lines.
+func (s *shard) sessions() iter.Seq[*session] {
+	return func(yield func(*session) bool) {
+		for _, t := range s.tunnels {
+			for _, x := range t.sessions {
+				if !yield(x) {
+					return
+				}
+			}
+		}
+		for _, x := range s.lines.byID {
+			if !yield(x) {
+				return
+			}
+		}
+	}
 }
 
 // drain closes every tunnel and calls done when the last is gone.

@@ -8,7 +8,6 @@ import (
 
 	"github.com/l2tpd/l2tpd/pkg/api"
 	"github.com/l2tpd/l2tpd/pkg/policy"
-	"github.com/l2tpd/l2tpd/pkg/pool"
 )
 
 // tables adds the configured tables that a query asks for, with what has come of them.
@@ -103,7 +102,7 @@ func (s *shard) poolTable(q api.Query) (pools []api.AddressPool, leases []api.Le
 	if !q.Pools || !q.Leases {
 		return pools, nil
 	}
-	look := func(x *session) {
+	for x := range s.sessions() {
 		l := api.Lease{Session: x.name()}
 		if x.call != nil {
 			l.User = x.call.View().User
@@ -118,14 +117,6 @@ func (s *shard) poolTable(q api.Query) (pools []api.AddressPool, leases []api.Le
 				leases = append(leases, l)
 			}
 		}
-	}
-	for _, t := range s.tunnels {
-		for _, x := range t.sessions {
-			look(x)
-		}
-	}
-	for _, x := range s.lines.byID {
-		look(x)
 	}
 	return pools, leases
 }
@@ -147,15 +138,7 @@ func (x *pools) table(p *policy.Policy) (all []api.AddressPool) {
 			}
 		}
 		slices.Sort(v.Templates)
-		if len(conf.Ranges) > 0 {
-			k := stockOf(x.addresses, conf.Name)
-			k.fit(pool.New, conf.Ranges, x.reserved)
-			v.Used, v.Size = k.free.Usage()
-		} else {
-			k := stockOf(x.prefixes, conf.Name)
-			k.fit(pool.NewPrefixes, conf.Subnets(), x.reservedPrefixes)
-			v.Used, v.Size = k.free.Usage()
-		}
+		v.Used, v.Size = x.usage(conf)
 		all = append(all, v)
 	}
 	return all
