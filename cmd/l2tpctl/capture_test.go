@@ -121,29 +121,27 @@ func (w *eager) Write(b []byte) (int, error) {
 	return w.Buffer.Write(b)
 }
 
+// interrupted runs a command that has no end against a daemon, and presses Ctrl-C when it has written something.
+func interrupted(t *testing.T, args ...string) outcome {
+	t.Helper()
+	b := apitest.New(daemon())
+	b.Film()
+	path, stop := serve(t, b)
+	defer stop()
+	ctx, interrupt := context.WithCancel(t.Context())
+	out, stderr := &eager{then: interrupt}, &bytes.Buffer{}
+	code := run(ctx, env{out: out, err: stderr, wait: -1, zone: now.Location()}, append([]string{"--socket", path}, args...))
+	return outcome{code, out.String(), stderr.String()}
+}
+
 // Ctrl-C ends a capture in good order: the daemon says its last word, and the file is whole.
 func TestCaptureIsEndedByTheOperator(t *testing.T) {
 	t.Parallel()
-	b := apitest.New(daemon())
-	b.Film()
-	path := filepath.Join(t.TempDir(), "l2tpd.sock")
-	s, err := api.Listen(api.ServerConfig{Path: path, Backend: b})
-	if err != nil {
-		t.Fatal(err)
+	got := interrupted(t, "capture", "--all", "-w", "-")
+	if got.code != exitOK || got.err != lastWord {
+		t.Errorf("%d: %s", got.code, got.err)
 	}
-	serving, stop := context.WithCancel(t.Context())
-	done := make(chan error, 1)
-	go func() { done <- s.Serve(serving) }()
-	ctx, interrupt := context.WithCancel(t.Context())
-	out, stderr := &eager{then: interrupt}, &bytes.Buffer{}
-	if code := run(ctx, env{out: out, err: stderr, wait: -1}, []string{"--socket", path, "capture", "--all", "-w", "-"}); code != exitOK || stderr.String() != lastWord {
-		t.Errorf("%d: %s", code, stderr)
-	}
-	whole(t, out.Bytes())
-	stop()
-	if err := <-done; err != nil {
-		t.Error(err)
-	}
+	whole(t, []byte(got.out))
 }
 
 // What is cut short is told of, and only whole blocks are written.

@@ -1,10 +1,8 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
-	"path/filepath"
 	"strings"
 	"testing"
 
@@ -102,25 +100,9 @@ func TestDebugKnowsWhichNameIsOfWhichOption(t *testing.T) {
 // Ctrl-C ends a debug in good order: the daemon says its last word.
 func TestDebugIsEndedByTheOperator(t *testing.T) {
 	t.Parallel()
-	b := apitest.New(daemon())
-	b.Film()
-	path := filepath.Join(t.TempDir(), "l2tpd.sock")
-	s, err := api.Listen(api.ServerConfig{Path: path, Backend: b})
-	if err != nil {
-		t.Fatal(err)
-	}
-	serving, stop := context.WithCancel(t.Context())
-	done := make(chan error, 1)
-	go func() { done <- s.Serve(serving) }()
-	ctx, interrupt := context.WithCancel(t.Context())
-	out, stderr := &eager{then: interrupt}, &bytes.Buffer{}
-	code := run(ctx, env{out: out, err: stderr, wait: -1, zone: now.Location()}, []string{"--socket", path, "debug", "state", "--tunnel"})
-	if code != exitOK || !strings.HasSuffix(stderr.String(), "3 record(s) in 1s, none was left out; debug 3 ended because its reader has ended it\n") {
-		t.Errorf("%d: %s", code, stderr)
-	}
-	stop()
-	if err := <-done; err != nil {
-		t.Error(err)
+	got := interrupted(t, "debug", "state", "--tunnel")
+	if got.code != exitOK || !strings.HasSuffix(got.err, "3 record(s) in 1s, none was left out; debug 3 ended because its reader has ended it\n") {
+		t.Errorf("%d: %s", got.code, got.err)
 	}
 }
 

@@ -170,25 +170,34 @@ func try(t *testing.T, b api.Backend, args ...string) outcome {
 	return tryFor(t, time.Minute, b, args...)
 }
 
+// serve has b answer on a socket, until stop is called.
+func serve(t *testing.T, b api.Backend) (path string, stop func()) {
+	t.Helper()
+	path = filepath.Join(t.TempDir(), "l2tpd.sock")
+	events, _ := b.(api.EventSource)
+	s, err := api.Listen(api.ServerConfig{Path: path, Backend: b, Events: events})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- s.Serve(ctx) }()
+	return path, func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	}
+}
+
 // tryFor is try, where a completion may take so long.
 func tryFor(t *testing.T, tab time.Duration, b api.Backend, args ...string) outcome {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "l2tpd.sock")
 	if b != nil {
-		events, _ := b.(api.EventSource)
-		s, err := api.Listen(api.ServerConfig{Path: path, Backend: b, Events: events})
-		if err != nil {
-			t.Fatal(err)
-		}
-		ctx, cancel := context.WithCancel(context.Background())
-		done := make(chan error, 1)
-		go func() { done <- s.Serve(ctx) }()
-		defer func() {
-			cancel()
-			if err := <-done; err != nil {
-				t.Error(err)
-			}
-		}()
+		var stop func()
+		path, stop = serve(t, b)
+		defer stop()
 	}
 	var stdout, stderr bytes.Buffer
 	e := env{
