@@ -157,12 +157,7 @@ func TestListenerKeepsVLANsApart(t *testing.T) {
 
 // What the owner says before Close is carried out.
 func TestListenerTellsClientsBeforeItCloses(t *testing.T) {
-	subscriber := newHost(t)
-	ac := newHost(t)
-	wire(ac, "acc0", subscriber, "sub0")
-	o := ac.listen("acc0")
-	o.expect("up")
-	c := subscriber.speaker("sub0")
+	_, o, c := served(t)
 	id := c.dial().SessionID
 	o.l.Terminate(id, "the concentrator goes")
 	if err := o.l.Close(); err != nil {
@@ -181,15 +176,21 @@ func TestListenerTellsClientsBeforeItCloses(t *testing.T) {
 	}
 }
 
+// served are a concentrator that listens on an interface, and a client on its other end.
+func served(t *testing.T) (ac *host, o *owner, c *speaker) {
+	t.Helper()
+	subscriber := newHost(t)
+	ac = newHost(t)
+	wire(ac, "acc0", subscriber, "sub0")
+	o = ac.listen("acc0")
+	o.expect("up")
+	return ac, o, subscriber.speaker("sub0")
+}
+
 // The owner may know that an interface went down before the listener does: whose session he ends then is told all the same.
 func TestListenerTellsOfSessionsThatEndWithTheInterface(t *testing.T) {
 	const rounds = 20
-	subscriber := newHost(t)
-	ac := newHost(t)
-	wire(ac, "acc0", subscriber, "sub0")
-	o := ac.listen("acc0")
-	o.expect("up")
-	c := subscriber.speaker("sub0")
+	ac, o, c := served(t)
 	set := ac.link("acc0")
 	for range rounds {
 		id := c.dial().SessionID
@@ -207,12 +208,7 @@ func TestListenerTellsOfSessionsThatEndWithTheInterface(t *testing.T) {
 
 // A flood reaches the socket faster than anybody can answer, and a client is served all the same (P277).
 func TestListenerServesThroughAFlood(t *testing.T) {
-	subscriber := newHost(t)
-	ac := newHost(t)
-	wire(ac, "acc0", subscriber, "sub0")
-	o := ac.listen("acc0")
-	o.expect("up")
-	c := subscriber.speaker("sub0")
+	_, o, c := served(t)
 	c.flood(Packet{Dst: broadcast, Code: CodePADI, Tags: []Tag{{TagServiceName, nil}}}, 10_000)
 	if p := c.dial(); p.SessionID == 0 {
 		t.Errorf("%s", p)
@@ -228,12 +224,7 @@ func TestListenerServesThroughAFullQueue(t *testing.T) {
 		"of forged PADRs": {Code: CodePADR, Tags: []Tag{{TagServiceName, nil}, {TagACCookie, make([]byte, 28)}}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			subscriber := newHost(t)
-			ac := newHost(t)
-			wire(ac, "acc0", subscriber, "sub0")
-			o := ac.listen("acc0")
-			o.expect("up")
-			c := subscriber.speaker("sub0")
+			_, o, c := served(t)
 			padi := Packet{Dst: broadcast, Code: CodePADI, Tags: []Tag{{TagServiceName, nil}}}
 			c.say(padi)
 			offer := c.hear(CodePADO)
@@ -273,12 +264,7 @@ func TestListenerServesThroughAFullQueue(t *testing.T) {
 
 // Whatever a frame is, it is counted, and once, whichever queue it comes from.
 func TestListenerCountsEachFrameOnce(t *testing.T) {
-	subscriber := newHost(t)
-	ac := newHost(t)
-	wire(ac, "acc0", subscriber, "sub0")
-	o := ac.listen("acc0")
-	o.expect("up")
-	c := subscriber.speaker("sub0")
+	ac, o, c := served(t)
 	us := ac.mac("acc0")
 	want := Counters{}
 	for code, in := range map[Code]*uint64{
