@@ -3,19 +3,21 @@
 // Below a package's line the first lines of its failures come again: what is
 // above may be longer than what somebody keeps of it.
 //
-//	go test -json ./... | tally [-noskip] [-packages N] [-prefix TEXT] [-sum FILE]
+//	go test -json ./... | tally [-noskip] [-packages N] [-prefix TEXT] [-sum FILE] [-failures FILE]
 //
 // It counts tests and subtests as go test reports them. A package that fails
 // without a failed test (it does not build, it panics, its events just end)
 // counts as one failed test, and so does each of N packages that never came.
 // With -noskip a skipped test is a failed one.
-// "passed failed skipped" is appended to FILE. The exit code is 1 if anything
-// failed or if there were no tests at all.
+// "passed failed skipped" is appended to the file of -sum, and what failed, with
+// its reasons, to that of -failures. The exit code is 1 if anything failed or if
+// there were no tests at all.
 package main
 
 import (
 	"bufio"
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -55,6 +57,8 @@ type tally struct {
 	pkgs   map[string]*pkg
 	build  map[string][]string // build output by import path
 	total  counts
+
+	failures []string // of all packages, in a line each
 }
 
 func main() {
@@ -62,6 +66,7 @@ func main() {
 	packages := flag.Int("packages", 0, "this many packages must come")
 	prefix := flag.String("prefix", "", "goes before every line")
 	sum := flag.String("sum", "", "append the counts to this file")
+	failures := flag.String("failures", "", "append what failed to this file")
 	flag.Parse()
 	t := &tally{out: os.Stdout, prefix: *prefix, noskip: *noskip, pkgs: map[string]*pkg{}, build: map[string][]string{}}
 	if err := t.read(os.Stdin); err != nil {
@@ -72,27 +77,27 @@ func main() {
 		t.say("FAIL %d of %d packages never ran", missing, *packages)
 		t.total.failed += missing
 	}
-	if *sum != "" {
-		if err := appendTo(*sum, t.total); err != nil {
-			fmt.Fprintln(os.Stderr, "tally:", err)
-			os.Exit(2)
-		}
-	}
+	appendTo(*sum, fmt.Sprintln(t.total.passed, t.total.failed, t.total.skipped))
+	appendTo(*failures, strings.Join(t.failures, ""))
 	if t.total.failed > 0 || t.total.passed == 0 {
 		os.Exit(1)
 	}
 }
 
-func appendTo(name string, c counts) error {
+// appendTo adds text to a file, if there is to be one. A tally that cannot be told is no tally: it ends the program.
+func appendTo(name, text string) {
+	if name == "" || text == "" {
+		return
+	}
 	f, err := os.OpenFile(name, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o666)
+	if err == nil {
+		_, err = f.WriteString(text)
+		err = errors.Join(err, f.Close())
+	}
 	if err != nil {
-		return err
+		fmt.Fprintln(os.Stderr, "tally:", err)
+		os.Exit(2)
 	}
-	if _, err := fmt.Fprintln(f, c.passed, c.failed, c.skipped); err != nil {
-		f.Close()
-		return err
-	}
-	return f.Close()
 }
 
 // read takes all events, and then closes the packages that never ended.
@@ -168,9 +173,12 @@ func (t *tally) end(p *pkg, e event) {
 	p.done = true
 	if e.Action == "fail" && (p.failed == 0 || len(p.running) > 0) {
 		p.failed++
-		t.dump("fail "+p.name, append(t.build[e.FailedBuild], p.output[""]...))
+		output := append(t.build[e.FailedBuild], p.output[""]...)
+		t.dump("fail "+p.name, output)
+		p.reasons = append(p.reasons, reasons("all of it", output)...)
 		for test := range p.running {
 			t.dump("unfinished "+p.name+" "+test, p.output[test])
+			p.reasons = append(p.reasons, reasons(test, p.output[test])...)
 		}
 	}
 	t.total.passed += p.passed
@@ -186,19 +194,28 @@ func (t *tally) end(p *pkg, e event) {
 	t.say("%s %-50s %4d passed, %d failed, %d skipped, %.1fs", verdict, p.name, p.passed, p.failed, p.skipped, e.Elapsed)
 	for _, line := range p.reasons {
 		t.say("    %s", line)
+		t.failures = append(t.failures, fmt.Sprintf("%s%s %s\n", t.prefix, p.name, line))
 	}
 }
 
 // said is what a test says by itself: "file_test.go:12: text".
 var said = regexp.MustCompile(`^\s*\w+_test\.go:\d+: .`)
 
-// reasons are the last things that a test that failed has said, in a short line each.
+// reasons are the last things that a test that failed has said, in a short line each. For one that has said nothing by itself, such as a
+// fuzz target or a build, it is the last line.
 func reasons(test string, output []string) (lines []string) {
+	last := "no word"
 	for _, x := range output {
+		first, _, _ := strings.Cut(strings.TrimSpace(x), "\n")
+		if first != "" && !strings.HasPrefix(first, "=== ") {
+			last = first
+		}
 		if said.MatchString(x) {
-			first, _, _ := strings.Cut(strings.TrimSpace(x), "\n")
 			lines = append(lines, fmt.Sprintf("%s: %.300s", test, first))
 		}
+	}
+	if len(lines) == 0 {
+		return []string{fmt.Sprintf("%s: %.300s", test, last)}
 	}
 	return lines[max(0, len(lines)-6):]
 }

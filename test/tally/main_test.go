@@ -6,14 +6,15 @@ import (
 	"testing"
 )
 
-func tallied(t *testing.T, noskip bool, events string) (counts, string) {
+// tallied returns what is counted of the events, what is shown, and what is noted of failures.
+func tallied(t *testing.T, noskip bool, events string) (total counts, shown, failures string) {
 	t.Helper()
 	var out bytes.Buffer
 	ta := &tally{out: &out, noskip: noskip, pkgs: map[string]*pkg{}, build: map[string][]string{}}
 	if err := ta.read(strings.NewReader(events)); err != nil {
 		t.Fatal(err)
 	}
-	return ta.total, out.String()
+	return ta.total, out.String(), strings.Join(ta.failures, "")
 }
 
 const mixed = `{"Action":"start","Package":"p"}
@@ -30,18 +31,36 @@ const mixed = `{"Action":"start","Package":"p"}
 
 func TestFailuresAreShownAndCounted(t *testing.T) {
 	t.Parallel()
-	got, out := tallied(t, false, mixed)
+	got, out, failures := tallied(t, false, mixed)
 	if (got != counts{passed: 1, failed: 1, skipped: 1}) {
 		t.Errorf("got %+v", got)
 	}
 	if strings.Count(out, "the reason") != 2 || !strings.HasSuffix(out, " 1.0s\n    TestB: b_test.go:1: the reason\n") || strings.Contains(out, "quiet") {
 		t.Errorf("output:\n%s", out)
 	}
+	if failures != "p TestB: b_test.go:1: the reason\n" {
+		t.Errorf("failures:\n%s", failures)
+	}
+}
+
+func TestFailureWithoutAWordOfTheTestIsToldByItsLastLine(t *testing.T) {
+	t.Parallel()
+	_, _, failures := tallied(t, false, `{"Action":"run","Package":"p","Test":"FuzzA"}
+{"Action":"output","Package":"p","Test":"FuzzA","Output":"--- FAIL: FuzzA (5.02s)\n"}
+{"Action":"output","Package":"p","Test":"FuzzA","Output":"    context deadline exceeded\n"}
+{"Action":"output","Package":"p","Test":"FuzzA","Output":"=== NAME\n"}
+{"Action":"fail","Package":"p","Test":"FuzzA"}
+{"Action":"fail","Package":"p"}
+{"Action":"run","Package":"q","Test":"TestB"}
+`)
+	if want := "p FuzzA: context deadline exceeded\nq all of it: the events ended before the package did\nq TestB: no word\n"; failures != want {
+		t.Errorf("got %s want %s", failures, want)
+	}
 }
 
 func TestSkipCanBeAFailure(t *testing.T) {
 	t.Parallel()
-	if got, _ := tallied(t, true, mixed); (got != counts{passed: 1, failed: 2}) {
+	if got, _, _ := tallied(t, true, mixed); (got != counts{passed: 1, failed: 2}) {
 		t.Errorf("got %+v", got)
 	}
 }
@@ -53,7 +72,7 @@ func TestPackageThatDiesIsAFailure(t *testing.T) {
 		"panic":    `{"Action":"run","Package":"p","Test":"TestA"}` + "\n" + `{"Action":"fail","Package":"p"}`,
 		"no build": `{"Action":"build-output","ImportPath":"p","Output":"bad\n"}` + "\n" + `{"Action":"fail","Package":"p","FailedBuild":"p"}`,
 	} {
-		if got, out := tallied(t, false, events); (got != counts{failed: 1}) || name == "no build" && !strings.Contains(out, "bad") {
+		if got, out, _ := tallied(t, false, events); (got != counts{failed: 1}) || name == "no build" && !strings.Contains(out, "bad") {
 			t.Errorf("%s: got %+v\n%s", name, got, out)
 		}
 	}
@@ -61,7 +80,7 @@ func TestPackageThatDiesIsAFailure(t *testing.T) {
 
 func TestForeignLinesPassThrough(t *testing.T) {
 	t.Parallel()
-	if _, out := tallied(t, false, "qemu: hello\n{\"x\":1}\n"); out != "qemu: hello\n{\"x\":1}\n" {
+	if _, out, _ := tallied(t, false, "qemu: hello\n{\"x\":1}\n"); out != "qemu: hello\n{\"x\":1}\n" {
 		t.Errorf("got %q", out)
 	}
 }
