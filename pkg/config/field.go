@@ -2,6 +2,7 @@ package config
 
 import (
 	"strings"
+	"sync"
 	"time"
 
 	"gopkg.in/yaml.v3"
@@ -134,8 +135,8 @@ func (n *node) keys(to map[string]bool) {
 	}
 }
 
-// schema makes the tree of the table. Its root stands for the whole file.
-func schema() *node {
+// schema is the tree of the table, made once: nobody changes it. Its root stands for the whole file.
+var schema = sync.OnceValue(func() *node {
 	root := &node{field: &field{kind: kindSection}, children: map[string]*node{}}
 	for _, f := range table() {
 		at := root
@@ -148,7 +149,14 @@ func schema() *node {
 		at.children[key] = &node{field: f, def: parseDefault(f.def), children: map[string]*node{}}
 	}
 	return root
-}
+})
+
+// keyNames are the names of all keys, made once.
+var keyNames = sync.OnceValue(func() map[string]bool {
+	names := map[string]bool{}
+	schema().keys(names)
+	return names
+})
 
 // parseDefault gives the node of a default without a position. That every default parses is tested.
 func parseDefault(text string) *yaml.Node {

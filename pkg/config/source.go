@@ -34,9 +34,7 @@ func newSource(name string, data []byte) *source {
 	for i := range lines {
 		lines[i] = strings.TrimSuffix(lines[i], "\r")
 	}
-	s := &source{name: name, data: data, lines: lines, table: schema(), words: map[string]bool{}, masks: map[int][]span{}}
-	s.table.keys(s.words)
-	return s
+	return &source{name: name, data: data, lines: lines, table: schema(), words: keyNames(), masks: map[int][]span{}}
 }
 
 // parse gives the root node of the only document, nil for an empty one.
