@@ -235,7 +235,7 @@ func (d *daemon) services(cfg *engine.Config, names *resolve.Resolver) (closers 
 			cfg.Problems = append(cfg.Problems, err.Error())
 		}
 	}
-	servers := &radiusFor{log: d.log, names: names}
+	servers := &radiusFor{log: d.log, names: names, farewell: farewell}
 	closers = append(closers, servers.close)
 	if err := servers.configure(p.RADIUS, p.Server.HostName); err != nil {
 		d.log.Error("no RADIUS", slog.String("why", err.Error()))

@@ -69,7 +69,7 @@ func running(t *testing.T, text string) (*daemon, *journal) {
 	d := &daemon{path: path, conf: conf, level: new(slog.LevelVar), limiter: observe.NewLimiter(observe.LimiterConfig{})}
 	d.log = slog.New(slog.NewTextHandler(out, &slog.HandlerOptions{Level: d.level}))
 	d.notify = observe.NewNotifier(d.log)
-	d.servers = &radiusFor{log: d.log}
+	d.servers = &radiusFor{log: d.log, farewell: time.Minute}
 	t.Cleanup(func() {
 		if err := d.servers.close(); err != nil {
 			t.Errorf("close: %v", err)

@@ -18,10 +18,11 @@ import (
 // radiusFor fits pkg/auth/radius to the engine: it is the client of the present configuration. It is safe for concurrent use, but for
 // configure.
 type radiusFor struct {
-	log   *slog.Logger
-	names *resolve.Resolver
-	conf  policy.RADIUS // configure's
-	name  string        // the same
+	log      *slog.Logger
+	names    *resolve.Resolver
+	farewell time.Duration // how long records have to be delivered when a client ends; what is left waits in the spool
+	conf     policy.RADIUS // configure's
+	name     string        // the same
 
 	mu      sync.Mutex
 	client  *radius.Client  // nil: no servers are configured, or one client makes way for the next
@@ -34,7 +35,7 @@ type radiusFor struct {
 var errNoServers = errors.New("there are no RADIUS servers, or none that can be used")
 
 const (
-	// farewell is how long accounting records have to be delivered when a client ends; what is left waits in the spool.
+	// farewell is the usual radiusFor.farewell.
 	farewell = 3 * time.Second
 	// maxMeanwhile bounds the records that come meanwhile.
 	maxMeanwhile = 100000
@@ -61,7 +62,7 @@ func (r *radiusFor) configure(c policy.RADIUS, hostName string) error {
 	r.client, r.change = nil, make(chan struct{})
 	r.mu.Unlock()
 	if old != nil {
-		ctx, cancel := context.WithTimeout(context.Background(), farewell)
+		ctx, cancel := context.WithTimeout(context.Background(), r.farewell)
 		if err := old.Close(ctx); err != nil {
 			r.log.Warn("RADIUS client ends", slog.String("why", err.Error()))
 		}

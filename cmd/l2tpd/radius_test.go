@@ -39,9 +39,9 @@ func deaf(t *testing.T) policy.RADIUS {
 	}}}
 }
 
-func newRADIUS(t *testing.T) *radiusFor {
+func newRADIUS(t *testing.T, farewell time.Duration) *radiusFor {
 	t.Helper()
-	r := &radiusFor{log: slog.New(slog.DiscardHandler), names: resolve.New(resolve.Config{Now: bootTime})}
+	r := &radiusFor{log: slog.New(slog.DiscardHandler), names: resolve.New(resolve.Config{Now: bootTime}), farewell: farewell}
 	t.Cleanup(func() {
 		if err := r.close(); err != nil {
 			t.Error(err)
@@ -57,7 +57,7 @@ func record(id string) radius.Record {
 // A reload waits for the old client, and nobody who accounts waits for the reload; what comes meanwhile is the next client's.
 func TestReloadOfServersHoldsNoAccountingUp(t *testing.T) {
 	t.Parallel()
-	r, conf := newRADIUS(t), deaf(t)
+	r, conf := newRADIUS(t, 5*time.Second), deaf(t)
 	if err := r.configure(conf, "edge1"); err != nil {
 		t.Fatal(err)
 	}
@@ -71,14 +71,19 @@ func TestReloadOfServersHoldsNoAccountingUp(t *testing.T) {
 		changing := r.change != nil
 		r.mu.Unlock()
 		if !changing {
-			runtime.Gosched()
+			select {
+			case err := <-done:
+				t.Fatal("the reload has ended before anything came: ", err)
+			default:
+				runtime.Gosched()
+			}
 			continue
 		}
 		begun := time.Now()
 		if err := r.Account(record("meanwhile")); err != nil {
 			t.Error(err)
 		}
-		if took := time.Since(begun); took > farewell/2 {
+		if took := time.Since(begun); took > r.farewell/2 {
 			t.Errorf("accounting has waited for %v", took)
 		}
 		meanwhile++
@@ -94,7 +99,7 @@ func TestReloadOfServersHoldsNoAccountingUp(t *testing.T) {
 // A bad configuration leaves the client as it was; without servers there is none.
 func TestServersThatCannotBeFoundChangeNothing(t *testing.T) {
 	t.Parallel()
-	r, conf := newRADIUS(t), deaf(t)
+	r, conf := newRADIUS(t, 0), deaf(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	ask := func() error {
@@ -129,7 +134,7 @@ func TestServersThatCannotBeFoundChangeNothing(t *testing.T) {
 // A spool that cannot be used keeps nobody from logging in.
 func TestSpoolThatCannotBeUsedIsDoneWithout(t *testing.T) {
 	t.Parallel()
-	r, second, conf := newRADIUS(t), newRADIUS(t), deaf(t)
+	r, second, conf := newRADIUS(t, 0), newRADIUS(t, 0), deaf(t)
 	for _, x := range []*radiusFor{r, second} { // they have one spool between them
 		if err := x.configure(conf, "edge1"); err != nil {
 			t.Fatal(err)
@@ -267,7 +272,7 @@ func TestServersAreToldThatAccountingBeginsAndEnds(t *testing.T) {
 // there is nothing to be lost.
 func TestAccountingBeginsWithTheFirstServerThatCanBeUsed(t *testing.T) {
 	t.Parallel()
-	c, r := newClerk(t), newRADIUS(t)
+	c, r := newClerk(t), newRADIUS(t, time.Minute)
 	bad := policy.RADIUS{Servers: []policy.RADIUSServer{{Address: "no such name", Secret: policy.NewSecret([]byte("secret"))}}}
 	if err := r.configure(bad, "edge1"); err == nil {
 		t.Error("a name that cannot be is taken")
@@ -301,7 +306,7 @@ func TestServersThatAreGoneNeedNotBeToldOfTheEnd(t *testing.T) {
 	for name, session := range map[string]bool{"no session": false, "a session": true} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			r, conf, out := newRADIUS(t), deaf(t), &journal{}
+			r, conf, out := newRADIUS(t, 0), deaf(t), &journal{}
 			r.log, conf.Spool = slog.New(slog.NewTextHandler(out, nil)), ""
 			if err := errors.Join(r.configure(conf, "edge1"), r.Account(radius.Record{Kind: radius.On})); err != nil {
 				t.Fatal(err)

@@ -21,7 +21,7 @@ import (
 const cableMTU = 1508
 
 // wait is how long a test waits for something that should happen at once.
-const wait = 20 * time.Second
+const wait = time.Minute
 
 // host is a network namespace with a Kernel in it. Its threads live in the namespace and end with the test.
 type host struct {

@@ -6,8 +6,10 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -69,9 +71,11 @@ func TestKernelSequencing(t *testing.T) {
 	wantSent(dataMessage(0x0802, 11, 10001, "00010000ff03"+text(lcp, 3)))
 
 	send(dataMessage(0x0002, 1, 1, "ff03"+text(lcp, 9))) // without a number: dropped
+	var disordered []string
 	for _, ns := range []byte{0, 2, 1, 3} {
-		send(dataMessage(0x0802, 1, 1, fmt.Sprintf("00%02x0000ff03", ns)+text(lcp, ns)))
+		disordered = append(disordered, dataMessage(0x0802, 1, 1, fmt.Sprintf("00%02x0000ff03", ns)+text(lcp, ns)))
 	}
+	volley(t, peer, disordered...)
 	atA.want(t, text(lcp, 0), text(lcp, 1), text(lcp, 2), text(lcp, 3))
 	if stats, err := a.Stats(); err != nil || stats.RxSeqDiscards != 1 {
 		t.Errorf("stats %+v, %v; want one discarded", stats, err)
@@ -103,12 +107,27 @@ func numberedPeer(t *testing.T, h *host, q Sequencing) (*numbered, *Session, inb
 	return p, h.session(spec, box.sink), box
 }
 
-// send sends a frame to session 1 that has its number in it.
-func (p *numbered) send(ns uint16) {
+// send sends frames to session 1 that have their numbers in them, with no time between.
+func (p *numbered) send(ns ...uint16) {
 	p.t.Helper()
-	m := dataMessage(0x0802, 1, 1, fmt.Sprintf("%04x0000ff03", ns)+numberedText(ns))
-	if _, err := unix.Write(p.fd, unhex(p.t, m)); err != nil {
-		p.t.Fatal(err)
+	var messages []string
+	for _, n := range ns {
+		messages = append(messages, dataMessage(0x0802, 1, 1, fmt.Sprintf("%04x0000ff03", n)+numberedText(n)))
+	}
+	volley(p.t, p.fd, messages...)
+}
+
+// volley sends messages of one length as one datagram that the kernel cuts when it arrives: whatever the machine has to do besides, no
+// time passes between them.
+func volley(t *testing.T, fd int, messages ...string) {
+	t.Helper()
+	oob := make([]byte, unix.CmsgSpace(2))
+	h := (*unix.Cmsghdr)(unsafe.Pointer(&oob[0]))
+	h.Level, h.Type = unix.SOL_UDP, unix.UDP_SEGMENT
+	h.SetLen(unix.CmsgLen(2))
+	binary.NativeEndian.PutUint16(oob[unix.CmsgLen(0):], uint16(len(messages[0])/2))
+	if err := unix.Sendmsg(fd, unhex(t, strings.Join(messages, "")), oob, nil, 0); err != nil {
+		t.Fatal(err)
 	}
 }
 
@@ -175,9 +194,7 @@ func TestKernelLostFrameStallsNothing(t *testing.T) {
 			box.wantNumbers(t, 4)
 
 			// Within the time a frame is only late, and a second one of it is dropped.
-			p.send(6)
-			p.send(5)
-			p.send(6)
+			p.send(6, 5, 6)
 			box.wantNumbers(t, 5, 6)
 			wantStats(1, 3)
 

@@ -48,7 +48,7 @@ func (h *host) shows(command, want string) {
 // processor.
 func (h *host) waits(command, want string) {
 	h.t.Helper()
-	for deadline := time.After(20 * time.Second); ; {
+	for deadline := time.After(time.Minute); ; {
 		began := time.Now()
 		diff := cmp.Diff(lines(want), lines(h.Run(command)))
 		if diff == "" {

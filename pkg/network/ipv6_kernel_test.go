@@ -67,7 +67,7 @@ func (r *router) ping(sequence byte) {
 	const echo, reply = 128, 129
 	request := []byte{echo, 0, 0, 0, 0x4c, 0x32, 0, sequence}
 	buffer := make([]byte, 1500)
-	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); {
+	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); {
 		r.send(request)
 		for {
 			n, _, err := unix.Recvfrom(r.fd, buffer, 0)

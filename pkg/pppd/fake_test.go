@@ -128,7 +128,7 @@ func fake(t *testing.T, cfg Config, script ...string) *Supervisor {
 		t.Fatal(err)
 	}
 	s := New(cfg)
-	s.cover = func(string) error { return nil }
+	s.cover, s.straggle = func(string) error { return nil }, late
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), late)
 		defer cancel()

@@ -30,14 +30,14 @@ func server(methods ...Auth) Spec {
 		HostName: "lns", Interface: "l2tp%d", MTU: 1400, MRU: 1400, Auth: methods,
 		Users: []User{{Name: "bob", Password: secret("builder")}, {Name: "alice", Password: secret(password)}},
 		IPv4:  ppp.IPv4Own, Local: ip("192.0.2.1"), Peer: ip("192.0.2.9"), DNS: []netip.Addr{ip("192.0.2.53")},
-		Restart: time.Second, MaxConfigure: 5,
+		Restart: time.Second, MaxConfigure: 30,
 	}
 }
 
 func client(methods ...Auth) Spec {
 	return Spec{
 		Answer: methods, User: "alice", Password: secret(password), IPv4: ppp.IPv4Request, WantDNS: true,
-		Restart: time.Second, MaxConfigure: 5,
+		Restart: time.Second, MaxConfigure: 30,
 	}
 }
 
@@ -193,11 +193,11 @@ func TestKernelPppdEndsByItself(t *testing.T) {
 		a.next()
 		b.next()
 	}
-	again(func(lns *Spec) { lns.IdleTimeout = 2 * time.Second })
+	again(func(lns *Spec) { lns.IdleTimeout = 6 * time.Second })
 	a.ends("up: idle timeout")
 	b.ends("up: closed by the peer: Link inactive")
 
-	again(func(lns *Spec) { lns.SessionTimeout = 2 * time.Second })
+	again(func(lns *Spec) { lns.SessionTimeout = 6 * time.Second })
 	a.ends("up: session timeout")
 	b.ends("up: closed by the peer: Connect time expired")
 

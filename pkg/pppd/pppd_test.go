@@ -192,7 +192,7 @@ func TestALogFloodIsPassedOn(t *testing.T) {
 func TestWhatAPppdLeavesBehindDoesNotKeepItUp(t *testing.T) {
 	t.Parallel()
 	s := fake(t, Config{}, "orphan", "exit 15")
-	s.straggle = 50 * time.Millisecond
+	s.straggle = 2 * time.Second
 	w := start(t, s, login(t))
 	w.ends("address: LCP echo unanswered")
 	if len(w.lines) == 0 {

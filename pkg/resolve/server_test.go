@@ -185,7 +185,7 @@ func newResolver(t *testing.T, cfg Config) (*Resolver, *clock) {
 		cfg.ResolvConf = filepath.Join(t.TempDir(), "resolv.conf")
 	}
 	if cfg.Timeout == 0 {
-		cfg.Timeout = 5 * time.Second
+		cfg.Timeout = time.Minute
 	}
 	return New(cfg), c
 }

@@ -16,7 +16,7 @@ import (
 )
 
 // patience is how long anything may take on a machine that has much to do.
-const patience = 20 * time.Second
+const patience = time.Minute
 
 // host is a network namespace.
 type host struct {

@@ -18,7 +18,7 @@ import (
 	"github.com/l2tpd/l2tpd/pkg/policy"
 )
 
-const patience = 20 * time.Second // for what should come at once
+const patience = time.Minute // for what should come at once
 
 // modem is what is at the other end of a pty.
 type modem struct {

@@ -248,8 +248,10 @@ func TestSpoolSurvivesARestart(t *testing.T) {
 	if err := c.Account(Record{Kind: Stop, SessionID: "3"}); !errors.Is(err, ErrClosed) {
 		t.Error(err)
 	}
+	f.gets(int(c.Counters().Accounting[0].Requests))
 	before := len(f.status())
 	f.become(account)
+	cfg.Servers[0].Timeout = wait
 	now = at.Add(100 * time.Second)
 	c = newClient(t, cfg)
 	delivered(t, c, 3)
@@ -392,7 +394,7 @@ func TestRecordsAreDeliveredWhenServersAreBack(t *testing.T) {
 	t.Parallel()
 	first, second := newFake(t, "secret", silent), newFake(t, "secret", silent)
 	c := newClient(t, Config{Servers: []Server{
-		{Accounting: first.addr(), Tries: 1, Timeout: 20 * time.Millisecond}, {Accounting: second.addr(), Tries: 1, Timeout: 20 * time.Millisecond},
+		{Accounting: first.addr(), Tries: 1, Timeout: 20 * time.Millisecond}, {Accounting: second.addr(), Tries: 1, Timeout: time.Second},
 	}})
 	for i := range 40 {
 		mustAccount(t, c, Record{Kind: Stop, SessionID: fmt.Sprint(i)})

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"net/netip"
 	"sync"
@@ -22,7 +23,7 @@ var comparers = []cmp.Option{
 }
 
 // wait is how long a test waits for something that should happen at once.
-const wait = 20 * time.Second
+const wait = time.Minute
 
 // eventually waits for a condition.
 func eventually(t *testing.T, what string, f func() bool) {
@@ -116,6 +117,17 @@ func (f *fake) requests() []got {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return append([]got(nil), f.all...)
+}
+
+// gets waits until n requests have come, and returns them.
+func (f *fake) gets(n int) []got {
+	f.t.Helper()
+	eventually(f.t, fmt.Sprintf("%d requests", n), func() bool { return len(f.requests()) >= n })
+	all := f.requests()
+	if len(all) > n {
+		f.t.Errorf("%d requests, want %d", len(all), n)
+	}
+	return all
 }
 
 // reply makes a signed answer.

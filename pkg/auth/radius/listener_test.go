@@ -167,7 +167,7 @@ func vectorClock() time.Time { return time.Unix(0x6553f100+10, 0) }
 func TestRequestsOfRadclientAreObeyed(t *testing.T) {
 	t.Parallel()
 	h := &recorder{outcome: NotFound}
-	o := newOperator(t, ListenConfig{Handler: h, Now: vectorClock})
+	o := newOperator(t, ListenConfig{Handler: h, Now: vectorClock, Timeout: wait})
 	p := o.ask(octets(t, disconnectV21), codec.CodeDisconnectNAK, NotFound)
 	if p.Attributes[0].Type != 80 {
 		t.Error("a signed request gets an unsigned answer")
@@ -406,7 +406,7 @@ func TestAnswersLeaveFromTheAddressThatWasAsked(t *testing.T) {
 func TestTooManyRequestsAreRefused(t *testing.T) {
 	t.Parallel()
 	h := &recorder{hold: make(chan struct{})}
-	o := newOperator(t, ListenConfig{Handler: h})
+	o := newOperator(t, ListenConfig{Handler: h, Timeout: wait})
 	for i := range maxRequests {
 		o.send(request(disconnect, byte(i), avp(1, "u")))
 	}
