@@ -75,9 +75,14 @@ func developed(t *testing.T, f *lab.Film, wires []*lab.Capture, texts ...string)
 	return file
 }
 
-// messages are the types of control messages that tshark finds in a file, in their order, without repetitions.
+// messages are the types of control messages that tshark finds in a file, in the order in which each comes for the first time.
 func messages(f *lab.Film) (all []string) {
-	return slices.Compact(strings.Fields(f.Shark("-Y", "l2tp.avp.message_type", "-T", "fields", "-e", "l2tp.avp.message_type")))
+	for _, x := range strings.Fields(f.Shark("-Y", "l2tp.avp.message_type", "-T", "fields", "-e", "l2tp.avp.message_type")) {
+		if !slices.Contains(all, x) {
+			all = append(all, x)
+		}
+	}
+	return all
 }
 
 // Calls of xl2tpd and pppd are captured from the SCCRQ of a peer that nobody knew to its StopCCN, with and without hidden AVPs, by PAP

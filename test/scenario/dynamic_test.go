@@ -50,7 +50,7 @@ func TestPassiveSideIsCalledAndNeverCalls(t *testing.T) {
 func TestDialUpOnDemandWithAddressFromPool(t *testing.T) {
 	n := newLANs(t)
 	n.b.Sysctl("net/ipv4/conf/pc2/proxy_arp=1") // as the example says: callers have addresses of the LAN
-	b := n.b.L2TPD(example(t, "dynamic-acceptor.yaml", "idle_timeout: 60s", "idle_timeout: 8s"))
+	b := n.b.L2TPD(example(t, "dynamic-acceptor.yaml", "idle_timeout: 60s", "idle_timeout: 20s"))
 	a := n.a.L2TPD(example(t, "dynamic-initiator.yaml"))
 	wire1 := n.a.Capture("internet")
 	listen := n.pc2.UDP("192.168.20.10:9")

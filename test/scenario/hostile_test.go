@@ -45,6 +45,7 @@ ppp: {templates: {dialin: {auth: none}}}
 				resent++
 			}
 			p.write(wire.AppendZLB(nil, p.theirs, uint16(2+sent), p.nr))
+			said = p.nr
 			if time.Since(began) > 10*time.Minute {
 				t.Fatalf("%d sent, %d acknowledged, %d refused", sent, acked, refused)
 			}
@@ -59,6 +60,7 @@ ppp: {templates: {dialin: {auth: none}}}
 		most = max(most, int(int16(h.Ns-said))+1)
 		if int16(h.Ns-p.nr) < 0 {
 			p.write(wire.AppendZLB(nil, p.theirs, uint16(2+sent), p.nr)) // a repetition
+			said = p.nr
 			continue
 		}
 		m, err := wire.ParseMessage(payload)

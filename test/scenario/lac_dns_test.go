@@ -71,7 +71,7 @@ func dialOne(p *lab.Subscribers, user string) subscriber.Session {
 func dnsRules(e *rulesLab) string {
 	const rest = "secret: " + tunnelSecret + ", strip_realm: on"
 	return e.config(
-		"attempt: 3s",
+		"attempt: 8s",
 		"{match: {realm: plain.example}, action: dns, "+rest+"}",
 		"{match: {realm: named.example}, action: tunnel, lns: [{address: far.example}], "+rest+"}",
 		"{match: any-realm, action: dns, prefix: lns, "+rest+"}",

@@ -11,8 +11,6 @@ import (
 	"strings"
 	"testing"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/l2tpd/l2tpd/pkg/api"
 	"github.com/l2tpd/l2tpd/test/scenario/lab"
 )
@@ -70,8 +68,7 @@ func usesDelegatedPrefix(t *testing.T, l *lab.Lab, d *lab.Daemon, router *lab.Ho
 		}
 		return nil
 	})
-	client.Signal(unix.SIGTERM)
-	client.Wait()
+	client.Kill() // if it has not ended with its interface
 }
 
 // dhcpcd asks for a prefix on a link. told waits for it.

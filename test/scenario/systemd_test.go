@@ -71,7 +71,7 @@ func newDelivered(t *testing.T) *delivered {
 	sd := p.a.Systemd()
 	sd.Install()
 	sd.Write("/etc/credstore/branch", "to-b-0123456789abcdef")
-	sd.Write("/etc/systemd/system/l2tpd.service.d/test.conf", "[Service]\nLoadCredential=branch:/etc/credstore/branch\nWatchdogSec=5s\n")
+	sd.Write("/etc/systemd/system/l2tpd.service.d/test.conf", "[Service]\nLoadCredential=branch:/etc/credstore/branch\nWatchdogSec=20s\n")
 	sd.Write("/etc/l2tpd/l2tpd.yaml", unitConf)
 	sd.Write("/etc/l2tpd/login.secret", "login-secret")
 	sd.Run("systemctl", "daemon-reload")
@@ -98,10 +98,15 @@ func (d *delivered) state(t *testing.T, want ...string) {
 // said checks the fields of the one entry of a call that came up.
 func (d *delivered) said(t *testing.T, match string, want map[string]string) {
 	t.Helper()
-	found := entries(t, d.sd.Journal("L2TP_EVENT=call-up", match))
+	var found []entry
+	d.Eventually("an entry with "+match, func() error {
+		if found = entries(t, d.sd.Journal("L2TP_EVENT=call-up", match)); len(found) == 0 {
+			return errNotThere
+		}
+		return nil
+	})
 	if len(found) != 1 {
 		t.Errorf("journal: %d entries with %s, want 1", len(found), match)
-		return
 	}
 	for field, want := range want {
 		if found[0][field] != want {

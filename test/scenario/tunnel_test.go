@@ -245,12 +245,18 @@ func TestRestartedPeerIsServedAsSoonAsItAsks(t *testing.T) {
 		}
 		p.joined(t)
 		b.WaitSessions(1)
-		log := b.LogSince(mark)
-		if strings.Contains(log, "does not answer any more") || strings.Contains(log, "echo") {
-			t.Errorf("the new call had to wait for the old one's death:\n%s", log)
-		}
+		servedAtOnce(t, b.LogSince(mark))
+		b.WaitTunnels(1) // the old one is found dead
 	}
-	b.WaitTunnels(1) // the old ones are found dead
+}
+
+// servedAtOnce looks at what was logged until a call was up: nobody who calls again has to wait until his old call is found dead.
+func servedAtOnce(t *testing.T, log string) {
+	t.Helper()
+	until := log[:strings.LastIndex(log, "call up")+1]
+	if until == "" || strings.Contains(until, "does not answer any more") || strings.Contains(until, "echo") {
+		t.Errorf("the new call had to wait for the old one's death:\n%s", log)
+	}
 }
 
 // As above, and the killed one is the side that answered: it calls by itself when it is back.
@@ -270,9 +276,7 @@ func TestRestartedAnswererCallsItself(t *testing.T) {
 	a.WaitUp("remote")
 	p.joined(t)
 	a.WaitSessions(1)
-	if log := a.LogSince(mark); strings.Contains(log, "does not answer any more") || strings.Contains(log, "echo") {
-		t.Errorf("the new call had to wait for the old one's death:\n%s", log)
-	}
+	servedAtOnce(t, a.LogSince(mark))
 }
 
 // S183: two calls that share no tunnel. The new core of the kernel serves both tunnels between the same ports; on the old one,
@@ -333,7 +337,7 @@ func TestTunnelsComeBesideABusyOne(t *testing.T) {
 	a.WaitTunnels(1)
 	b.WaitTunnels(1)
 	lost, of := ping.lost(t)
-	if lost > 0 || of < 100 {
+	if lost > 1 || of < 100 { // the last one may be on its way when ping is told to end
 		t.Errorf("%d of %d pings lost", lost, of)
 	}
 }

@@ -19,7 +19,7 @@ type FreeRADIUS struct {
 	dir string
 }
 
-// serverConfig has DIR, SECRET and SIGN in it. A user whose name begins with "slow" waits for two seconds, and with him all others: with
+// serverConfig has DIR, SECRET and SIGN in it. A user whose name begins with "slow" waits for eight seconds, and with him all others: with
 // -X there is one thread.
 const serverConfig = `
 prefix = DIR
@@ -56,7 +56,7 @@ server default {
 	authorize {
 		if (&User-Name =~ /^slow/) {
 			update control {
-				Tmp-String-0 := ` + "`/bin/sleep 2`" + `
+				Tmp-String-0 := ` + "`/bin/sleep 8`" + `
 			}
 		}
 		chap
@@ -185,7 +185,7 @@ func (h *Host) Order(to, what, secret, attributes string) string {
 	h.l.t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), Patience)
 	defer cancel()
-	c := exec.CommandContext(ctx, "radclient", "-x", "-r", "1", "-t", "5", to, what, secret)
+	c := exec.CommandContext(ctx, "radclient", "-x", "-r", "1", "-t", "15", to, what, secret)
 	c.Stdin = strings.NewReader(fmt.Sprintf("%s, Event-Timestamp = %d, Message-Authenticator = 0x00\n", attributes, time.Now().Unix()))
 	var out strings.Builder
 	c.Stdout, c.Stderr = &out, &out

@@ -128,5 +128,6 @@ func (s *Systemd) Try(args ...string) (string, error) {
 // Journal returns the fields of the daemon's entries that match, oldest first, in the journal's export of one object a line.
 func (s *Systemd) Journal(match ...string) string {
 	s.Host.l.t.Helper()
+	s.Run("journalctl", "--sync")
 	return s.Run(append([]string{"journalctl", "-u", "l2tpd", "--no-pager", "-o", "json"}, match...)...)
 }

@@ -111,6 +111,7 @@ func Open(cfg Config) *LAC {
 		x.Config.HostName = cmp.Or(x.Config.HostName, "lac")
 		x.Config.Framing = cmp.Or(x.Config.Framing, wire.FramingSync)
 		x.Config.IdleTimeout = cmp.Or(x.Config.IdleTimeout, -1)
+		x.Config.SessionTimeout = cmp.Or(x.Config.SessionTimeout, 2*time.Minute) // an LNS may have hundreds to answer at once
 		if x.Config.Random == nil {
 			x.Config.Random = rand.Reader
 		}
