@@ -124,7 +124,10 @@ func fake(t *testing.T, cfg Config, script ...string) *Supervisor {
 	dir := t.TempDir()
 	cfg.Path, cfg.Dir = filepath.Join(dir, "pppd"), filepath.Join(dir, "run")
 	text := fmt.Sprintf("#!/bin/sh\nGOCOVERDIR=%s FAKE_PPPD='%s' exec %s \"$@\"\n", dir, strings.ReplaceAll(strings.Join(script, ";"), "'", `'\''`), self)
-	if err := os.WriteFile(cfg.Path, []byte(text), 0o700); err != nil {
+	syscall.ForkLock.RLock() // a child that another test has just started must not have the program open for writing (golang/go#22315)
+	err = os.WriteFile(cfg.Path, []byte(text), 0o700)
+	syscall.ForkLock.RUnlock()
+	if err != nil {
 		t.Fatal(err)
 	}
 	s := New(cfg)
