@@ -119,9 +119,13 @@ func watch(queues [2]int) (int, error) {
 	return epoll, nil
 }
 
-// close waits for calls that are under way, and ends those that wait.
+// close waits for calls that are under way, and ends those that wait. Closing again is an error that does nothing: the queues' numbers
+// may be another's by then.
 func (s *socket) close() error {
-	return errors.Join(s.file.Close(), unix.Close(s.queues[0]), unix.Close(s.queues[1]))
+	if err := s.file.Close(); err != nil {
+		return err
+	}
+	return errors.Join(unix.Close(s.queues[0]), unix.Close(s.queues[1]))
 }
 
 // control runs f while the queues are open.

@@ -143,6 +143,9 @@ func TestSocketClosesItsQueues(t *testing.T) {
 	if !closed(senders[0]) || !closed(senders[1]) {
 		t.Error("a queue is open")
 	}
+	if err := s.close(); !errors.Is(err, os.ErrClosed) {
+		t.Errorf("closing again: %v", err)
+	}
 	err := s.control(func() error {
 		t.Error("a closed queue is used")
 		return nil
