@@ -260,6 +260,11 @@ func FuzzProxy(f *testing.F) {
 		}
 	}
 	f.Fuzz(func(t *testing.T, mode byte, typ uint16, id uint8, initial, sent, received []byte, name string, challenge, response []byte) {
+		for _, v := range [][]byte{initial, sent, received, []byte(name), challenge, response} {
+			if len(v) > maxAVPValue {
+				return // no LAC can tell it
+			}
+		}
 		x := Proxy{
 			LCP: ProxyLCP(mode % 3), Auth: ProxyAuth(mode / 3 % 3), Type: ProxyType(typ), ID: id, Name: name,
 			InitialReceived: initial, LastSent: sent, LastReceived: received, Challenge: challenge, Response: response,
