@@ -21,11 +21,14 @@ import (
 // serverSecret is what the RADIUS server shares with its clients.
 const serverSecret = otherSecret
 
+// quick is the patience with a server that answers at once or never.
+const quick = "timeout: 2s, tries: 4"
+
 // radiusConfig asks servers at addresses; more is put among the keys of radius.
 func radiusConfig(more string, servers ...string) string {
 	list := ""
 	for _, a := range servers {
-		list += fmt.Sprintf("{address: %s, secret: %s, timeout: 2s, tries: 4}, ", a, serverSecret)
+		list += fmt.Sprintf("{address: %s, secret: %s, %s}, ", a, serverSecret, quick)
 	}
 	return "radius: {spool: /run/l2tpd/accounting, servers: [" + strings.TrimSuffix(list, ", ") + "]" + more + "}\n"
 }
@@ -252,7 +255,9 @@ func TestRADIUSServersThatAreDeadOrSlow(t *testing.T) {
 	t.Parallel()
 	w, c, server := newStayer(t)
 	radius := server.FreeRADIUS(serverSecret, knownUser("alice", theirPass)+knownUser("slow", theirPass)+knownUser("bob", theirPass))
-	patient := strings.Replace(radiusConfig("", "10.5.0.9", "10.5.0.2"), "10.5.0.2, secret: "+serverSecret+", timeout: 2s, tries: 4", "10.5.0.2, secret: "+serverSecret+", timeout: 6s, tries: 2", 1)
+	conf := radiusConfig("", "10.5.0.9", "10.5.0.2")
+	last := strings.LastIndex(conf, quick) // the slow user's server
+	patient := conf[:last] + strings.Replace(conf[last:], quick, "timeout: 6s, tries: 2", 1)
 	d := w.lac.L2TPD(w.stays(patient))
 	c.Subscriber("lac", "alice", theirPass).WaitUp()
 	if n := d.CountLog("WARN .*RADIUS server does not answer.* server=10.5.0.9 service=logins"); n != 1 {
