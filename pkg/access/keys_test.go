@@ -2,14 +2,18 @@ package access
 
 import (
 	"errors"
+	"io"
 	"log/slog"
+	"os"
 	"reflect"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/l2tpd/l2tpd/pkg/access/pppoe"
+	"github.com/l2tpd/l2tpd/pkg/access/tty"
 	"github.com/l2tpd/l2tpd/pkg/control"
 	"github.com/l2tpd/l2tpd/pkg/policy"
 )
@@ -172,6 +176,106 @@ func TestLeavingWaitsForTheOwner(t *testing.T) {
 	}()
 	if err := m.Serve(nil, ring); err != nil || b.closed != 1 {
 		t.Errorf("%v: closed %d times", err, b.closed)
+	}
+}
+
+// An owner who is slow is waited for as long as he lets go of one after the other; one who does not keeps nothing open.
+func TestLeavingWaitsAsLongAsTheOwnerGoesOn(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var c callers
+		c.init(func(Caller, Line) func(string) { return func(string) {} })
+		for n := range 100 {
+			c.arrived(n, Caller{}, line{})
+		}
+		go func() {
+			for n := range 99 {
+				time.Sleep(leaving - 1)
+				c.forget(n)
+			}
+		}()
+		began := time.Now()
+		c.leave("the test is over")
+		if took, want := time.Since(began), 99*(leaving-1)+leaving; took != want || c.count() != 1 {
+			t.Errorf("%d callers after %v, want 1 after %v", c.count(), took, want)
+		}
+	})
+}
+
+// answers is a place at which subscribers are answered.
+type answers chan string
+
+func (a answers) Accept(uint16)                                { a <- "accept" }
+func (a answers) Refuse(_ uint16, _ pppoe.Refusal, why string) { a <- "refuse: " + why }
+func (a answers) Terminate(_ uint16, why string)               { a <- "terminate: " + why }
+func (a answers) Freed(uint16)                                 { a <- "freed" }
+
+// A place may be closed when nobody is left: he who was the last has been told by then.
+func TestLastCallerIsToldBeforeThePlaceIsClosed(t *testing.T) {
+	t.Parallel()
+	for _, x := range []struct {
+		ready bool
+		want  []string
+	}{
+		{false, []string{"refuse: no"}},
+		{true, []string{"accept", "terminate: no", "freed"}},
+	} {
+		var c callers
+		c.init(func(Caller, Line) func(string) { return func(string) {} })
+		said := make(answers) // each word is waited for
+		o := &offer{answerer: said, callers: &c, id: 7}
+		c.arrived(7, Caller{}, o)
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			if x.ready {
+				o.Ready()
+			}
+			o.HangUp("no")
+		}()
+		for _, want := range x.want {
+			if c.count() != 1 {
+				t.Errorf("forgotten before %q was said", want)
+			}
+			if got := <-said; got != want {
+				t.Errorf("%q is said, want %q", got, want)
+			}
+		}
+		if <-done; c.count() != 0 {
+			t.Error("not forgotten")
+		}
+	}
+}
+
+// The device is not a caller's any more when his line may be opened anew.
+func TestDeviceIsClosedBeforeTheLineIs(t *testing.T) {
+	t.Parallel()
+	theirs, ours, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = theirs.Close() }()
+	if err := theirs.SetReadDeadline(time.Now().Add(time.Minute)); err != nil {
+		t.Fatal(err)
+	}
+	x := &modem{m: New(Config{}), callers: &callers{}, Line: &tty.Line{}}
+	x.callers.init(func(Caller, Line) func(string) { return func(string) {} })
+	x.callers.arrived(0, Caller{}, onLine{})
+	x.callers.mu.Lock() // nobody can be forgotten
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		onLine{x, tty.Call{File: ours}}.HangUp("no")
+	}()
+	if n, err := theirs.Read(make([]byte, 1)); !errors.Is(err, io.EOF) {
+		t.Errorf("%d octets, %v", n, err)
+	}
+	if len(x.callers.gone) != 1 {
+		t.Error("forgotten while the device was open")
+	}
+	x.callers.mu.Unlock()
+	if <-done; x.callers.count() != 0 {
+		t.Error("not forgotten")
 	}
 }
 

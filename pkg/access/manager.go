@@ -10,7 +10,7 @@ import (
 	"github.com/l2tpd/l2tpd/pkg/policy"
 )
 
-// leaving is how long a place that is not served any more waits for its subscribers to have been let go.
+// leaving is how long a place that is not served any more waits for the next of its subscribers to be let go.
 const leaving = 5 * time.Second
 
 // Config is what a Manager is made of.
@@ -108,15 +108,14 @@ func (m *Manager) open(a policy.Access, ring Ring) (*served, error) {
 
 // callers are those at one place, by a number of the place's.
 type callers struct {
-	ring Ring
-	mu   sync.Mutex
-	none *sync.Cond // nobody is left
-	gone map[int]func(why string)
+	ring  Ring
+	letGo chan struct{} // has one when the owner has let somebody go
+	mu    sync.Mutex
+	gone  map[int]func(why string)
 }
 
 func (c *callers) init(ring Ring) {
-	c.ring, c.gone = ring, map[int]func(string){}
-	c.none = sync.NewCond(&c.mu)
+	c.ring, c.letGo, c.gone = ring, make(chan struct{}, 1), map[int]func(string){}
 }
 
 // count is how many there are.
@@ -152,30 +151,28 @@ func (c *callers) all(why string) {
 	}
 }
 
-// forget: the owner has let one go.
+// forget: the owner has let one go. When nobody is left the place may be closed: all that is to be said to him must have been said.
 func (c *callers) forget(n int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	delete(c.gone, n)
-	if len(c.gone) == 0 {
-		c.none.Broadcast()
+	select {
+	case c.letGo <- struct{}{}:
+	default: // that somebody was is known
 	}
 }
 
-// leave tells the owner that everybody has gone, and waits, not for ever, until he has let them go.
+// leave tells the owner that everybody has gone, and waits until he has let them go, as long as he goes on with it.
 func (c *callers) leave(why string) {
 	c.all(why)
-	late := false
-	timer := time.AfterFunc(leaving, func() {
-		c.mu.Lock()
-		defer c.mu.Unlock()
-		late = true
-		c.none.Broadcast()
-	})
+	timer := time.NewTimer(leaving)
 	defer timer.Stop()
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for len(c.gone) > 0 && !late {
-		c.none.Wait()
+	for c.count() > 0 {
+		select {
+		case <-c.letGo:
+			timer.Reset(leaving)
+		case <-timer.C:
+			return
+		}
 	}
 }

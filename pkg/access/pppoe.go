@@ -78,7 +78,7 @@ func (d discovery) Offered(o pppoe.Offer) {
 		},
 	}
 	who.Line = accessLine(&o.Line)
-	c.callers.arrived(int(o.SessionID), who, &offer{c: c, id: o.SessionID})
+	c.callers.arrived(int(o.SessionID), who, &offer{answerer: c, callers: c.callers, id: o.SessionID})
 }
 
 func (d discovery) Ended(id uint16, why string) { d.c.callers.left(int(id), why) }
@@ -87,26 +87,35 @@ func (d discovery) Down(reason string) { d.c.callers.all(reason) }
 
 func (d discovery) Up() {}
 
+// answerer is where a subscriber is answered.
+type answerer interface {
+	Accept(id uint16)
+	Refuse(id uint16, kind pppoe.Refusal, text string)
+	Terminate(id uint16, text string)
+	Freed(id uint16)
+}
+
 // offer is a session that a subscriber has asked for.
 type offer struct {
-	c     *concentrator
-	id    uint16
-	ready bool // the owner's
+	answerer
+	callers *callers
+	id      uint16
+	ready   bool // the owner's
 }
 
 func (o *offer) Ready() {
 	o.ready = true
-	o.c.Accept(o.id)
+	o.Accept(o.id)
 }
 
 func (o *offer) HangUp(why string) {
-	o.c.callers.forget(int(o.id))
-	if !o.ready {
-		o.c.Refuse(o.id, pppoe.RefuseSystem, why)
-		return
+	if o.ready {
+		o.Terminate(o.id, why)
+		o.Freed(o.id)
+	} else {
+		o.Refuse(o.id, pppoe.RefuseSystem, why)
 	}
-	o.c.Terminate(o.id, why)
-	o.c.Freed(o.id)
+	o.callers.forget(int(o.id)) // the number rests: it is nobody else's yet
 }
 
 // accessLine is a line in the terms of L2TP (RFC 5515; P222); nil: nothing is known of it.

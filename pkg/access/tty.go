@@ -67,8 +67,8 @@ type onLine struct {
 func (l onLine) Ready() {}
 
 func (l onLine) HangUp(why string) {
-	l.x.callers.forget(0)
 	_ = l.call.File.Close() // the kernel has taken it over, unless it has not come to that
+	l.x.callers.forget(0)   // before the line may have the next
 	l.x.Release(why)
 }
 
