@@ -202,6 +202,35 @@ func TestLeavingWaitsAsLongAsTheOwnerGoesOn(t *testing.T) {
 	})
 }
 
+// Nobody is let in at a place that is left: who comes is told at once, the owner does not hear of him, and nobody is waited for.
+func TestNobodyIsLetInAtAPlaceThatIsLeft(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var c callers
+		rung := 0
+		c.init(func(Caller, Line) func(string) { rung++; return func(string) {} })
+		c.arrived(0, Caller{}, line{}) // whom the owner never lets go
+		began := time.Now()
+		refused := make(chan string, 100)
+		go func() {
+			for n := range 100 {
+				time.Sleep(leaving / 10)
+				c.arrived(1+n, Caller{}, line{refused})
+				c.forget(1 + n)
+			}
+		}()
+		c.leave("it is left")
+		if took := time.Since(began); took != leaving || rung != 1 || c.count() != 1 {
+			t.Errorf("left after %v; the owner has heard of %d", took, rung)
+		}
+		for range 100 {
+			if why := <-refused; why != "it is left" {
+				t.Errorf("told %q", why)
+			}
+		}
+	})
+}
+
 // answers is a place at which subscribers are answered.
 type answers chan string
 

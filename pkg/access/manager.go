@@ -112,6 +112,7 @@ type callers struct {
 	letGo chan struct{} // has one when the owner has let somebody go
 	mu    sync.Mutex
 	gone  map[int]func(why string)
+	over  string // why nobody is let in any more; empty: everybody is
 }
 
 func (c *callers) init(ring Ring) {
@@ -125,11 +126,17 @@ func (c *callers) count() int {
 	return len(c.gone)
 }
 
-// arrived tells the owner of a subscriber.
+// arrived tells the owner of a subscriber, unless the place is being left.
 func (c *callers) arrived(n int, who Caller, l Line) {
 	c.mu.Lock()
-	defer c.mu.Unlock() // so that HangUp, which may come at once, finds him
-	c.gone[n] = c.ring(who, l)
+	why := c.over
+	if why == "" {
+		c.gone[n] = c.ring(who, l) // under mu, so that HangUp, which may come at once, finds him
+	}
+	c.mu.Unlock()
+	if why != "" {
+		l.HangUp(why)
+	}
 }
 
 // left tells the owner that one has gone; nothing happens when the owner knows.
@@ -155,6 +162,9 @@ func (c *callers) all(why string) {
 func (c *callers) forget(n int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if c.gone[n] == nil {
+		return
+	}
 	delete(c.gone, n)
 	select {
 	case c.letGo <- struct{}{}:
@@ -162,8 +172,11 @@ func (c *callers) forget(n int) {
 	}
 }
 
-// leave tells the owner that everybody has gone, and waits until he has let them go, as long as he goes on with it.
+// leave lets nobody in any more, tells the owner that everybody has gone, and waits until he has let them go, as long as he goes on with it.
 func (c *callers) leave(why string) {
+	c.mu.Lock()
+	c.over = why
+	c.mu.Unlock()
 	c.all(why)
 	timer := time.NewTimer(leaving)
 	defer timer.Stop()
