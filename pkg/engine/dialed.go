@@ -64,13 +64,15 @@ func (x *dialer) replace(cur *session) {
 	cur.drop("replaced", "the peer called again")
 }
 
-// drop ends a session at once: CDN, then everything back.
+// drop ends a session at once: CDN if it came by a tunnel, then everything back.
 func (s *session) drop(cause, text string) {
 	if s.call == nil {
 		s.hangUp(cause, text)
 		return
 	}
-	s.t.ctl.Do(s.sh.now(), control.CmdCloseSession{Session: s.id, Result: wire.Result{Code: wire.CDNAdmin, Text: text}}, &s.t.out)
+	if s.t != nil {
+		s.t.ctl.Do(s.sh.now(), control.CmdCloseSession{Session: s.id, Result: wire.Result{Code: wire.CDNAdmin, Text: text}}, &s.t.out)
+	}
 	s.call.Lost(call.EvDown{Cause: cause, Text: text, Asked: true}, s.output())
 	s.flush()
 }

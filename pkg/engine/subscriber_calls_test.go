@@ -708,3 +708,41 @@ func TestSubscriberBeginsAnew(t *testing.T) {
 		}
 	})
 }
+
+// S17: a subscriber whose PPP ends here logs in again, as after a power cut: his older session is closed, for his own address or for the
+// limit, and nothing else happens. There was no tunnel to close it in: the daemon fell.
+func TestSubscriberOfOursLogsInAgain(t *testing.T) {
+	for name, x := range map[string]func(p *policy.Policy){
+		"his own address": func(p *policy.Policy) {
+			p.Users["RouterA@corp.example"].IPv4 = netip.MustParseAddr("192.168.30.1")
+		},
+		"one session at a time": func(p *policy.Policy) {
+			p.Templates["access"].Duplicate = policy.DuplicateReplace
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			simulated(t, func(t *testing.T) {
+				n := newInternet()
+				a := n.start(t, lacBox, changed(lacPolicy(lnsBox), func(p *policy.Policy) {
+					p.LAC.Rules[0] = policy.Rule{Match: policy.MatchAll, Action: policy.ActionLocal}
+					p.Users["RouterA@corp.example"] = &policy.User{Name: "RouterA@corp.example", Password: policy.NewSecret([]byte("PasswordA"))}
+					p.Pools["ips"] = lnsPolicy().Pools["ips"]
+					p.Templates["access"].IPv4Local = netip.MustParseAddr("192.168.30.254")
+					x(p)
+				}), true)
+				defer a.stop()
+				synctest.Wait()
+				older := a.dsl.dialIn(t, client(ppp.AuthPAP), nil)
+				older.comesUp(time.Minute)
+				newer := a.dsl.dialIn(t, client(ppp.AuthPAP), nil)
+				newer.comesUp(time.Minute)
+				if why := older.goes(time.Minute); !strings.Contains(why, "logged in again") {
+					t.Errorf("the older one hears %q", why)
+				}
+				if all := a.look().Sessions; len(all) != 1 || len(newer.ended()) > 0 {
+					t.Errorf("%d sessions; the newer one has heard %q", len(all), newer.ended())
+				}
+			})
+		})
+	}
+}
