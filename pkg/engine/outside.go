@@ -138,7 +138,7 @@ func (s *session) letIn(u *policy.User, then func(now call.Time)) {
 		waiting := s.judged
 		s.judging, s.judged = false, nil
 		switch {
-		case s.call == nil:
+		case s.call == nil, s.releasing:
 		case refusal != "":
 			s.call.Refuse(s.sh.now(), refusal, s.output())
 		default:

@@ -28,14 +28,20 @@ func (o *owned) ask(s *session, give func(refusal string)) {
 	old.replacedBy(s)
 }
 
-// leave is the holder's going. It is free then unless somebody waits for it.
-func (o *owned) leave() (free bool) {
-	if o.next == nil {
-		return true
-	}
+// leave is the going of s, who has it or waits for it. It is free then unless somebody waits for it.
+func (o *owned) leave(s *session) (free bool) {
 	give := o.give
-	o.holder, o.next, o.give = o.next, nil, nil
-	give("")
+	switch {
+	case o.next == s:
+		o.next, o.give = nil, nil
+		give("the session has ended")
+	case o.holder != s:
+	case o.next == nil:
+		return true
+	default:
+		o.holder, o.next, o.give = o.next, nil, nil
+		give("")
+	}
 	return false
 }
 
@@ -74,9 +80,9 @@ func (x *pools) own(a netip.Addr, s *session, give func(refusal string)) {
 	x.owned[a].ask(s, give)
 }
 
-// disown takes a user's own address back.
+// disown takes a user's own address back, or the wish for it.
 func (x *pools) disown(a netip.Addr, s *session) {
-	if o := x.owned[a]; o != nil && o.holder == s && o.leave() {
+	if o := x.owned[a]; o != nil && o.leave(s) {
 		delete(x.owned, a)
 	}
 }
@@ -125,10 +131,10 @@ func (x *pools) lends(p netip.Prefix) bool {
 	return false
 }
 
-// disownPrefix takes a user's own prefix back.
+// disownPrefix takes a user's own prefix back, or the wish for it.
 func (x *pools) disownPrefix(p netip.Prefix, s *session) {
 	from, to := x.claims.at(p)
-	if to == from+1 && x.claims[from].prefix == p && x.claims[from].holder == s && x.claims[from].leave() {
+	if to == from+1 && x.claims[from].prefix == p && x.claims[from].leave(s) {
 		x.claims = slices.Delete(x.claims, from, to)
 	}
 }

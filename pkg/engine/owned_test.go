@@ -282,3 +282,46 @@ func TestRechallengeChangesNoClaims(t *testing.T) {
 		b.until("nothing", time.Minute, func(s *api.Snapshot) bool { return len(s.Sessions) == 0 && len(b.claimed()) == 0 && addresses() == 0 })
 	})
 }
+
+// S17: a session that is to have the address of one which is still being released ends before that is: nobody has the address then, and
+// the next who logs in gets it.
+func TestWhoWaitsForAnAddressMayGo(t *testing.T) {
+	simulated(t, func(t *testing.T) {
+		n := newInternet()
+		b := n.start(t, "2.2.2.2", changed(lasting(), func(p *policy.Policy) {
+			p.Templates["dialin"].Engine = policy.EnginePppd // a session that a pppd runs may go while it waits
+			p.Users["RouterA"].IPv4 = netip.MustParseAddr("192.168.30.1")
+		}), true)
+		defer b.stop()
+		calls := initiators(3)
+		for _, c := range calls.Calls {
+			c.AutoStart, c.RedialMin = false, time.Hour
+		}
+		a := n.start(t, "1.1.1.1", calls, true)
+		defer a.stop()
+		owned := func() (n int) {
+			_ = b.e.shards[0].in(t.Context(), func() { n = len(b.e.shards[0].pools.owned) })
+			return n
+		}
+		for call, end := range []time.Duration{20 * time.Second, 0} {
+			b.mu.Lock()
+			b.pppdsEnd = end
+			b.mu.Unlock()
+			a.act(api.Action{Verb: api.VerbCallUp, Call: fmt.Sprint("c", call)})
+			time.Sleep(time.Second) // virtual
+		}
+		if strings.Count(b.log.String(), "event=user-again") != 1 || strings.Count(b.log.String(), "call up") != 1 {
+			t.Fatalf("the second does not wait for the first\n%s", b.log)
+		}
+		a.act(api.Action{Verb: api.VerbCallDown, Call: "c1"})
+		time.Sleep(time.Minute)
+		if owned() != 0 {
+			t.Errorf("%d addresses are somebody's\n%s", owned(), b.log)
+		}
+		a.act(api.Action{Verb: api.VerbCallUp, Call: "c2"})
+		time.Sleep(time.Second)
+		if strings.Count(b.log.String(), "call up") != 2 || owned() != 1 {
+			t.Errorf("the next has no address\n%s", b.log)
+		}
+	})
+}

@@ -55,6 +55,7 @@ type box struct {
 	noIPv6   error                   // why interfaces cannot have IPv6
 	leases   map[int]ipv6.Lease      // what is told on interfaces, by index
 	pppds    []pppd.Spec             // that were started
+	pppdsEnd time.Duration           // how long those take to end that are started
 	ports    map[netip.AddrPort]bool // of single tunnels, open
 	nextPort uint16
 	// connected are the local addresses of the tunnel sockets that were made.
@@ -310,6 +311,7 @@ func (p programs) Start(spec pppd.Spec, events func(pppd.Event)) (PppdProcess, e
 	}
 	p.mu.Lock()
 	p.pppds = append(p.pppds, spec)
+	ends := p.pppdsEnd
 	p.mu.Unlock()
 	events(pppd.EvNetworkUp{
 		Interface: "ppp0", User: "RouterA",
@@ -321,12 +323,16 @@ func (p programs) Start(spec pppd.Spec, events func(pppd.Event)) (PppdProcess, e
 			EvNetworkUp: ppp.EvNetworkUp{Proto: ppp.ProtoIPv6, Local: netip.MustParseAddr("fe80::1"), Peer: netip.MustParseAddr("fe80::2")},
 		})
 	}
-	return program{events}, nil
+	return program{ends, events}, nil
 }
 
-type program struct{ events func(pppd.Event) }
+type program struct {
+	ends   time.Duration
+	events func(pppd.Event)
+}
 
 func (p program) Stop(context.Context) error {
+	time.Sleep(p.ends) // virtual
 	p.events(pppd.EvDown{EvLinkDown: ppp.EvLinkDown{Stage: ppp.StageUp, Reason: ppp.ReasonLocal}})
 	return nil
 }
