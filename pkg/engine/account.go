@@ -80,13 +80,13 @@ func (s *session) accountTold() {
 	}
 }
 
-// accountAgain plans the next interim record.
+// accountAgain plans the next interim record. A session that has ended has none, though it may still wait for its release.
 func (s *session) accountAgain() {
 	every := s.pol.RADIUS.Interim
 	if g := s.granted; g != nil && g.interim > 0 {
 		every = max(g.interim, interimEvery)
 	}
-	if every > 0 && !s.account.untold {
+	if every > 0 && !s.account.untold && s.account.until == 0 {
 		s.sh.due.arm(&s.account.timer, s.sh.now()+every)
 	}
 }

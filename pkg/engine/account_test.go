@@ -85,3 +85,40 @@ func TestReloadOfServersLeavesSessionsAsTheyAre(t *testing.T) {
 		}
 	})
 }
+
+// P241: a session that has ended, and waits until something in the kernel is done, is told of no more before its end is: a server that
+// changes it meanwhile, or that is asked again, does not bring interim records back.
+func TestNoInterimAfterTheEnd(t *testing.T) {
+	simulated(t, func(t *testing.T) {
+		n := newInternet()
+		x := &servers{}
+		b := n.start(t, "2.2.2.2", changed(lasting(), func(p *policy.Policy) {
+			p.Users["first"] = &policy.User{Name: "first", Password: policy.NewSecret([]byte("PasswordA"))}
+			p.RADIUS.Servers, p.RADIUS.Interim = []policy.RADIUSServer{{Address: "192.0.2.9"}}, time.Minute
+		}), true).with(x)
+		a := n.start(t, "1.1.1.1", waiting("first"), true)
+		defer a.stop()
+		a.begins("c0")
+		busy := func(is bool, then func(s *session)) {
+			for _, sh := range b.e.shards {
+				_ = sh.in(t.Context(), func() {
+					for s := range sh.sessions() {
+						s.busy = is
+						then(s)
+						s.flush()
+					}
+				})
+			}
+		}
+		busy(true, func(s *session) { s.call.Lost(call.EvDown{Cause: "peer"}, s.output()) })
+		if o := b.e.RADIUS().Change(t.Context(), radius.Match{User: "first"}, radius.Change{Class: [][]byte{{1}}}); o != radius.Done {
+			t.Errorf("the change is answered %v", o)
+		}
+		busy(false, func(*session) {})
+		time.Sleep(10 * time.Minute) // virtual
+		if starts, stops, more := len(x.told(radius.Start)), len(x.told(radius.Stop)), x.told(radius.Interim); starts != 1 || stops != 1 || len(more) > 0 {
+			t.Errorf("%d starts, %d stops, and between or after them %v", starts, stops, more)
+		}
+		b.stop()
+	})
+}
