@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 
 	"github.com/l2tpd/l2tpd/pkg/api"
@@ -35,8 +36,10 @@ func (e *Engine) Act(ctx context.Context, a api.Action) (*api.Result, error) {
 	if a.Verb == api.VerbTunnelClose || a.Verb == api.VerbSessionClose {
 		s = e.shards[int(a.Tunnel)%len(e.shards)]
 	}
-	if err := s.in(ctx, func() { work(s) }); err != nil {
+	if err := s.in(ctx, func() { work(s) }); errors.Is(err, ErrStopping) {
 		return nil, api.Errorf(api.CodeUnavailable, "%s", err)
+	} else if err != nil {
+		return nil, err // it may be done yet
 	}
 	if problem != nil {
 		return nil, problem
@@ -93,12 +96,13 @@ func (s *shard) callUp(a api.Action, res *api.Result) *api.Error {
 			Code: api.CodeConflict, Message: "call " + x.conf.Name + " is passive: its peer has no known address",
 			Hint: "set peer: in the configuration, or dial from the other side",
 		}
-	case x.session != nil && !x.session.upSince.IsZero():
+	case x.session != nil && !x.session.upSince.IsZero() && !x.session.ending():
 		res.Message = "call " + x.conf.Name + " is up already"
 		return nil
 	}
 	x.wanted, x.held = true, false
 	x.delay = 0
+	x.atOnce = x.atOnce || x.session != nil && x.session.ending() // dial waits for its end
 	x.dial()
 	res.Changed, res.Message = true, "call "+x.conf.Name+" is being dialled"
 	return nil
@@ -112,6 +116,7 @@ func (s *shard) callDown(a api.Action, res *api.Result) *api.Error {
 	}
 	res.Changed = x.wanted || x.session != nil || !x.held
 	x.wanted, x.held = false, true
+	delete(s.dialers.riders, x)
 	s.due.arm(&x.timer, 0)
 	res.Message = "call " + x.conf.Name + " was down already"
 	if x.session != nil {

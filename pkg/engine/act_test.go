@@ -137,3 +137,47 @@ func shown(t *testing.T, b *box) string {
 	}
 	return string(out) + "\n"
 }
+
+// S76, S77: a call that is asked for while its last session still goes is dialled as soon as that is gone, and not after redial_min.
+func TestCallUpWhileTheCallGoesDown(t *testing.T) {
+	simulated(t, func(t *testing.T) {
+		n := newInternet()
+		b := n.start(t, "2.2.2.2", lasting(), true)
+		defer b.stop()
+		a := n.start(t, "1.1.1.1", one(func(c *policy.Call) { c.AutoStart, c.RedialMin, c.RedialMax = true, time.Hour, time.Hour }), true)
+		defer a.stop()
+		for round, down := range []func(){
+			func() { a.act(api.Action{Verb: api.VerbCallDown, Call: "c0"}) },
+			func() {
+				s := a.look().Sessions[0]
+				a.act(api.Action{Verb: api.VerbSessionClose, Tunnel: s.TunnelID, Session: s.ID})
+			},
+		} {
+			a.up("c0", time.Minute)
+			down()
+			if r := a.act(api.Action{Verb: api.VerbCallUp, Call: "c0"}); !r.Changed || r.Message != "call c0 is being dialled" {
+				t.Errorf("changed %v: %s", r.Changed, r.Message)
+			}
+			a.until("up again", time.Minute, func(s *api.Snapshot) bool {
+				return s.Calls[0].State == api.CallUp && s.Calls[0].Attempts.Succeeded == uint64(round)+2
+			})
+		}
+	})
+}
+
+// An action that is not answered in time may be done yet: "unavailable" would say that it is not.
+func TestActionThatIsNotAnsweredInTime(t *testing.T) {
+	simulated(t, func(t *testing.T) {
+		n := newInternet()
+		a := n.start(t, "1.1.1.1", one(nil), true)
+		defer a.stop()
+		busy := make(chan struct{})
+		a.e.shards[0].post(func() { <-busy })
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if _, err := a.e.Act(ctx, api.Action{Verb: api.VerbCallUp, Call: "c0"}); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("%v", err)
+		}
+		close(busy)
+	})
+}

@@ -23,6 +23,7 @@ type placed struct {
 	end    access.Line // nil until somebody is there
 	data   Session     // the kernel's end of the line; nil until then
 	watch  *lineWatch  // nil until it is joined with the LNS's session
+	died   error       // who was called has hung up before PPP could pass
 }
 
 // coder is an error that says what an LNS is told of it.
@@ -97,21 +98,42 @@ func (s *session) answered(p *placed, c access.Caller, end access.Line, data Ses
 		s.refuse(r, fmt.Sprintf("no call to %q: %v", s.remote.CalledNumber, err))
 	default:
 		p.caller, p.end, p.data = c, end, data
-		s.begin()
+		if p.died == nil {
+			s.begin()
+		} else {
+			s.lineDied(p.died)
+		}
 	}
 }
 
-// lineDied: who was called has hung up.
+// lineDied: who was called has hung up, which the kernel may tell before it is known that he was there.
 func (s *session) lineDied(err error) {
-	if s.call == nil || s.releasing {
+	const text = "the line has hung up: "
+	switch p := s.placed; {
+	case s.t.sessions[s.id] != s || s.releasing:
+	case s.call != nil:
+		s.call.Sever(call.EvDown{Cause: "line-down", Text: text + err.Error()}, wire.Result{Code: wire.CDNLostCarrier}, s.output())
+		s.flush()
+	case p.end != nil:
+		s.refuse(wire.Result{Code: wire.CDNLostCarrier}, text+err.Error())
+		p.leave(s.sh)
+	default:
+		p.died = err
+	}
+}
+
+// leave is letGo for a session without a call machine, which has nothing to release. p may be nil.
+func (p *placed) leave(sh *shard) {
+	if p == nil {
 		return
 	}
-	down := call.EvDown{Cause: "line-down", Text: "the line has hung up: " + err.Error()}
-	s.call.Sever(down, wire.Result{Code: wire.CDNLostCarrier}, s.output())
-	s.flush()
+	p.cancel()
+	if p.end != nil {
+		sh.e.exec.submit(func() { _ = p.letGo("the LNS has ended the call") })
+	}
 }
 
-// letGo ends what has been placed for a session that ends. It sleeps.
+// letGo ends what has been placed for a session that ends, once. It sleeps.
 func (p *placed) letGo(why string) error {
 	if p == nil {
 		return nil
@@ -122,6 +144,7 @@ func (p *placed) letGo(why string) error {
 	}
 	err := p.data.Close()
 	p.end.HangUp(why)
+	p.end = nil
 	return err
 }
 

@@ -311,9 +311,7 @@ func (s *session) leave() {
 	if s.near != nil {
 		s.near.gone(s)
 	}
-	if s.placed != nil {
-		s.placed.cancel()
-	}
+	s.placed.leave(s.sh)
 	if s.accept != nil {
 		s.sh.e.sessions.give(s.accept)
 		s.accept = nil
@@ -379,6 +377,11 @@ func (s *session) frame(data []byte) {
 func (s *session) expire(now Time) {
 	s.call.Expire(now, s.output())
 	s.flush()
+}
+
+// ending says that the session is on its way down.
+func (s *session) ending() bool {
+	return s.releasing || s.asked != nil || s.call != nil && s.call.View().Closing
 }
 
 // hangUp ends the call in good order.
