@@ -89,7 +89,7 @@ func (fw *forward) next() {
 		fw.left = fw.left[1:]
 		why, level := "", slog.LevelWarn
 		switch {
-		case l.s.drained != nil:
+		case l.s.e.stopping.Load():
 			why = "the daemon is stopping"
 		case t.MaxSessions > 0 && l.sessions[t.Addr] >= t.MaxSessions:
 			why, level = fmt.Sprintf("it has max_sessions: %d", t.MaxSessions), slog.LevelInfo // as it is configured

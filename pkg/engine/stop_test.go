@@ -14,6 +14,7 @@ import (
 	"github.com/l2tpd/l2tpd/pkg/api"
 	"github.com/l2tpd/l2tpd/pkg/kernel/kerneltest"
 	"github.com/l2tpd/l2tpd/pkg/policy"
+	"github.com/l2tpd/l2tpd/pkg/ppp"
 	"github.com/l2tpd/l2tpd/pkg/transport"
 	"github.com/l2tpd/l2tpd/pkg/wire"
 )
@@ -288,6 +289,27 @@ func TestAliveNeedsEveryShard(t *testing.T) {
 		close(stuck)
 		if err := a.e.Alive(t.Context()); err != nil {
 			t.Errorf("alive again: %v", err)
+		}
+	})
+}
+
+// P153: a subscriber's call that is to be forwarded when the daemon has begun to stop opens no tunnel, of which nobody would tell the LNS
+// the end. The shard that opens tunnels may have closed its own by then.
+func TestNoTunnelIsOpenedWhileTheDaemonStops(t *testing.T) {
+	simulated(t, func(t *testing.T) {
+		n := newInternet()
+		a := n.start(t, lacBox, lacPolicy(lnsBox), true)
+		defer a.stop()
+		synctest.Wait()
+		s := a.dsl.dialIn(t, client(ppp.AuthPAP), nil)
+		synctest.Wait() // he has arrived
+		a.e.stopping.Store(true)
+		time.Sleep(time.Minute) // virtual
+		if all := n.messages(a.addr, wire.MsgSCCRQ); len(all) > 0 {
+			t.Errorf("%d SCCRQs have left", len(all))
+		}
+		if got := s.ended(); len(got) != 1 {
+			t.Errorf("the subscriber is hung up %d times", len(got))
 		}
 	})
 }
