@@ -340,6 +340,32 @@ func TestSecondTunnelOfOneAddressAndPort(t *testing.T) {
 	}
 }
 
+// The tunnel that waits for another one's end on the old kernel core gets its data path, too, when the other has had none.
+func TestTunnelAfterOneWithoutADataPath(t *testing.T) {
+	simulated(t, func(t *testing.T) {
+		n := newInternet()
+		b := n.start(t, "2.2.2.2", lasting(), false)
+		defer b.stop()
+		q := initiators(2)
+		for _, c := range q.Calls {
+			c.OwnTunnel, c.AutoStart, c.RedialMin, c.RedialMax = true, false, time.Hour, time.Hour
+		}
+		a := n.start(t, "1.1.1.1", q, true)
+		defer a.stop()
+		release := b.k.Hold(kerneltest.OpCreateTunnel)
+		b.k.Fail(kerneltest.OpCreateTunnel, errors.New("no memory"))
+		a.act(api.Action{Verb: api.VerbCallUp, Call: "c0"})
+		time.Sleep(10 * time.Millisecond) // virtual
+		first := a.look().Tunnels[0].ID
+		a.act(api.Action{Verb: api.VerbTunnelClose, Tunnel: first})
+		time.Sleep(10 * time.Millisecond)
+		a.act(api.Action{Verb: api.VerbCallUp, Call: "c1"})
+		time.Sleep(10 * time.Millisecond)
+		release()
+		a.up("c1", 10*time.Second)
+	})
+}
+
 // No kernel: tunnels are refused with the reason, and the daemon goes on.
 func TestWithoutKernelTunnelsAreRefused(t *testing.T) {
 	simulated(t, func(t *testing.T) {

@@ -356,6 +356,7 @@ func (t *tunnel) pathMade(conn Conn, mtu int, err error) {
 		t.do(control.CmdClose{Result: wire.Result{
 			Code: wire.StopError, Error: wire.ErrCodeResources, HasError: true, Text: "no data path",
 		}})
+		t.successors()
 	default:
 		for _, s := range t.sessions {
 			if s.waiting {
