@@ -19,7 +19,7 @@ import (
 )
 
 // patience is how long a test waits for something that should happen at once.
-const patience = 30 * time.Second
+const patience = 2 * time.Minute
 
 // host is a network namespace.
 type host struct {

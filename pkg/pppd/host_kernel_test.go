@@ -23,7 +23,7 @@ import (
 )
 
 // wait is how long a test waits for something that should happen at once.
-const wait = 30 * time.Second
+const wait = 2 * time.Minute
 
 // host is a network namespace with a Kernel and a Supervisor. Its thread lives in the namespace and ends with the test.
 type host struct {

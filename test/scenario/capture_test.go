@@ -189,6 +189,7 @@ func TestCaptureOfASubscribersCall(t *testing.T) {
 	lns.WaitSessions(len(clients))
 	lac.Ctl("tunnel", "close", fmt.Sprint(lac.Tunnels()[0].ID))
 	lac.WaitTunnels(1)
+	lns.WaitTunnels(1)
 	wires := []*lab.Capture{link}
 	developed(t, films[0], wires, "in: SCCRQ", "SCCRP", "SCCCN", "ICRQ", "ICRP", "ICCN", "IPCP Configure-Request", "StopCCN")
 	file := developed(t, films[1], wires, "LCP Configure-Request", "SCCRQ", "SCCRP", "SCCCN", "ICRQ", "ICRP", "ICCN", "StopCCN")

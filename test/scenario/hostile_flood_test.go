@@ -132,7 +132,7 @@ func TestJunkHarmsNobody(t *testing.T) {
 		real = append(real, p.Payload)
 	}
 	seen.Stop()
-	if len(real) < 3 {
+	if len(real) < 2 {
 		t.Fatalf("%d messages were seen", len(real))
 	}
 	src := junk.New(uint64(s.call.TunnelID), real...)
@@ -255,8 +255,8 @@ func TestSCCRQFloodFromForgedAddresses(t *testing.T) {
 	if lost*10 > of {
 		t.Errorf("%d of %d pings lost", lost, of)
 	}
-	if lines > 300 {
-		t.Errorf("%d log lines", lines)
+	if allowed := 300 + 120*int(took.Minutes()); lines > allowed { // the limiter forgets whom it has not heard for a minute
+		t.Errorf("%d log lines, of %d at most", lines, allowed)
 	}
 	if after.rss-before.rss > 24<<20 {
 		t.Errorf("%d KiB of memory before, %d after", before.rss>>10, after.rss>>10)

@@ -19,7 +19,7 @@ func answering(hello string) string {
 server: {mode: lns, hostname: core, tunnel: {hello: %s}}
 secret: %s
 lns: {accept: [{from: any, template: dialin}]}
-ppp: {templates: {dialin: {auth: [chap], ipv4_local: 10.8.0.1, ipv4_pool: ips, restart: 1s, lcp_echo: {interval: never}}}}
+ppp: {templates: {dialin: {auth: [chap], ipv4_local: 10.8.0.1, ipv4_pool: ips, restart: 1s, max_configure: 60, lcp_echo: {interval: never}}}}
 pools: {ips: {ranges: [10.8.0.10-10.8.0.20]}}
 users: {rover: {password: %s}}
 log: {level: debug}
@@ -37,7 +37,7 @@ func callOffice(hello string) string {
 	return fmt.Sprintf(`
 server: {hostname: edge, tunnel: {hello: %s}}
 calls: {branch: {peer: 10.1.1.2, autostart: on, secret: %s, redial: {min: 500ms, max: 1s}, ppp: {template: lan, ipv4: request, user: alice, password: %s}}}
-ppp: {templates: {lan: {auth: none, restart: 1s, lcp_echo: {interval: never}}}}
+ppp: {templates: {lan: {auth: none, restart: 1s, max_configure: 60, lcp_echo: {interval: never}}}}
 log: {level: debug}
 `, hello, tunnelSecret, ourPassword)
 }
@@ -80,7 +80,7 @@ func TestIdleTunnelsLiveByHello(t *testing.T) {
 server: {mode: both, tunnel: {hello: 2s}}
 secret: %s
 calls: {remote: {peer: 10.1.3.%d, remote: remote, precedence: %s, autostart: on, secret: %[1]s, ppp: {template: lan}}}
-ppp: {templates: {lan: {auth: none, restart: 1s, lcp_echo: {interval: never}}}}
+ppp: {templates: {lan: {auth: none, restart: 1s, max_configure: 60, lcp_echo: {interval: never}}}}
 `, tunnelSecret, peer, prec)
 	}
 	s.d, s.foreign = a.L2TPD(own(2, "in")), false

@@ -78,14 +78,17 @@ func TestRefusalsOfOurCallsAreExplained(t *testing.T) {
 		{
 			name: "pap-password", ours: login("alice", wrongPass), foreign: demand("pap"), files: passwords("alice office " + ourPassword),
 			log: "stage user authentication", words: "Login incorrect", kind: wire.MsgCDN, sent: true, code: wire.CDNAdmin,
+			other: wire.CDNLostCarrier, // its pppd has ended PPP
 		},
 		{
 			name: "chap-password", ours: login("alice", wrongPass), foreign: demand("chap"), files: passwords("alice office " + ourPassword),
 			log: "stage user authentication", words: "Access denied", kind: wire.MsgCDN, sent: true, code: wire.CDNAdmin,
+			other: wire.CDNLostCarrier, // its pppd has ended PPP
 		},
 		{
 			name: "unknown-user", ours: login("bob", ourPassword), foreign: demand("chap"), files: passwords("alice office " + ourPassword),
 			log: "stage user authentication", words: "wrong user name or password", kind: wire.MsgCDN, sent: true, code: wire.CDNAdmin,
+			other: wire.CDNLostCarrier, // its pppd has ended PPP
 		},
 		{
 			name: "their-password", ours: "template: chap", files: passwords("office * " + wrongPass),
@@ -219,7 +222,7 @@ lns:
 ppp:
   templates:
     pap: {auth: [pap], ipv4_local: 10.8.0.1, ipv4_pool: ips}
-    chap: {auth: [chap], ipv4_local: 10.8.0.1, ipv4_pool: ips, restart: 1s}
+    chap: {auth: [chap], ipv4_local: 10.8.0.1, ipv4_pool: ips, restart: 1s, max_configure: 60}
     full: {auth: [chap], ipv4_local: 10.8.0.1, ipv4_pool: none}
 pools: {ips: {ranges: [10.8.0.10-10.8.0.20]}, none: {ranges: [10.8.0.30]}}
 users:

@@ -199,7 +199,7 @@ func TestOurCallsAreServedByXl2tpd(t *testing.T) {
 server: {hostname: edge, hide_avps: %t}
 calls:
 %s
-ppp: {templates: {pap1: {auth: none, restart: 1s}, chap1: {auth: none, restart: 1s}, pap2: {auth: [pap], restart: 1s}, chap2: {auth: [chap], restart: 1s}}}
+ppp: {templates: {pap1: {auth: none, restart: 1s, max_configure: 60}, chap1: {auth: none, restart: 1s, max_configure: 60}, pap2: {auth: [pap], restart: 1s, max_configure: 60}, chap2: {auth: [chap], restart: 1s, max_configure: 60}}}
 users: {office: {password: %s}}
 log: {level: debug}
 `, hide, calls[hide], theirPass))

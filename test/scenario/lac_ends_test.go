@@ -36,7 +36,7 @@ type forwarded struct {
 	line       *api.Session // at the LAC
 }
 
-// newForwarded makes the lab. The LNS finds a client that is gone in three seconds, the LAC an LNS.
+// newForwarded makes the lab. The LNS finds a client that is gone in ten seconds, the LAC an LNS in seven.
 func newForwarded(t *testing.T) *forwarded {
 	t.Helper()
 	f := &forwarded{wholesale: newWholesale(t, "alice"), t: t}
@@ -45,7 +45,7 @@ func newForwarded(t *testing.T) *forwarded {
 	f.dlns = f.lns.L2TPD(`
 server: {mode: lns, hostname: lns}
 lns: {accept: [{from: any, template: dialin}]}
-ppp: {templates: {dialin: {auth: [chap], ipv4_local: 10.8.0.1, ipv6: off, lcp_echo: {interval: 1s, failures: 3}}}}
+ppp: {templates: {dialin: {auth: [chap], ipv4_local: 10.8.0.1, ipv6: off, lcp_echo: {interval: 1s, failures: 10}}}}
 users: {"` + alice + `": {password: ` + theirPass + `, ipv4: 10.8.2.1}}
 log: {level: debug}
 `)

@@ -97,6 +97,7 @@ func (c *customers) everybody(e *rulesLab) {
 // tell of the dead, and one that comes back serves again, because it is the one to be preferred.
 func TestSubscribersAreServedWhileLNSsDie(t *testing.T) {
 	e := newRulesLab(t, 3)
+	e.hasty = true
 	lnss := []*lab.Daemon{e.serve(0, ""), e.serve(1, ""), e.serve(2, "")}
 	d := e.lac.L2TPD(e.config("lockout: 20s\n  attempt: 6s", with(failover("", ", preference: 1", ", preference: 2"), "")...))
 	c := &customers{p: e.net.Subscribers(subscriber.Config{Interface: "lac", Pending: 10}), mine: map[int]bool{}}
@@ -235,6 +236,7 @@ func refuser(t *testing.T, h *lab.Host, local string, r wire.Result) {
 func TestLNSsThatRefuse(t *testing.T) {
 	t.Parallel() // it waits more than it works
 	e := newRulesLab(t, 4)
+	e.hasty = true
 	refuser(t, e.lns[0], "10.4.0.2:1701", wire.Result{Code: wire.StopError, Error: wire.ErrCodeTryAnother, HasError: true, Text: "too busy"})
 	full := e.serve(1, "lns: {accept: [{from: any, template: dialin, max_sessions: 1}]}")
 	good := e.serve(3, "") // number 2 is nobody

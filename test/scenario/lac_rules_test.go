@@ -24,6 +24,8 @@ type rulesLab struct {
 	lac       *lab.Host
 	net, open *lab.Host
 	lns       []*lab.Host
+
+	hasty bool // whether an LNS is given up after 3.5 seconds, which one that lives may once need, or 31
 }
 
 func newRulesLab(t *testing.T, lnss int) *rulesLab {
@@ -45,8 +47,12 @@ func (e *rulesLab) config(more string, rules ...string) string {
 	if len(rules) > 0 {
 		more += "\n  rules:\n    - " + strings.Join(rules, "\n    - ")
 	}
+	repeated := 5
+	if e.hasty {
+		repeated = 2
+	}
 	return `
-server: {mode: lac, hostname: lac, listen: ["0.0.0.0:1701", "[::]:1701"], tunnel: {hello: 2s, retransmit: 500ms, max_retransmits: 2}}
+server: {mode: lac, hostname: lac, listen: ["0.0.0.0:1701", "[::]:1701"], tunnel: {hello: 2s, retransmit: 500ms, max_retransmits: ` + fmt.Sprint(repeated) + `}}
 log: {level: debug}
 ppp:
   templates:

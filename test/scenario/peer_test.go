@@ -16,6 +16,9 @@ import (
 	"github.com/l2tpd/l2tpd/test/scenario/lab"
 )
 
+// ackDelay is more than an acknowledgement waits for a message to go with.
+const ackDelay = 100 * time.Millisecond
+
 // plainPeer is a well-behaved L2TP peer without a kernel: tunnels of package control, all on one socket, which a box of ours would not
 // do on every kernel.
 type plainPeer struct {
@@ -76,6 +79,7 @@ func (p *plainPeer) serve(what string, done func() bool) {
 			var out control.Output
 			if h, _, bad := wire.ParseHeader(buf[:n]); err == nil && bad == nil && control.TunnelID(h.TunnelID) == id {
 				_ = tn.Receive(p.now(), append([]byte(nil), buf[:n]...), &out) // a duplicate is no failure
+				p.began = p.began.Add(-ackDelay)                               // it acknowledges at once, before another tunnel has its say
 			}
 			tn.Expire(p.now(), &out)
 			p.carry(id, &out)

@@ -203,11 +203,14 @@ func TestRADIUSServerGrantsWhatCallersHave(t *testing.T) {
 	start := x.radius.WaitRecord("User-Name", "full", "Acct-Status-Type", "Start")
 	for name, want := range map[string]string{
 		"Class": "0x676f6c64", "Framed-IP-Address": "10.8.3.7", "Framed-IPv6-Prefix": "2001:db8:1:7::/64", "Acct-Authentic": "RADIUS",
-		"Delegated-IPv6-Prefix": "2001:db8:2:700::/56", "NAS-Identifier": "core", "NAS-Port-Type": "Virtual", "Acct-Delay-Time": "0",
+		"Delegated-IPv6-Prefix": "2001:db8:2:700::/56", "NAS-Identifier": "core", "NAS-Port-Type": "Virtual",
 	} {
 		if start[name] != want {
 			t.Errorf("%s is %q in the start record, not %q", name, start[name], want)
 		}
+	}
+	if delay, err := strconv.Atoi(start["Acct-Delay-Time"]); err != nil || delay > int(lab.Patience.Seconds()) {
+		t.Errorf("the start record is %q seconds old", start["Acct-Delay-Time"])
 	}
 	x.radius.WaitRecord("User-Name", "local", "Acct-Status-Type", "Start", "Acct-Authentic", "Local")
 	discreet(t, d)
@@ -394,7 +397,11 @@ log: {level: debug}
 		lns.Ctl("session", "close", fmt.Sprintf("%d/%d", s.TunnelID, s.ID))
 		alice.Wait()
 	}, "Host-Request", "Admin-Reset")
-	stops(func(alice *lab.Subscriber) { lac.Stop(); alice.Wait() }, "Admin-Reboot", "Lost-Service")
+	stops(func(alice *lab.Subscriber) {
+		lac.Stop()
+		alice.Wait()
+		lac.Start() // what the server has not taken in time is delivered now
+	}, "Admin-Reboot", "Lost-Service")
 	radius.WaitRecord("Acct-Status-Type", "Accounting-Off", "NAS-Identifier", "lac")
 	discreet(t, lac, lns)
 }
@@ -445,7 +452,13 @@ func TestAccountingSurvivesOutagesAndCrashes(t *testing.T) {
 	d.Start()
 	first := c.Subscriber("lac", "local", theirPass)
 	first.WaitUp()
-	radius.WaitRecord("Acct-Status-Type", "Start")
+	radius.WaitRecord("Acct-Status-Type", "Start") // which it keeps before it answers
+	w.Eventually("all is delivered", func() error {
+		if r := d.Status().RADIUS; r == nil || r.Records.Queued > 0 {
+			return fmt.Errorf("%+v", r)
+		}
+		return nil
+	})
 	radius.Kill()
 	ended := time.Now()
 	first.Signal(unix.SIGTERM)

@@ -97,7 +97,7 @@ pools: {ips: {ranges: [10.9.0.10-10.9.0.99]}}
 users: {branch: {password: <calls.*.ppp.password>}, carol: {password: <users.*.password>}}
 radius:
   spool: /run/l2tpd/accounting
-  servers: [{address: 10.5.0.2, secret: <radius.servers[].secret>, timeout: 1s}]
+  servers: [{address: 10.5.0.2, secret: <radius.servers[].secret>, ` + quick + `}]
   coa: {listen: ["0.0.0.0:3799"], clients: [{from: 10.5.0.2, secret: <radius.coa.clients[].secret>}]}
 log: {level: debug}
 `

@@ -55,11 +55,11 @@ func (x *deployment) names() *names {
 	return n
 }
 
-// numbers are the keys of JSON whose numbers depend on the clock, the processor, or on what passes unasked: acknowledgements, echoes,
-// router advertisements.
+// numbers are the keys of JSON whose numbers depend on the clock, the processor, or on what passes unasked: HELLOs, acknowledgements,
+// echoes, router advertisements.
 var numbers = regexp.MustCompile(`\.(pid|goroutines|heap_octets|total_octets|congestion_window|slow_start_threshold|rtt_ms|rto_ms|idle_seconds|in_messages|` +
 	`out_messages|serial_number|(listener|tunnel_sockets|ppp_frames)\.(in|out)[a-z_]*|data\.(in|out)_(packets|octets)|pppoe\.(in|out)\.pad[a-z]|` +
-	`(control|tunnels\[\]\.counters)\.[a-z_]+)$`)
+	`(control|tunnels\[\]\.counters)\.[a-z_]+|tunnels\[\]\.(ns|nr|peer_nr))$`)
 
 // others are keys whose values are replaced as they are, by what.
 var others = map[string]*regexp.Regexp{
@@ -134,7 +134,7 @@ var lines = []struct{ what, by string }{
 }
 
 // counting are the labels of rows in which every number differs.
-var countingRows = []string{"control in", "control out", "messages", "listening sockets", "tunnel sockets", "PPP frames, this daemon", "memory"}
+var countingRows = []string{"control in", "control out", "messages", "listening sockets", "tunnel sockets", "PPP frames, this daemon", "memory", "numbers"}
 
 // text replaces in what is for people.
 func (n *names) text(text string) string {

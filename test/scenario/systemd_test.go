@@ -138,6 +138,7 @@ func TestUnderSystemd(t *testing.T) {
 	if out, err := sd.Try("systemctl", "reload", "l2tpd"); err == nil {
 		t.Errorf("reload of a wrong configuration succeeds: %s", out)
 	}
+	sd.Run("journalctl", "--sync")
 	if log := sd.Run("journalctl", "-u", "l2tpd", "--no-pager", "-o", "cat"); !strings.Contains(log, "l2tpd.yaml:4:") {
 		t.Errorf("the journal does not say where the error is:\n%s", log)
 	}

@@ -14,6 +14,7 @@ func TestTopShowsWhatASessionCarries(t *testing.T) {
 	a := p.a.L2TPD(caller(""))
 	a.WaitUp("remote")
 	b.WaitUp("remote")
+	p.joined(t)
 	ping := p.a.Start("ping", "ping", "-q", "-i", "0.05", "-s", "1000", "-I", "192.168.10.1", "192.168.20.1")
 	out := a.Ctl("top", "--once", "--interval", "3s")
 	ping.Kill()

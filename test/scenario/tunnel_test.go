@@ -227,9 +227,10 @@ func TestChecksumOffConcernsDataOnly(t *testing.T) {
 // A peer that was killed and calls again from the same port is back in service at once, not after the old tunnel has died
 // (P75, and what the engine does about it on either kernel).
 func TestRestartedPeerIsServedAsSoonAsItAsks(t *testing.T) {
+	t.Parallel() // it waits more than it works
 	p := newPair(t)
-	// Dead tunnels are given up after six seconds instead of 31.
-	impatient := strings.NewReplacer("server: {", "server: {tunnel: {retransmit: 200ms, max_retransmits: 4}, ")
+	// Dead tunnels are given up after some twenty seconds instead of 31.
+	impatient := strings.NewReplacer("server: {", "server: {tunnel: {retransmit: 200ms, max_retransmits: 6}, ")
 	b := p.b.L2TPD(impatient.Replace(answerer("")))
 	a := p.a.L2TPD(impatient.Replace(caller("")))
 	a.WaitUp("remote")
@@ -244,6 +245,7 @@ func TestRestartedPeerIsServedAsSoonAsItAsks(t *testing.T) {
 			t.Error("the answerer has the old session still")
 		}
 		p.joined(t)
+		b.WaitUp("remote")
 		b.WaitSessions(1)
 		servedAtOnce(t, b.LogSince(mark))
 		b.WaitTunnels(1) // the old one is found dead
@@ -261,9 +263,10 @@ func servedAtOnce(t *testing.T, log string) {
 
 // As above, and the killed one is the side that answered: it calls by itself when it is back.
 func TestRestartedAnswererCallsItself(t *testing.T) {
+	t.Parallel() // it waits more than it works
 	p := newPair(t)
-	// Dead tunnels are given up after six seconds instead of 31.
-	impatient := strings.NewReplacer("server: {", "server: {tunnel: {retransmit: 200ms, max_retransmits: 4}, ")
+	// Dead tunnels are given up after some twenty seconds instead of 31.
+	impatient := strings.NewReplacer("server: {", "server: {tunnel: {retransmit: 200ms, max_retransmits: 6}, ")
 	b := p.b.L2TPD(impatient.Replace(answerer("autostart: on, precedence: out")))
 	a := p.a.L2TPD(impatient.Replace(caller("precedence: in")))
 	a.WaitUp("remote")
@@ -337,7 +340,7 @@ func TestTunnelsComeBesideABusyOne(t *testing.T) {
 	a.WaitTunnels(1)
 	b.WaitTunnels(1)
 	lost, of := ping.lost(t)
-	if lost > 1 || of < 100 { // the last one may be on its way when ping is told to end
+	if lost > 4 || of < 100 { // the last ones may be on their way when ping is told to end; a tunnel that takes one takes 16
 		t.Errorf("%d of %d pings lost", lost, of)
 	}
 }
@@ -431,7 +434,7 @@ func TestFullSizeTransfersDoNotStall(t *testing.T) {
 		t.Errorf("MTU %d", mtu)
 	}
 	// A packet of exactly the MTU passes, one octet more is refused by the box with the right MTU.
-	n.pc1.Run("ping", "-c1", "-W5", "-Mdo", "-s", fmt.Sprint(mtu-28), "192.168.20.10")
+	passes(n.Lab, n.pc1, "192.168.20.10", mtu)
 	if out, err := n.pc1.Try("ping", "-c1", "-W2", "-Mdo", "-s", fmt.Sprint(mtu-27), "192.168.20.10"); err == nil || !strings.Contains(out, fmt.Sprintf("mtu = %d", mtu)) {
 		t.Errorf("a packet that is too big: %v\n%s", err, out)
 	}

@@ -22,16 +22,19 @@ func TestListenerServesForeignClients(t *testing.T) {
 
 	out := subscriber.shows("pppoe-discovery -I sub0 -a 2 -t 2 -U", "Access-Concentrator: l2tpd-ac", "Service-Name: internet", "Service-Name: voice",
 		"Got a cookie:")
-	if n := strings.Count(out, "Access-Concentrator"); n != 1 {
-		t.Errorf("%d concentrators:\n%s", n, out)
+	if n := strings.Count(out, "Access-Concentrator"); uint64(n) > o.l.Counters().In.PADI {
+		t.Errorf("%d offers:\n%s", n, out)
 	}
 	subscriber.shows("pppoe-discovery -I sub0 -a 2 -t 2 -S voice -W 00ff00", "Access-Concentrator: l2tpd-ac")
 	if out, err := subscriber.Try("pppoe-discovery -I sub0 -a 1 -t 1 -S nothere"); strings.Contains(out, "Access-Concentrator") {
 		t.Errorf("a service that is not ours: %s, %v", out, err)
 	}
-	if n := o.l.Counters().Dropped[DropService]; n == 0 {
-		t.Error("the wrong service was not counted")
-	}
+	o.counts(func(c Counters) string {
+		if c.Dropped[DropService] == 0 {
+			return "the wrong service"
+		}
+		return ""
+	})
 
 	// A whole session; the client prints its number and our address, and says nothing more.
 	session := subscriber.Run("pppoe -I sub0 -d -S internet -U")
