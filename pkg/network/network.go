@@ -115,18 +115,19 @@ func (m *Manager) outerChanged() {
 	m.guards.refresh()
 }
 
-// tableDamaged repairs the nftables table that somebody else, such as a firewall that reloads, took away in whole or in part.
+// tableDamaged repairs the nftables table that somebody else, such as a firewall that reloads, took away in whole or in part, or may
+// have: of many changes at once not all are heard.
 func (m *Manager) tableDamaged() {
 	if m.lock(m.life) != nil {
 		return
 	}
 	defer m.unlock()
 	if err := m.nft.repair(); err != nil {
-		m.log.LogAttrs(context.Background(), slog.LevelWarn, "nftables table was changed by others and cannot be repaired",
+		m.log.LogAttrs(context.Background(), slog.LevelWarn, "nftables was changed by others, and the table cannot be made anew",
 			slog.String("table", tableName), slog.Any("err", err))
 		return
 	}
-	m.log.LogAttrs(context.Background(), slog.LevelWarn, "nftables table was changed by others: it is made anew", slog.String("table", tableName))
+	m.log.LogAttrs(context.Background(), slog.LevelWarn, "nftables was changed by others: the table is made anew", slog.String("table", tableName))
 }
 
 func (m *Manager) lock(ctx context.Context) error {

@@ -50,7 +50,7 @@ func isOurGroup(group int) bool { return group > plainGroup && group <= plainGro
 
 // nft keeps one table that never changes. Without it a host works as long as no call asks for NAT, clamping or IPv6.
 type nft struct {
-	damaged func() // somebody else took something out of the table; called by a goroutine of its own
+	damaged func() // somebody else took something out of the table, or may have; called by a goroutine of its own
 	conn    *nftables.Conn
 	port    uint32 // netlink's, of conn
 	watch   *watch

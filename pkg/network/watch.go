@@ -31,15 +31,11 @@ func outerGroups() []uint32 {
 }
 
 // openWatch begins to watch the network namespace of the calling thread, as soon as listen says so: the messages of the groups of one
-// netlink family. changed is called when messages came that are of concern, by one goroutine, which ends with close.
+// netlink family. changed is called when messages came that are of concern, or were lost, by one goroutine, which ends with close.
 func openWatch(family int, groups []uint32, concerns func([]netlink.Message) bool, changed func()) (*watch, error) {
 	conn, err := netlink.Dial(family, nil)
 	if err != nil {
 		return nil, err
-	}
-	// What overflows is not missed: there is more in the queue, and all that counts is that something changed.
-	if err := conn.SetOption(netlink.NoENOBUFS, true); err != nil {
-		return nil, errors.Join(err, conn.Close())
 	}
 	w := &watch{conn: conn, groups: groups, concerns: concerns}
 	w.reader.Go(func() { w.read(changed) })
@@ -80,10 +76,12 @@ func (w *watch) read(changed func()) {
 			if errors.Is(err, os.ErrDeadlineExceeded) {
 				break
 			}
-			if err != nil {
+			// What overflowed is lost, and what is left in the queue may concern others alone: it counts as a change.
+			overflowed := errors.Is(err, unix.ENOBUFS)
+			if err != nil && !overflowed {
 				return
 			}
-			if collecting || !w.concerns(messages) {
+			if collecting || !overflowed && !w.concerns(messages) {
 				continue
 			}
 			collecting = true
