@@ -440,16 +440,16 @@ func (m *Manager) remove(owner Owner) error {
 	if !ok {
 		return nil
 	}
-	delete(m.names, o.name)
 	err := m.clear(o)
 	m.forget(owner) // last, so that the endpoint is never left to the routes that cover it
 	return err
 }
 
-// forget takes an owner out, and his host routes unless somebody else needs them.
+// forget takes an owner out, with the name of his interface, and his host routes unless somebody else needs them.
 func (m *Manager) forget(owner Owner) {
 	o := m.owners[owner]
 	delete(m.owners, owner)
+	delete(m.names, o.name)
 	m.guards.release(owner, o, netip.Addr{})
 	m.records.Free(o)
 }
