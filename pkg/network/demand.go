@@ -142,10 +142,11 @@ func (d *Demand) read(tracker *tracker) {
 		// The kernel has settled this flow's address translation for the waiting device; it is to be settled anew when the
 		// packet is put back and leaves through the call's interface.
 		tracker.forget(packet)
-		switch {
-		case d.passes(packet):
+		passes, wake := d.take(packet)
+		if passes {
 			_, _ = d.tun.Write(packet) // its hop limit ends the journey should the way be closed after all
-		case d.keep(packet):
+		}
+		if wake {
 			d.wake()
 		}
 	}
@@ -157,12 +158,16 @@ func (d *Demand) asked(packet []byte) bool {
 	return ok && slices.ContainsFunc(d.routes, func(p netip.Prefix) bool { return p.Contains(dst) })
 }
 
-// keep stores a packet if there is room, and tells whether to wake the owner.
-func (d *Demand) keep(packet []byte) bool {
+// take decides about a packet at once, so that Release comes before it or after it: it passes, or it is stored if there is room; wake
+// tells whether to wake the owner.
+func (d *Demand) take(packet []byte) (passes, wake bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.closed {
-		return false
+	switch {
+	case d.closed:
+		return false, false
+	case d.open[version(packet)]:
+		return true, false
 	}
 	if len(d.kept) < keptPackets {
 		if len(d.kept) == 0 {
@@ -171,11 +176,11 @@ func (d *Demand) keep(packet []byte) bool {
 		d.kept = append(d.kept, slices.Clone(packet))
 	}
 	if d.quiet {
-		return false
+		return false, false
 	}
 	d.quiet = true
 	d.again.Reset(wakeInterval)
-	return true
+	return false, true
 }
 
 func (d *Demand) listenAgain() {
@@ -210,13 +215,6 @@ func (d *Demand) Release(ipv4, ipv6 bool) {
 			return // closed; the packets are lost, as packets may be
 		}
 	}
-}
-
-// passes tells whether a packet has its way.
-func (d *Demand) passes(packet []byte) bool {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return !d.closed && d.open[version(packet)]
 }
 
 // version is the index of an IP packet in open.

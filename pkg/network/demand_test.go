@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"os"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -90,7 +91,7 @@ func TestDemandKeepsAFewPacketsForAWhile(t *testing.T) {
 		var woken atomic.Int32
 		d, out := waiting(t, nil)
 		arrive := func(packet string) {
-			if d.keep([]byte(packet)) {
+			if _, wake := d.take([]byte(packet)); wake {
 				woken.Add(1)
 			}
 		}
@@ -110,6 +111,7 @@ func TestDemandKeepsAFewPacketsForAWhile(t *testing.T) {
 		if err != nil || string(buffer[:n]) != "ABCDEFGHIJKLMNOP" {
 			t.Errorf("put back %q, %v; want the first 16", buffer[:n], err)
 		}
+		d.Release(false, false)
 		arrive("x")
 		pass(wakeInterval)
 		arrive("y")
@@ -143,23 +145,67 @@ func TestDemandReleasesOneProtocolAtATime(t *testing.T) {
 	t.Parallel()
 	d, out := waiting(t, func() {})
 	four, six := unhex(t, ping4), append([]byte{0x60}, make([]byte, 39)...)
-	d.keep(four)
-	d.keep(six)
+	passes := func(packet []byte) bool {
+		passes, _ := d.take(packet)
+		return passes
+	}
+	if passes(four) || passes(six) {
+		t.Error("packets pass before the call")
+	}
 	d.Release(false, true)
 	buffer := make([]byte, 2000)
 	if n, err := out.Read(buffer); err != nil || string(buffer[:n]) != string(six) {
 		t.Errorf("put back %x, %v; want the IPv6 packet", buffer[:n], err)
 	}
-	if d.passes(four) || !d.passes(six) {
+	if passes(four) || !passes(six) {
 		t.Error("a late packet passes by its own protocol")
 	}
 	d.Release(true, true)
-	if n, err := out.Read(buffer); err != nil || string(buffer[:n]) != string(four) {
-		t.Errorf("put back %x, %v; want the IPv4 packet", buffer[:n], err)
+	if n, err := out.Read(buffer); err != nil || string(buffer[:n]) != string(four)+string(four) {
+		t.Errorf("put back %x, %v; want both IPv4 packets", buffer[:n], err)
 	}
 	d.Release(false, false)
-	if d.passes(four) || d.passes(six) {
+	if passes(four) || passes(six) {
 		t.Error("packets pass after the call")
+	}
+	d.again.Stop()
+	d.forget.Stop()
+}
+
+// A past trap: a packet came just before Release, and was kept just after: it waited for the next call.
+func TestDemandKeepsNothingThatHasItsWay(t *testing.T) {
+	t.Parallel()
+	d, _ := waiting(t, nil)
+	null, err := os.OpenFile(os.DevNull, os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = null.Close() })
+	d.tun = null
+	packet, over := unhex(t, ping4), make(chan struct{})
+	var reader sync.WaitGroup
+	reader.Go(func() {
+		for {
+			select {
+			case <-over:
+				return
+			default:
+				d.take(packet)
+			}
+		}
+	})
+	stranded := 0
+	for range 200_000 {
+		d.Release(false, false)
+		d.Release(true, true)
+		d.mu.Lock()
+		stranded += len(d.kept)
+		d.mu.Unlock()
+	}
+	close(over)
+	reader.Wait()
+	if stranded > 0 {
+		t.Errorf("%d packets were kept that had their way", stranded)
 	}
 	d.again.Stop()
 	d.forget.Stop()
