@@ -52,10 +52,11 @@ type Supervisor struct {
 
 	mu      sync.Mutex
 	closed  bool
-	running map[*Process]struct{}
-	pending int             // starts under way
-	names   map[string]bool // interface names in use by processes
-	idle    sync.Cond       // a start has ended
+	running map[*Process]struct{} // until EvDown has been told
+	places  int                   // that are taken, by processes and starts under way
+	pending int                   // starts under way
+	names   map[string]bool       // interface names in use by processes
+	idle    sync.Cond             // a start has ended
 }
 
 // New makes a Supervisor, without looking whether there is a pppd: Start and Check do, each time, so that installing it helps
@@ -139,14 +140,14 @@ func (s *Supervisor) Start(spec Spec, events func(Event)) (*Process, error) {
 	return p, nil
 }
 
-func (s *Supervisor) start(spec *Spec, events func(Event)) (*Process, error) {
+func (s *Supervisor) start(spec *Spec, events func(Event)) (p *Process, err error) {
 	if err := spec.validate(); err != nil {
 		return nil, err
 	}
 	if err := s.admit(); err != nil {
 		return nil, err
 	}
-	defer s.admitted()
+	defer func() { s.admitted(p) }()
 	if len(spec.Auth) > 0 {
 		for _, u := range spec.Users {
 			if why := spec.checkUser(u); why != nil {
@@ -161,7 +162,7 @@ func (s *Supervisor) start(spec *Spec, events func(Event)) (*Process, error) {
 	if err != nil {
 		return nil, err
 	}
-	p, err := s.launch(spec, iface, release, events)
+	p, err = s.launch(spec, iface, release, events)
 	if err != nil {
 		release()
 		return nil, err
@@ -180,19 +181,30 @@ func (s *Supervisor) admit() error {
 	switch {
 	case s.closed:
 		return os.ErrClosed
-	case s.pending+len(s.running) >= s.cfg.Limit:
+	case s.places >= s.cfg.Limit:
 		return fmt.Errorf("%w: %d", ErrLimit, s.cfg.Limit)
 	}
+	s.places++
 	s.pending++
 	return nil
 }
 
-// admitted counts it out: the process, if there is one, counts by itself.
-func (s *Supervisor) admitted() {
+// admitted counts it out. The place is the process's, if there is one.
+func (s *Supervisor) admitted(p *Process) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if p == nil {
+		s.places--
+	}
 	s.pending--
 	s.idle.Broadcast()
+}
+
+// vacate gives the place of a process back.
+func (s *Supervisor) vacate() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.places--
 }
 
 // name makes an interface name out of a pattern, since pppd knows none: the first number that neither the kernel nor another
@@ -276,7 +288,7 @@ func (s *Supervisor) Close(ctx context.Context) error {
 	return err
 }
 
-// forget counts a process out.
+// forget takes a process out that Close waits for.
 func (s *Supervisor) forget(p *Process) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

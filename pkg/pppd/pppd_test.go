@@ -237,6 +237,30 @@ func TestThereAreNoMoreThanTheLimit(t *testing.T) {
 	start(t, s, login(t))
 }
 
+// Who hears of the end may start another at once, though there are as many as there may be.
+func TestThePlaceIsFreeWhenTheEndIsTold(t *testing.T) {
+	t.Parallel()
+	s := fake(t, Config{Limit: 1}, "exit 0")
+	next, started := login(t), make(chan error, 1)
+	_, err := s.Start(login(t), func(ev Event) {
+		if _, ok := ev.(EvDown); ok {
+			_, err := s.Start(next, func(Event) {})
+			started <- err
+		}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case err := <-started:
+		if err != nil {
+			t.Error(err)
+		}
+	case <-time.After(late):
+		t.Error("waited in vain for the end")
+	}
+}
+
 // A socket is closed whatever comes of a start; pppd has a copy.
 func TestStartTakesTheSocket(t *testing.T) {
 	t.Parallel()

@@ -134,6 +134,7 @@ func (p *Process) run() {
 		p.s.log.Error("remove the files of a pppd", slog.String("session", p.name), slog.String("why", e.Error()))
 	}
 	p.release()
+	p.s.vacate() // before EvDown: who hears of that may start another
 	p.mu.Lock()
 	if err != nil {
 		p.events(EvDown{Err: fmt.Errorf("wait for pppd: %w", err)})
