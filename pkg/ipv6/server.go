@@ -34,7 +34,7 @@ type Server struct {
 	done    chan struct{} // closed by Close
 	wake    chan struct{} // the timer must look again
 
-	mu    sync.Mutex
+	mu    sync.Mutex // held from a decision until what is to be sent has left
 	core  *core
 	until Time // when the timer looks again; 0: it does not sleep
 }
@@ -158,7 +158,7 @@ func (s *Server) Counters() Counters {
 	return s.core.counts
 }
 
-// locked lets f decide, and wakes the timer if it sleeps too long for what was decided.
+// locked lets f decide, and send, and wakes the timer if it sleeps too long for what was decided.
 func (s *Server) locked(f func(c *core, now Time)) {
 	s.mu.Lock()
 	f(s.core, s.cfg.Now())
@@ -175,23 +175,24 @@ func (s *Server) locked(f func(c *core, now Time)) {
 
 // ready is an Event's.
 func (s *Server) ready(index int, token uint64) {
-	var p packet
-	var ok bool
-	s.locked(func(c *core, _ Time) { p, ok = c.ready(index, token) })
-	if ok {
-		s.send(s.dhcp, p)
-	}
+	s.locked(func(c *core, _ Time) {
+		if p, ok := c.ready(index, token); ok {
+			s.send(s.dhcp, p)
+		}
+	})
 }
 
 // read feeds what a socket receives to the core until it is closed.
 func (s *Server) read(from *socket, handle func(*core, Time, datagram) (packet, bool)) {
 	for {
 		d, err := from.receive()
-		var p packet
-		var ok bool
 		switch {
 		case err == nil:
-			s.locked(func(c *core, now Time) { p, ok = handle(c, now, d) })
+			s.locked(func(c *core, now Time) {
+				if p, ok := handle(c, now, d); ok {
+					s.send(from, p)
+				}
+			})
 		case errors.Is(err, os.ErrClosed):
 			return
 		case errors.Is(err, errTruncated):
@@ -203,9 +204,6 @@ func (s *Server) read(from *socket, handle func(*core, Time, datagram) (packet, 
 			case <-time.After(100 * time.Millisecond):
 			}
 		}
-		if ok {
-			s.send(from, p)
-		}
 	}
 }
 
@@ -214,9 +212,8 @@ func (s *Server) expire() {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
-		p, due, wait := s.next()
+		wait, due := s.next()
 		if due {
-			s.send(s.icmp, p)
 			continue
 		}
 		timer.Reset(wait)
@@ -229,25 +226,27 @@ func (s *Server) expire() {
 	}
 }
 
-// next gives what is to be sent now, else how long there is nothing.
-func (s *Server) next() (p packet, due bool, wait time.Duration) {
+// next sends one advertisement that is due, else gives how long there is none.
+func (s *Server) next() (wait time.Duration, due bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := s.cfg.Now()
-	if p, due = s.core.next(now); due {
+	if p, ok := s.core.next(now); ok {
 		s.until = 0
-		return p, true, 0
+		s.send(s.icmp, p)
+		return 0, true
 	}
 	at, any := s.core.deadline()
 	if !any {
 		at = never
 	}
 	s.until = at
-	return packet{}, false, at - now
+	return at - now, false
 }
 
-// send sends a packet. The kernel may refuse it: often the interface was just taken down. A host that is not the one which the
-// interface has as its peer has no route of its own, but hears what is for all.
+// send sends a packet, which does not wait. It needs mu, as the decision did: none leaves after Stop, when the interface may be the next
+// subscriber's. The kernel may refuse it: often the interface was just taken down. A host that is not the one which the interface has as
+// its peer has no route of its own, but hears what is for all.
 func (s *Server) send(through *socket, p packet) {
 	err := through.send(p)
 	if errors.Is(err, unix.ENETUNREACH) && through == s.icmp && p.to != allNodes {
@@ -257,9 +256,7 @@ func (s *Server) send(through *socket, p packet) {
 	if err == nil {
 		return
 	}
-	s.mu.Lock()
 	s.core.counts.Unsent++
-	s.mu.Unlock()
 	s.log.LogAttrs(context.Background(), slog.LevelDebug, "send", slog.String("socket", through.file.Name()),
 		slog.Int("interface", p.index), slog.String("to", p.to.String()), slog.Any("err", err))
 }
