@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
+	"os"
 	"time"
 
 	"github.com/mdlayher/genetlink"
@@ -243,6 +244,17 @@ func (c *linkClient) set(index, group, mtu int) error {
 		Data:   body,
 	})
 	return edge(err)
+}
+
+// remove deletes an interface. One that is gone is no error.
+func (c *linkClient) remove(index int) error {
+	_, err := c.execute(netlink.Message{
+		Header: netlink.Header{Type: unix.RTM_DELLINK, Flags: netlink.Request | netlink.Acknowledge}, Data: ifInfo(index),
+	})
+	if err = edge(err); errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	return err
 }
 
 // changed looks for what another session must not inherit. It says what that is, or nothing.

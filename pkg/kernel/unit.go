@@ -198,9 +198,13 @@ func rest(k *Kernel, u *unit, passed bool) error {
 	return err
 }
 
-// discard closes an interface, which may sleep, and releases the number in its name.
+// discard closes an interface, which may sleep, and releases the number in its name. When it returns the name is free: that is not left
+// to the last descriptor, of which a child that is just being started has a copy for a moment.
 func (k *Kernel) discard(u *unit) error {
 	err := unix.Close(u.fd)
+	if index, absent := k.links.index(u.Name); absent == nil && index == u.Index {
+		err = errors.Join(err, k.links.remove(index))
+	}
 	if err != nil {
 		err = fmt.Errorf("close interface %s: %w", u.Name, err)
 	}

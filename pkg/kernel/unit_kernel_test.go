@@ -363,6 +363,23 @@ func TestKernelUnitOfALivingSessionIsNotUsedAgain(t *testing.T) {
 	}
 }
 
+// A child that is just being started has copies of all descriptors. The name of the interface is free all the same.
+func TestKernelNameIsFreeWhileACopyIsHeld(t *testing.T) {
+	h := loopback(t, 1)
+	a, first := h.lent(1, UnitSpec{Name: "branch"})
+	for _, fd := range []int{a.link, a.channel, a.unit} {
+		keeper, err := unix.Dup(fd)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = unix.Close(keeper) })
+	}
+	mustClose(t, a)
+	if _, second := h.lent(2, UnitSpec{Name: "branch"}); second.Name != first.Name {
+		t.Errorf("got %+v", second)
+	}
+}
+
 // The idle clocks of an interface go on from one session to the next.
 func TestKernelIdleOfAUnitUsedAgain(t *testing.T) {
 	h := loopback(t, 1)
