@@ -317,6 +317,41 @@ func TestAccessGoes(t *testing.T) {
 	discreet(t, f.dlac, f.dlns)
 }
 
+// S17: a subscriber whose PPP ends at the LAC loses power and calls again, while his older session still waits for its echoes: his address is
+// the newer one's at once, and the older one's end has one line.
+func TestSubscriberWhoStaysCallsAgain(t *testing.T) {
+	t.Parallel() // it waits more than it works
+	w := newWholesale(t, "client")
+	c := w.clients[0]
+	d := w.lac.L2TPD(w.lacConfig("    - {match: all, action: local, template: here}\n",
+		"[chap]}, here: {auth: [chap], ipv4_local: 10.8.0.1, ipv6: off, lcp_echo: {interval: never}") +
+		"users: {" + `"` + alice + `": {password: ` + theirPass + ", ipv4: 10.8.2.1}}\n")
+	for range 3 {
+		mark := d.Mark()
+		sub := c.Subscriber("lac", alice, theirPass)
+		if _, local, _ := sub.WaitUp(); local != "10.8.2.1" {
+			t.Errorf("his address is %s", local)
+		}
+		w.Eventually("the older session goes", func() error {
+			if all := d.Sessions(); len(all) != 1 || len(w.lac.PPPoESessions()) != 1 {
+				return fmt.Errorf("%d sessions, in the kernel %v", len(all), w.lac.PPPoESessions())
+			}
+			return nil
+		})
+		c.Reaches("10.8.0.1")
+		if n := strings.Count(d.LogSince(mark), "call down"); n > 1 {
+			t.Errorf("%d lines explain the end of one session", n)
+		}
+		sub.Kill()
+	}
+	if n := d.CountLog(`call down .*cause=replaced .*the user has logged in again`); n != 2 {
+		t.Errorf("%d of two sessions were closed for a newer one:\n%s", n, d.Log())
+	}
+	d.Ctl("session", "close", alice)
+	d.WaitSessions(0)
+	discreet(t, d)
+}
+
 // heldLNS is an LNS that answers when the test wants it to.
 type heldLNS struct{ *rawPeer }
 
