@@ -311,3 +311,17 @@ func (c *linkClient) index(name string) (int, error) {
 	}
 	return int(ifr.Uint32()), nil
 }
+
+// name gives the name of an interface. To ask for the index of a name that is not there costs two runs of modprobe, for the kernel looks
+// for a module of that name; this does not.
+func (c *linkClient) name(index int) (string, error) {
+	ifr, err := unix.NewIfreq("")
+	if err != nil {
+		return "", err
+	}
+	ifr.SetUint32(uint32(index))
+	if err := unix.IoctlIfreq(c.query, unix.SIOCGIFNAME, ifr); err != nil {
+		return "", edge(err)
+	}
+	return ifr.Name(), nil
+}

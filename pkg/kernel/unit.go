@@ -202,8 +202,8 @@ func rest(k *Kernel, u *unit, passed bool) error {
 // to the last descriptor, of which a child that is just being started has a copy for a moment.
 func (k *Kernel) discard(u *unit) error {
 	err := unix.Close(u.fd)
-	if index, absent := k.links.index(u.Name); absent == nil && index == u.Index {
-		err = errors.Join(err, k.links.remove(index))
+	if name, absent := k.links.name(u.Index); absent == nil && name == u.Name {
+		err = errors.Join(err, k.links.remove(u.Index))
 	}
 	if err != nil {
 		err = fmt.Errorf("close interface %s: %w", u.Name, err)
