@@ -127,6 +127,7 @@ var lines = []struct{ what, by string }{
 	{`^(  started +)\S+`, `$1<time>`},
 	{`^(  idle +)\S+`, `$1<age>`},
 	{`\bserial \d+`, `serial <n>`},
+	{`\bNs \d+, Nr \d+, acknowledged \d+`, `Ns <n>, Nr <n>, acknowledged <n>`},
 	{`\b(in|out)( +)\d+ packets, \d+ octets`, `$1$2<n> packets, <n> octets`},
 	{`\bpc1/\d+ `, `pc1/<n> `},
 	{`^(  round trip +).*( ms; next retransmission after )\d+`, `$1<n>$2<n>`},
@@ -134,7 +135,7 @@ var lines = []struct{ what, by string }{
 }
 
 // counting are the labels of rows in which every number differs.
-var countingRows = []string{"control in", "control out", "messages", "listening sockets", "tunnel sockets", "PPP frames, this daemon", "memory", "numbers"}
+var countingRows = []string{"control in", "control out", "messages", "listening sockets", "tunnel sockets", "PPP frames, this daemon", "memory"}
 
 // text replaces in what is for people.
 func (n *names) text(text string) string {
