@@ -26,7 +26,7 @@ type radiusFor struct {
 
 	mu      sync.Mutex
 	client  *radius.Client  // nil: no servers are configured, or one client makes way for the next
-	change  chan struct{}   // closed when that is over; nil: it is not under way
+	change  chan struct{}   // closed when that is over, and the next one has what came meanwhile; nil: it is not under way
 	waiting []radius.Record // came meanwhile
 	begun   bool            // the engine has said Accounting-On, and not Accounting-Off
 	told    bool            // servers know that
@@ -84,16 +84,20 @@ func (r *radiusFor) configure(c policy.RADIUS, hostName string) error {
 			r.lost(on, why)
 		}
 	}
-	meanwhile := r.waiting
-	r.waiting = nil
+	for len(r.waiting) > 0 { // what comes now must not overtake it: it waits, too
+		meanwhile := r.waiting
+		r.waiting = nil
+		for _, x := range meanwhile {
+			if why := r.handOn(x); why != nil {
+				r.lost(x, why)
+			}
+			r.mu.Unlock() // nobody waits for all of them
+			r.mu.Lock()
+		}
+	}
 	close(r.change)
 	r.change = nil
 	r.mu.Unlock()
-	for _, x := range meanwhile {
-		if why := r.Account(x); why != nil {
-			r.lost(x, why)
-		}
-	}
 	return err
 }
 
@@ -205,9 +209,15 @@ func (r *radiusFor) Authorize(ctx context.Context, q radius.Request) (radius.Ans
 func (r *radiusFor) Account(x radius.Record) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	switch daemon := x.Kind == radius.On || x.Kind == radius.Off; {
-	case r.change != nil:
+	if r.change != nil {
 		return r.later(x)
+	}
+	return r.handOn(x)
+}
+
+// handOn gives a record to the client. The mutex is held.
+func (r *radiusFor) handOn(x radius.Record) error {
+	switch daemon := x.Kind == radius.On || x.Kind == radius.Off; {
 	case daemon:
 		r.begun = x.Kind == radius.On
 		return r.announce(x)

@@ -152,14 +152,16 @@ type clerk struct {
 	took chan string
 }
 
-func newClerk(t *testing.T) *clerk {
+// newClerk makes one that answers so many records before the test has looked at the first.
+func newClerk(t *testing.T, ahead int) *clerk {
 	t.Helper()
 	conn, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := &clerk{t: t, port: conn.LocalAddr().(*net.UDPAddr).Port, took: make(chan string, 100)}
+	c := &clerk{t: t, port: conn.LocalAddr().(*net.UDPAddr).Port, took: make(chan string, ahead)}
 	var running sync.WaitGroup
+	over := make(chan struct{})
 	running.Go(func() {
 		var last [16]byte
 		for buf := make([]byte, codec.MaxPacketLength); ; {
@@ -175,10 +177,13 @@ func newClerk(t *testing.T) *clerk {
 			if p.Authenticator != last { // else it is sent again
 				last = p.Authenticator
 				what := rfc2866.AcctStatusType_Get(p).String()
-				if strings.HasPrefix(what, "Accounting") {
-					c.took <- what
-				} else {
-					c.took <- what + " " + rfc2866.AcctSessionID_GetString(p)
+				if !strings.HasPrefix(what, "Accounting") {
+					what += " " + rfc2866.AcctSessionID_GetString(p)
+				}
+				select {
+				case c.took <- what:
+				case <-over:
+					return
 				}
 			}
 			b, err := p.Response(codec.CodeAccountingResponse).Encode()
@@ -191,6 +196,7 @@ func newClerk(t *testing.T) *clerk {
 		}
 	})
 	t.Cleanup(func() {
+		close(over)
 		_ = conn.Close()
 		running.Wait()
 	})
@@ -216,7 +222,7 @@ func (c *clerk) takes(want ...string) {
 // otherwise is not told, and nothing is told twice.
 func TestServersAreToldThatAccountingBeginsAndEnds(t *testing.T) {
 	t.Parallel()
-	c := newClerk(t)
+	c := newClerk(t, 100)
 	with := func(more string) string {
 		return before + fmt.Sprintf("radius: {spool: \"\", servers: [{address: 127.0.0.1, accounting_port: %d, secret: secret%s}]}\n", c.port, more)
 	}
@@ -272,7 +278,7 @@ func TestServersAreToldThatAccountingBeginsAndEnds(t *testing.T) {
 // there is nothing to be lost.
 func TestAccountingBeginsWithTheFirstServerThatCanBeUsed(t *testing.T) {
 	t.Parallel()
-	c, r := newClerk(t), newRADIUS(t, time.Minute)
+	c, r := newClerk(t, 100), newRADIUS(t, time.Minute)
 	bad := policy.RADIUS{Servers: []policy.RADIUSServer{{Address: "no such name", Secret: policy.NewSecret([]byte("secret"))}}}
 	if err := r.configure(bad, "edge1"); err == nil {
 		t.Error("a name that cannot be is taken")
@@ -298,6 +304,41 @@ func TestAccountingBeginsWithTheFirstServerThatCanBeUsed(t *testing.T) {
 		t.Errorf("the end: %v", err)
 	}
 	c.takes("Accounting-Off")
+}
+
+// What came meanwhile is the next client's before what comes later: a server that is told of a session's end first has the session for ever.
+func TestNoRecordOvertakesWhatCameMeanwhile(t *testing.T) {
+	t.Parallel()
+	c, r := newClerk(t, 0), newRADIUS(t, 5*time.Second)
+	if err := r.Account(radius.Record{Kind: radius.On}); err != nil {
+		t.Fatal(err)
+	}
+	r.waiting = []radius.Record{record("one")}
+	for range 10000 { // it takes some time to hand them on
+		r.waiting = append(r.waiting, radius.Record{Kind: radius.Interim, SessionID: "one"})
+	}
+	done := make(chan error, 1)
+	go func() {
+		done <- r.configure(policy.RADIUS{Servers: []policy.RADIUSServer{{
+			Address: "127.0.0.1", Port: 1, AccountingPort: uint16(c.port), Secret: policy.NewSecret([]byte("secret")), Timeout: time.Minute,
+		}}}, "edge1")
+	}()
+	for end := time.Now().Add(time.Minute); ; runtime.Gosched() {
+		r.mu.Lock()
+		changed := r.client != nil && r.change == nil
+		r.mu.Unlock()
+		if changed {
+			break
+		}
+		if time.Now().After(end) {
+			t.Fatal("there is no client yet")
+		}
+	}
+	err := r.Account(radius.Record{Kind: radius.Stop, SessionID: "one"})
+	if err = errors.Join(err, <-done, r.Account(radius.Record{Kind: radius.Off})); err != nil {
+		t.Error(err)
+	}
+	c.takes("Accounting-On", "Start one", "Stop one", "Accounting-Off") // each interim record was needless before it could be sent
 }
 
 // An Accounting-Off that no server takes is no loss: there is no line about it. A session's record is.
