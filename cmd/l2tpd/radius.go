@@ -184,25 +184,27 @@ func (r *radiusFor) listeners(c policy.RADIUS, hostName string, h radius.Handler
 	return all
 }
 
-// Authorize asks the servers.
+// Authorize asks the servers. While one client makes way for the next it is the next that asks, also for a login that was under way.
 func (r *radiusFor) Authorize(ctx context.Context, q radius.Request) (radius.Answer, error) {
-	r.mu.Lock()
-	change := r.change
-	r.mu.Unlock()
-	if change != nil {
-		select {
-		case <-change:
-		case <-ctx.Done():
-			return radius.Answer{}, ctx.Err()
+	for {
+		r.mu.Lock()
+		client, change := r.client, r.change
+		r.mu.Unlock()
+		switch {
+		case change != nil:
+			select {
+			case <-change:
+			case <-ctx.Done():
+				return radius.Answer{}, ctx.Err()
+			}
+		case client == nil:
+			return radius.Answer{}, errNoServers
+		default:
+			if a, err := client.Authorize(ctx, q); !errors.Is(err, radius.ErrClosed) {
+				return a, err
+			}
 		}
 	}
-	r.mu.Lock()
-	c := r.client
-	r.mu.Unlock()
-	if c == nil {
-		return radius.Answer{}, errNoServers
-	}
-	return c.Authorize(ctx, q)
 }
 
 // Account hands a record on. It does not wait: shards call it.

@@ -96,6 +96,50 @@ func TestReloadOfServersHoldsNoAccountingUp(t *testing.T) {
 	}
 }
 
+// A login under way when servers are changed is the next servers' matter. Without any, and at the end, it is refused.
+func TestLoginUnderWayOutlivesAReloadOfServers(t *testing.T) {
+	t.Parallel()
+	c := newClerk(t, 100)
+	for name, x := range map[string]struct {
+		next policy.RADIUS
+		why  error
+	}{
+		"other servers": {next: policy.RADIUS{Servers: []policy.RADIUSServer{{
+			Address: "127.0.0.1", Port: uint16(c.port), Secret: policy.NewSecret([]byte("secret")), Timeout: time.Minute, NoAccounting: true, Unsigned: true,
+		}}}},
+		"none": {why: errNoServers},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := newRADIUS(t, 0)
+			if err := r.configure(deaf(t), "edge1"); err != nil {
+				t.Fatal(err)
+			}
+			done := make(chan error, 1)
+			go func() {
+				a, err := r.Authorize(t.Context(), radius.Request{Method: ppp.AuthPAP, Name: "alice", Password: policy.NewSecret([]byte("topsecret"))})
+				if err == nil && !a.Accept {
+					err = errors.New(a.Reason)
+				}
+				done <- err
+			}()
+			for asked, end := false, time.Now().Add(time.Minute); !asked; runtime.Gosched() {
+				servers, _ := r.Counters()
+				asked = servers.Auth[0].Requests > 0
+				if time.Now().After(end) {
+					t.Fatal("no server is asked")
+				}
+			}
+			if err := r.configure(x.next, "edge1"); err != nil {
+				t.Fatal(err)
+			}
+			if err := <-done; !errors.Is(err, x.why) {
+				t.Errorf("the login: %v, want %v", err, x.why)
+			}
+		})
+	}
+}
+
 // A bad configuration leaves the client as it was; without servers there is none.
 func TestServersThatCannotBeFoundChangeNothing(t *testing.T) {
 	t.Parallel()
@@ -145,7 +189,7 @@ func TestSpoolThatCannotBeUsedIsDoneWithout(t *testing.T) {
 	}
 }
 
-// clerk is a server for accounting that takes every record.
+// clerk is a server that takes every record, and lets everybody in.
 type clerk struct {
 	t    *testing.T
 	port int
@@ -177,7 +221,10 @@ func newClerk(t *testing.T, ahead int) *clerk {
 			if p.Authenticator != last { // else it is sent again
 				last = p.Authenticator
 				what := rfc2866.AcctStatusType_Get(p).String()
-				if !strings.HasPrefix(what, "Accounting") {
+				switch {
+				case p.Code == codec.CodeAccessRequest:
+					what = "login"
+				case !strings.HasPrefix(what, "Accounting"):
 					what += " " + rfc2866.AcctSessionID_GetString(p)
 				}
 				select {
@@ -186,7 +233,11 @@ func newClerk(t *testing.T, ahead int) *clerk {
 					return
 				}
 			}
-			b, err := p.Response(codec.CodeAccountingResponse).Encode()
+			answer := codec.CodeAccountingResponse
+			if p.Code == codec.CodeAccessRequest {
+				answer = codec.CodeAccessAccept
+			}
+			b, err := p.Response(answer).Encode()
 			if err == nil {
 				_, err = conn.WriteToUDPAddrPort(b, from)
 			}
