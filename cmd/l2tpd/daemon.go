@@ -49,7 +49,7 @@ type daemon struct {
 	notify  *observe.Notifier
 	events  eventsFor
 
-	reloading sync.Mutex // held while a configuration is being taken
+	reloading sync.Mutex // held while a configuration is being taken, and from the end on
 	conf      *config.Config
 }
 
@@ -111,7 +111,7 @@ func (d *daemon) run(ctx context.Context) error {
 	if err != nil {
 		return errors.Join(err, srv.Close(), scrapes.Close())
 	}
-	defer cleanup()
+	defer d.end(cleanup)
 	d.Engine = e
 	d.Start()
 
@@ -142,6 +142,12 @@ func (d *daemon) run(ctx context.Context) error {
 	}
 	d.log.InfoContext(background, "l2tpd has stopped", slog.String("event", "stopped"))
 	return nil
+}
+
+// end takes down what reloads concern, when none is under way any more; nor will one be.
+func (d *daemon) end(cleanup func()) {
+	d.reloading.Lock() // for good: a reload may outlive the request for it
+	cleanup()
 }
 
 // build makes what the engine stands on. What is missing is said once and goes into status, with the problems that were before; the

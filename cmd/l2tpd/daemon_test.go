@@ -3,10 +3,12 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/netip"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -15,6 +17,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/l2tpd/l2tpd/pkg/api"
+	"github.com/l2tpd/l2tpd/pkg/auth/radius"
 	"github.com/l2tpd/l2tpd/pkg/config"
 	"github.com/l2tpd/l2tpd/pkg/engine"
 	"github.com/l2tpd/l2tpd/pkg/observe"
@@ -197,6 +200,56 @@ calls:
 	}
 	if all := out.String() + strings.Join(res.Details, "\n"); strings.Contains(all, "nobody-should-read") {
 		t.Error("a secret was shown")
+	}
+}
+
+// A reload may outlive the request for it, and come to its end beside that of the daemon: what it has begun to change is taken down after
+// it, and what sessions have told last is kept.
+func TestTheEndWaitsForAReload(t *testing.T) {
+	t.Parallel()
+	d, out := running(t, before)
+	d.servers.farewell = 500 * time.Millisecond // that long each of the two clients ends
+	conf := deaf(t)
+	text := before + fmt.Sprintf("radius: {spool: %q, servers: [{address: 127.0.0.1, port: %d, accounting_port: %d, secret: secret, timeout: 1m}]}\n",
+		conf.Spool, conf.Servers[0].Port, conf.Servers[0].AccountingPort)
+	write(t, d.path, text)
+	if _, err := d.reload("test"); err != nil {
+		t.Fatal(err)
+	}
+	write(t, d.path, strings.Replace(text, "edge1", "edge2", 1))
+	done := make(chan error, 1)
+	go func() {
+		_, err := d.reload("test")
+		done <- err
+	}()
+	for changing, end := false, time.Now().Add(time.Minute); !changing; runtime.Gosched() {
+		d.servers.mu.Lock()
+		changing = d.servers.change != nil
+		d.servers.mu.Unlock()
+		if time.Now().After(end) {
+			t.Fatal("the servers are not being changed")
+		}
+	}
+	if err := d.servers.Account(radius.Record{Kind: radius.Stop, SessionID: "one"}); err != nil {
+		t.Error(err)
+	}
+	d.end(func() {
+		if err := d.servers.close(); err != nil {
+			t.Error(err)
+		}
+	})
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+	if log := out.String(); strings.Contains(log, "is lost") {
+		t.Errorf("the log:\n%s", log)
+	}
+	again := newRADIUS(t, 0)
+	if err := again.configure(conf, "edge2"); err != nil {
+		t.Fatal(err)
+	}
+	if c, ok := again.Counters(); !ok || c.Records.Replayed != 3 { // with the beginning and the end of accounting
+		t.Errorf("%+v", c.Records)
 	}
 }
 
