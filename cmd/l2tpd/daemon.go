@@ -140,14 +140,14 @@ func (d *daemon) run(ctx context.Context) error {
 	if err != nil {
 		d.log.WarnContext(background, "not every peer acknowledged the end", slog.String("why", err.Error()))
 	}
-	d.log.InfoContext(background, "l2tpd has stopped", slog.String("event", "stopped"))
 	return nil
 }
 
-// end takes down what reloads concern, when none is under way any more; nor will one be.
+// end takes down what reloads concern, when none is under way any more; nor will one be. Then the daemon has stopped.
 func (d *daemon) end(cleanup func()) {
 	d.reloading.Lock() // for good: a reload may outlive the request for it
 	cleanup()
+	d.log.Info("l2tpd has stopped", slog.String("event", "stopped"))
 }
 
 // build makes what the engine stands on. What is missing is said once and goes into status, with the problems that were before; the

@@ -253,6 +253,17 @@ func TestTheEndWaitsForAReload(t *testing.T) {
 	}
 }
 
+// That the daemon has stopped is said when nothing is left to be taken down.
+func TestItIsSaidLastThatTheDaemonHasStopped(t *testing.T) {
+	t.Parallel()
+	d, out := running(t, before)
+	d.end(func() { d.log.Warn("clean up") })
+	_, after, cleaned := strings.Cut(out.String(), "clean up")
+	if !cleaned || !strings.Contains(after, "l2tpd has stopped") {
+		t.Errorf("the log:\n%s", out)
+	}
+}
+
 // The verbs that do not concern the process go to the engine.
 func TestOtherVerbsGoToTheEngine(t *testing.T) {
 	t.Parallel()
