@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
 	codec "layeh.com/radius"
 )
 
@@ -429,6 +430,31 @@ func TestUnwritableSpoolIsMadeAnew(t *testing.T) {
 	b, err := os.ReadFile(filepath.Join(dir, spoolName))
 	if found, _ := readSpool(bytes.NewReader(b)); err != nil || len(found) != 1 {
 		t.Errorf("%d records, %v", len(found), err)
+	}
+}
+
+// A child has the lock of a spool from its fork until it runs its program: the spool is free all the same when it is closed.
+func TestSpoolIsFreeThoughAChildHasItsLock(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	s, _, _, err := openSpool(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	child, err := unix.Dup(int(s.lock.Fd()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(child)
+	if err := s.close(); err != nil {
+		t.Error(err)
+	}
+	again, _, _, err := openSpool(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := again.close(); err != nil {
+		t.Error(err)
 	}
 }
 

@@ -60,14 +60,12 @@ func openSpool(dir string) (s *spool, found []*entry, torn int64, err error) {
 		return s, nil, 0, nil
 	}
 	if err != nil {
-		_ = s.lock.Close()
-		return nil, nil, 0, err
+		return nil, nil, 0, errors.Join(err, s.close())
 	}
 	defer f.Close()
 	info, err := f.Stat()
 	if err != nil {
-		_ = s.lock.Close()
-		return nil, nil, 0, err
+		return nil, nil, 0, errors.Join(err, s.close())
 	}
 	found, good := readSpool(f)
 	return s, found, info.Size() - good, nil
@@ -211,11 +209,11 @@ func (s *spool) syncDir() error {
 	return d.Sync()
 }
 
-// close closes the file and unlocks the directory.
+// close closes the file and unlocks the directory. To close the lock would not do: a child that does not run its program yet has it, too.
 func (s *spool) close() error {
 	var err error
 	if s.file != nil {
 		err = s.file.Close()
 	}
-	return errors.Join(err, s.lock.Close())
+	return errors.Join(err, unix.Flock(int(s.lock.Fd()), unix.LOCK_UN), s.lock.Close())
 }
