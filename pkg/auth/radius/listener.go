@@ -147,11 +147,12 @@ func (l *Listener) Addr() netip.AddrPort {
 	return l.conn.LocalAddr().(*net.UDPAddr).AddrPort()
 }
 
-// Close stops listening and waits for the handlers at work, whose contexts end.
+// Close stops listening and waits for the handlers at work, whose contexts end, and which are still answered for.
 func (l *Listener) Close() error {
 	l.cancel()
-	err := l.conn.Close()
+	_ = l.conn.SetReadDeadline(time.Unix(1, 0)) // it fails when the socket is closed already
 	l.running.Wait()
+	err := l.conn.Close()
 	if errors.Is(err, net.ErrClosed) {
 		return nil
 	}
@@ -179,13 +180,13 @@ func (l *Listener) peer(a netip.Addr) (best *Peer) {
 	return best
 }
 
-// read takes requests until the socket is closed.
+// read takes requests until Close.
 func (l *Listener) read() {
 	buf, control := make([]byte, receiveSize), make([]byte, controlSize)
 	for failures := 0; failures < 1000; {
 		n, said, _, from, err := l.conn.ReadMsgUDPAddrPort(buf, control)
 		switch {
-		case errors.Is(err, net.ErrClosed):
+		case l.ctx.Err() != nil:
 			return
 		case err != nil:
 			failures++

@@ -440,14 +440,22 @@ func TestMemoryOfRepeatsIsBounded(t *testing.T) {
 	}
 }
 
+// What a handler has done, or not, is still said when it ends with the Listener.
 func TestClosingEndsHandlers(t *testing.T) {
 	t.Parallel()
 	h := &recorder{hold: make(chan struct{})}
-	o := newOperator(t, ListenConfig{Handler: h})
-	o.send(request(disconnect, 1, avp(1, "u")))
+	o := newOperator(t, ListenConfig{Handler: h, Timeout: wait})
+	b := request(disconnect, 1, avp(1, "u"))
+	o.send(b)
 	eventually(t, "it is at work", func() bool { return h.asked() == 1 })
 	if err := o.l.Close(); err != nil {
 		t.Error(err)
+	}
+	if n := o.l.Counters(); n.SendErrors != 0 || n.Naked != 1 {
+		t.Fatalf("%+v", n)
+	}
+	if p := o.receive(b); p.Code != codec.CodeDisconnectNAK {
+		t.Errorf("%v", p.Code)
 	}
 }
 
