@@ -191,7 +191,7 @@ func (s *Server) stream(ctx context.Context, w http.ResponseWriter, q *EventQuer
 		case <-ctx.Done():
 			return nil
 		case <-s.ending:
-			return nil
+			q.Follow = false // what was written before the end is still read
 		}
 	}
 }

@@ -164,24 +164,44 @@ func TestEventsAreFollowed(t *testing.T) {
 	}
 }
 
-// A reader who follows hears of the end of the daemon, and knows it from that of a list.
+// lastWords is a diary in which something is written when its reader has just looked, and the daemon ends before he hears of it.
+type lastWords struct {
+	*diary
+	end func()
+}
+
+// EventsAfter implements api.EventSource.
+func (d *lastWords) EventsAfter(seq uint64, most int) (events []api.Event, lost uint64, more <-chan struct{}) {
+	events, lost, _ = d.diary.EventsAfter(seq, most)
+	if len(events) == 0 && seq == 1 {
+		d.write("the end", nil)
+		d.end()
+	}
+	return events, lost, nil
+}
+
+// A reader who follows hears of the end of the daemon, and knows it from that of a list. He misses nothing that was written before.
 func TestFollowersAreLetGo(t *testing.T) {
 	t.Parallel()
 	path := t.TempDir() + "/s"
-	s, err := api.Listen(api.ServerConfig{Backend: apitest.New(picture()), Events: newDiary(1), Path: path})
+	ctx, stop := context.WithCancel(t.Context())
+	s, err := api.Listen(api.ServerConfig{Backend: apitest.New(picture()), Events: &lastWords{newDiary(1), stop}, Path: path})
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, stop := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() { done <- s.Serve(ctx) }()
 	c := api.NewClient(api.ClientConfig{Path: path})
-	err = c.Events(t.Context(), api.EventQuery{Follow: true}, func(api.Event) error {
-		stop()
+	var got []string
+	err = c.Events(t.Context(), api.EventQuery{Follow: true}, func(e api.Event) error {
+		got = append(got, e.Message)
 		return nil
 	})
 	if !api.StreamEnded(err) {
 		t.Errorf("the stream ends with %v", err)
+	}
+	if diff := cmp.Diff([]string{"event 1", "the end"}, got); diff != "" {
+		t.Error(diff)
 	}
 	if err := <-done; err != nil {
 		t.Error(err)
