@@ -16,14 +16,11 @@ import (
 // P148: a fifth of all packets is lost in each direction, a tenth comes twice, and they overtake each other: 200 calls come up exactly
 // once each, over one tunnel, and after a stop that loses packets too nothing is left.
 func TestTwoHundredCallsThroughLoss(t *testing.T) {
-	const calls = 200
-	const limit = 8 * time.Minute
+	// Three unanswered LCP echoes, the default, are nothing special on such a wire, and ten lost Configure-Requests come to pass with many calls.
+	const calls, limit, patient = 200, 8 * time.Minute, "lcp_echo: {failures: 10}, max_configure: 30"
 	l := lab.New(t)
 	a, b := l.Host("a"), l.Host("b")
 	l.Link(a.At("10.0.0.1/24"), b.At("10.0.0.2/24"))
-	// Three unanswered LCP echoes, the default, are nothing special on such a wire: they would end a call or two every minute. Ten lost
-	// Configure-Requests, one after the other, are rare, but there are many calls.
-	const patient = "lcp_echo: {failures: 10}, max_configure: 30"
 	db := b.L2TPD(strings.NewReplacer(", tunnel: {setup_timeout: 5s}", "", "auth: none,", "auth: none, "+patient+",").Replace(lns))
 	var config strings.Builder
 	config.WriteString("server: {hostname: a}\nppp: {templates: {lan: {auth: none, ipv6: off, " + patient + "}}}\ncalls:\n")
