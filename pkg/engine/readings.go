@@ -59,7 +59,7 @@ func (r *readings) want(s *session, v *api.Session) {
 	var x sessionReading
 	if s.data != nil {
 		x.meter = s.meter()
-		if v.Interface != "" && !s.releasing {
+		if v.Interface != "" && !s.releasing && !s.outside() { // an interface that a pppd has made is not the kernel session's
 			x.idle = s.data
 		}
 	}

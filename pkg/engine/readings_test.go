@@ -121,3 +121,18 @@ func TestCountersOfASessionThatEndsAreCountedOnce(t *testing.T) {
 		}
 	})
 }
+
+// The interface that a pppd has made is none of the kernel's session: nobody asks that for its idle time.
+func TestNoIdleTimeOfAPppdsSession(t *testing.T) {
+	simulated(t, func(t *testing.T) {
+		n := newInternet()
+		b := n.start(t, "2.2.2.2", changed(lasting(), func(p *policy.Policy) { p.Templates["dialin"].Engine = policy.EnginePppd }), true)
+		defer b.stop() // which tells of calls that the kernel refuses
+		a := n.start(t, "1.1.1.1", one(autostart), true)
+		defer a.stop()
+		b.until("an interface", time.Minute, func(s *api.Snapshot) bool { return len(s.Sessions) == 1 && s.Sessions[0].Interface != "" })
+		if x := b.look().Sessions[0]; x.Data == nil || x.IdleSeconds != 0 {
+			t.Errorf("counters %v, idle for %d s", x.Data, x.IdleSeconds)
+		}
+	})
+}
