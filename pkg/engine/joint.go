@@ -10,6 +10,7 @@ var errJointGone = errors.New("the subscriber has gone")
 type joint struct {
 	free chan struct{} // holds the right to use data
 	data Session       // nil: it is closed
+	far  Session       // that it has been joined with last; nil: none
 }
 
 func newJoint(data Session) *joint {
@@ -26,6 +27,17 @@ func (x *joint) use(f func(data Session) error) error {
 		return errJointGone
 	}
 	return f(x.data)
+}
+
+// join joins the channel with an LNS's session. One of an attempt before, which has ended, may be on it still: it is closed first. It may sleep.
+func (x *joint) join(far Session) error {
+	return x.use(func(data Session) error {
+		if x.far != nil {
+			_ = x.far.Close() // what is wrong with it hinders nobody
+		}
+		x.far = far
+		return data.Bridge(far)
+	})
 }
 
 // end waits for who uses the channel, and lets nobody use it any more. It may sleep. x may be nil.

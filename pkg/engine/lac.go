@@ -329,15 +329,14 @@ func (s *session) endFar(ev call.EvDown, code uint16) {
 // bridge joins the far side with the subscriber's channel.
 func (s *session) bridge(op call.OpBridge) {
 	far := s.data
-	join := func(with Session) error { return with.Bridge(far) }
 	if s.near == nil {
 		line := s.placed.data // which is released with the session
-		s.async(op, func() call.Result { return call.Result{Err: join(line)} })
+		s.async(op, func() call.Result { return call.Result{Err: line.Bridge(far)} })
 		return
 	}
 	s.sh.due.arm(&s.near.timer, 0) // the LNS has answered: what takes long from here on is our own affair
 	x := s.near.joint
-	s.async(op, func() call.Result { return call.Result{Err: x.use(join)} })
+	s.async(op, func() call.Result { return call.Result{Err: x.join(far)} })
 }
 
 // offer is what an LNS is told of a subscriber's call, before and beside his login: of a call that came through a tunnel, what its LAC

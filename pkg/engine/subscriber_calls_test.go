@@ -679,6 +679,32 @@ func TestKernelRefusesALine(t *testing.T) {
 	}
 }
 
+// An LNS gives a call back while the kernel joins it with the subscriber: the next LNS's session is joined in its place, which may not have
+// been closed by then.
+func TestNextLNSIsJoinedWhenTheKernelIsSlow(t *testing.T) {
+	simulated(t, func(t *testing.T) {
+		n := newInternet()
+		b, c := n.start(t, lnsBox, lnsPolicy(), true), n.start(t, lnsBox2, lnsPolicy(), true)
+		defer b.stop()
+		defer c.stop()
+		a := n.start(t, lacBox, lacPolicy(lnsBox, lnsBox2), true)
+		defer a.stop()
+		synctest.Wait()
+		bridge, end := a.k.Hold(kerneltest.OpBridge), a.k.Hold(kerneltest.OpClose)
+		s := a.dsl.dialIn(t, client(ppp.AuthCHAPMD5), nil)
+		time.Sleep(time.Second) // virtual
+		closeTunnels(b)
+		time.Sleep(time.Second) // virtual
+		bridge()
+		time.Sleep(time.Second) // virtual
+		end()
+		s.comesUp(time.Minute)
+		if a.at(s) != lnsBox2 {
+			t.Errorf("at %s\n%s", a.at(s), a.log)
+		}
+	})
+}
+
 // A subscriber who begins LCP anew while his call is taken to an LNS is asked about again, and comes up.
 func TestSubscriberBeginsAnew(t *testing.T) {
 	simulated(t, func(t *testing.T) {
