@@ -304,6 +304,10 @@ func (s *session) authorize(op call.OpAuthorize) {
 			return
 		}
 	}
+	if op.User != "" && s.authentic == radius.AuthenticRADIUS { // who has let him in judges him again: a rule may have asked for others
+		s.loginAt(op)
+		return
+	}
 	for _, source := range s.sources() {
 		if source == policy.SourceRADIUS {
 			s.loginAt(op)

@@ -220,3 +220,40 @@ func TestRADIUSDisconnectsAForwardedCall(t *testing.T) {
 		b.until("no session", time.Minute, func(s *api.Snapshot) bool { return len(s.Sessions) == 0 })
 	})
 }
+
+// Whom a rule's server has let in is challenged again by it, whoever the template has known users from: he stays, and his address comes back.
+func TestRADIUSThatLetsACallerStayJudgesHimAgain(t *testing.T) {
+	for name, users := range map[string]map[string]*policy.User{
+		"unknown here": {},
+		"known here":   {"RouterA@corp.example": {Name: "RouterA@corp.example", Password: policy.NewSecret([]byte("PasswordA"))}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			simulated(t, func(t *testing.T) {
+				n := newInternet()
+				a, s := byRADIUS(t, n, radius.Answer{Accept: true, Server: "test", Address: netip.MustParseAddr("10.7.0.7")}, nil, func(p *policy.Policy) {
+					p.Users, p.LAC.Rules[0].StripRealm = users, false
+					p.Templates["access"].IPv4Local, p.Templates["access"].Rechallenge = netip.MustParseAddr("10.7.0.1"), 10*time.Second
+				})
+				defer a.stop()
+				x := a.dsl.dialIn(t, client(ppp.AuthCHAPMD5), nil)
+				x.comesUp(time.Minute)
+				time.Sleep(time.Minute) // virtual
+				if s.mu.Lock(); len(s.asked) < 5 || x.address() != "10.7.0.7" {
+					t.Errorf("asked %d times, address %s, hung up with %q", len(s.asked), x.address(), x.ended())
+				}
+				s.mu.Unlock()
+				x.close()
+				x.goes(time.Minute)
+				a.empty(time.Minute)
+				zero := a.e.shards[0]
+				if err := zero.in(t.Context(), func() {
+					if all := zero.pools.owned; len(all) > 0 {
+						t.Errorf("still somebody's: %v", all)
+					}
+				}); err != nil {
+					t.Error(err)
+				}
+			})
+		})
+	}
+}
