@@ -494,3 +494,23 @@ func TestSessionEndsWhenNothingIsDecrypted(t *testing.T) {
 		})
 	}
 }
+
+// An interface that cannot be made ends the call, and is given no keys.
+func TestNoInterfaceIsGivenNoKeys(t *testing.T) {
+	simulated(t, func(t *testing.T) {
+		n := newInternet()
+		theirs := acceptor()
+		theirs.Templates["dialin"].Auth, theirs.Templates["dialin"].MPPE = []ppp.AuthMethod{ppp.AuthMSCHAPv2}, ppp.MPPERequire
+		b := n.start(t, "2.2.2.2", theirs, true)
+		defer b.stop()
+		b.k.Fail(kerneltest.OpAttach, errors.New("no interface"))
+		ours := initiators(1)
+		ours.Templates["lan"].MPPE = ppp.MPPEAllow
+		a := n.start(t, "1.1.1.1", ours, true)
+		defer a.stop()
+		a.up("c0", time.Minute)
+		if ends := b.look().Status.Counters.SessionEnds; ends["kernel"] != 1 {
+			t.Errorf("sessions ended by %v", ends)
+		}
+	})
+}

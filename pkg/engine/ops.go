@@ -75,6 +75,10 @@ func (s *session) start(op call.Op) {
 	case call.OpPrefixes:
 		s.prefixes(op)
 	case call.OpArm:
+		if s.index == 0 { // it could not be made, and that has ended the call
+			s.finished(op, call.Result{Err: errors.New("there is no interface")})
+			return
+		}
 		s.async(op, func() call.Result { return call.Result{Err: s.data.ArmCompression(compression(op))} })
 	case call.OpEncrypt:
 		s.async(op, func() call.Result { return call.Result{Err: s.data.OpenCompression(op.Required)} })
