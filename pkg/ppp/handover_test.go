@@ -256,6 +256,35 @@ func TestConfigureBeforeTheNetworkPhase(t *testing.T) {
 	}
 }
 
+// A peer who begins anew and logs in again has the times of that login, not those of the one before.
+func TestTimesAreThoseOfTheLastLogin(t *testing.T) {
+	t.Parallel()
+	p := newProbe(t, Config{Auth: onlyPAP, IPv4: IPv4Unnumbered, IdleTimeout: 20 * time.Second, SessionTimeout: 30 * time.Second})
+	login := func(c Config) {
+		t.Helper()
+		p.openLCP()
+		p.give(papFrame(1, "bob", "secret"))
+		c.Random = keyed(3)
+		p.do(CmdConfigure{Config: c.Complete()})
+		p.do(CmdAuthResult{OK: true})
+		p.give(newFrame(ProtoIPCP, codeConfigureRequest, 1))
+		p.give(p.ack(ProtoIPCP))
+	}
+	login(*p.link.cfg)
+	p.wait(10 * time.Second)
+	login(Config{Auth: onlyPAP, IPv4: IPv4Unnumbered})
+	for range 60 {
+		p.now += time.Second
+		p.link.Expire(p.now, &p.out)
+		if got := p.take(); slices.Contains(got, "! idle?") || p.link.Deadline() != 0 {
+			t.Fatalf("%q, wanted next at %v, now %v", got, p.link.Deadline(), p.now)
+		}
+	}
+	if v := p.link.View(); v.IPCP != "Opened" {
+		t.Errorf("%+v", v)
+	}
+}
+
 // In the network phase it is for the two times, which begin again; the protocols are those that the link has.
 func TestConfigureInTheNetworkPhaseIsAboutTime(t *testing.T) {
 	t.Parallel()

@@ -212,17 +212,18 @@ func (l *Link) Do(now Time, c Command, out *Output) {
 
 // configure has cfg hold for what has not begun yet.
 func (l *Link) configure(cfg *Config) {
+	was := l.cfg
 	switch {
 	case l.s.Phase == PhaseNetwork || l.s.Phase == PhaseTerminate: // its protocols are those that it began with
-		was, c := l.cfg, *l.cfg
+		c := *l.cfg
 		c.SessionTimeout, c.IdleTimeout = cfg.SessionTimeout, cfg.IdleTimeout
 		l.cfg = &c
-		times{l}.anew(was)
 	case cfg.complete:
 		l.cfg = cfg
 	default:
 		l.cfg = cfg.Complete()
 	}
+	times{l}.anew(was)
 	l.s.complete(l.cfg)
 }
 

@@ -65,14 +65,15 @@ func (t times) idleFor(idle time.Duration) {
 	l.s.IdleAt = l.now + l.cfg.IdleTimeout - max(idle, 0)
 }
 
-// anew begins session time and idle time again, those that are not as they were, if the network phase has begun.
+// anew begins session time and idle time again, those that are not as they were, if the network phase has begun. Else they stand still until
+// then, though they may have run before the peer began anew.
 func (t times) anew(was *Config) {
 	l := t.l
-	if l.s.Phase != PhaseNetwork {
+	if l.s.Phase == PhaseTerminate {
 		return
 	}
 	if d := l.cfg.SessionTimeout; d != was.SessionTimeout {
-		if l.s.SessionAt = 0; d > 0 {
+		if l.s.SessionAt = 0; d > 0 && l.s.Phase == PhaseNetwork {
 			l.s.SessionAt = l.now + d
 		}
 	}
