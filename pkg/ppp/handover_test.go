@@ -256,6 +256,29 @@ func TestConfigureBeforeTheNetworkPhase(t *testing.T) {
 	}
 }
 
+// Another configuration has another keep-alive: none, and nobody is given up; or one, though there was none.
+func TestConfigureChangesTheKeepAlive(t *testing.T) {
+	t.Parallel()
+	for _, echo := range []time.Duration{0, 10 * time.Second} {
+		before := Config{Hold: true, IPv4: IPv4Own, Local: addr("10.0.0.1"), EchoInterval: 10*time.Second - echo}
+		p := newProbe(t, before)
+		p.take()
+		p.openLCP()
+		before.EchoInterval, before.Random = echo, keyed(3)
+		p.do(CmdConfigure{Config: before.Complete()})
+		p.do(CmdProceed{Attempt: 1})
+		asked := 0
+		for _, l := range p.wait(19 * time.Second) {
+			if strings.HasPrefix(l, "> LCP Echo-Request") {
+				asked++
+			}
+		}
+		if end := p.link.View().End; end.Reason != ReasonNone || (asked > 0) != (echo > 0) {
+			t.Errorf("with an echo of %v: asked %d times, %+v", echo, asked, end)
+		}
+	}
+}
+
 // A peer who begins anew and logs in again has the times of that login, not those of the one before.
 func TestTimesAreThoseOfTheLastLogin(t *testing.T) {
 	t.Parallel()

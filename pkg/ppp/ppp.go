@@ -321,8 +321,8 @@ type (
 	// CmdCloseNetwork closes one NCP, ProtoIPv4 or ProtoIPv6, and leaves the other.
 	CmdCloseNetwork struct{ Proto Protocol }
 	// CmdConfigure has another configuration hold for what has not begun yet: before the verdict on a login, or CmdProceed, all of the
-	// network phase. Later it is for the session's time and the idle time: the one that has changed begins again. Config is that of
-	// Config.Complete.
+	// network phase, and the keep-alive. Later it is for the session's time and the idle time: the one that has changed begins again.
+	// Config is that of Config.Complete.
 	CmdConfigure struct{ Config *Config }
 	// CmdClose sends Terminate-Request and ends with EvLinkDown when it is answered or given up.
 	CmdClose struct{ Text string }

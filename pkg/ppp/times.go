@@ -65,8 +65,8 @@ func (t times) idleFor(idle time.Duration) {
 	l.s.IdleAt = l.now + l.cfg.IdleTimeout - max(idle, 0)
 }
 
-// anew begins session time and idle time again, those that are not as they were, if the network phase has begun. Else they stand still until
-// then, though they may have run before the peer began anew.
+// anew begins the clocks again that are not as they were: the keep-alive if LCP is open, the others if the network phase has begun. Else they
+// stand still until then, though they may have run before the peer began anew.
 func (t times) anew(was *Config) {
 	l := t.l
 	if l.s.Phase == PhaseTerminate {
@@ -80,6 +80,12 @@ func (t times) anew(was *Config) {
 	if d := l.cfg.IdleTimeout; d != was.IdleTimeout {
 		if l.s.IdleAt = 0; d > 0 && (l.s.IPCP.Up || l.s.ipv6cp().Up) {
 			l.s.IdleAt = l.now + d
+		}
+	}
+	if d := l.cfg.EchoInterval; d != was.EchoInterval {
+		l.s.EchoAt, l.s.EchoTries = 0, 0
+		if d > 0 && l.s.LCP.State == stOpened {
+			l.s.EchoAt = l.now + d
 		}
 	}
 }
