@@ -30,7 +30,7 @@ func (h RADIUSHandler) Change(ctx context.Context, m radius.Match, c radius.Chan
 	timed := c.SessionTimeout != nil || c.IdleTimeout != nil
 	var elsewhere atomic.Bool
 	if o := h.all(ctx, m, func(s *session) {
-		if s.subscriber().far != nil || s.outside() {
+		if s.subscriber().far != nil || s.placed != nil || s.outside() {
 			elsewhere.Store(true)
 		}
 	}); o != radius.Done {

@@ -19,6 +19,9 @@ func (t *tunnel) inClear() bool {
 		if x.state != control.SessionEstablished || x.releasing || x.call == nil {
 			continue
 		}
+		if name := proxyAuthName(x.proxyType); x.near != nil && (name == "pap" || name == "text") { // what we have passed on
+			return true
+		}
 		if p := x.call.View().PPP; p.LCP != "" && (p.Auth == ppp.AuthPAP || p.Answer == ppp.AuthPAP) {
 			return true
 		}

@@ -125,7 +125,7 @@ func (d *dialers) quiet() bool { return len(d.devices) == 0 }
 // tunnelCame lets the calls whose own tunnel lost the tie ride on the winner (P113).
 func (d *dialers) tunnelCame(t *tunnel) {
 	for x := range d.riders {
-		if x.session == nil && x.isPeer(t.remote.Addr()) {
+		if x.session == nil && x.isPeer(t.remote.Addr()) && x.current() {
 			delete(d.riders, x)
 			d.s.due.arm(&x.timer, 0)
 			x.open(t)
@@ -275,8 +275,14 @@ func (x *dialer) dial() {
 	x.ask()
 }
 
+// current says that the call is as it is configured: no other configuration is on its way to it, of which its session would have the half.
+func (x *dialer) current() bool { return x.d.s.e.policy.Load().Calls[x.name] == x.conf }
+
 // dialTo opens a session on a tunnel to a, the one there is or a new one (S76, S183).
 func (x *dialer) dialTo(a netip.Addr) {
+	if !x.current() {
+		return // what is on its way dials
+	}
 	key := x.conf.ShareKey(a)
 	for _, t := range x.d.s.byAddr[a] {
 		if x.mayShare(t, key) {

@@ -291,14 +291,7 @@ func (fw *forward) joined(x *session) {
 		fw.joint = nil
 		return
 	}
-	channel := fw.joint
-	fw.watch = watchLine(x, func() (n [6]uint32, err error) {
-		err = channel.use(func(data Session) error {
-			n, err = countErrors(data)
-			return err
-		})
-		return n, err
-	})
+	fw.watch = watchLine(x, fw.joint)
 }
 
 // cancel ends what is done for a subscriber who has gone.
@@ -329,13 +322,13 @@ func (s *session) endFar(ev call.EvDown, code uint16) {
 // bridge joins the far side with the subscriber's channel.
 func (s *session) bridge(op call.OpBridge) {
 	far := s.data
-	if s.near == nil {
-		line := s.placed.data // which is released with the session
-		s.async(op, func() call.Result { return call.Result{Err: line.Bridge(far)} })
-		return
+	var x *joint
+	if s.near != nil {
+		s.sh.due.arm(&s.near.timer, 0) // the LNS has answered: what takes long from here on is our own affair
+		x = s.near.joint
+	} else {
+		x = s.placed.joint
 	}
-	s.sh.due.arm(&s.near.timer, 0) // the LNS has answered: what takes long from here on is our own affair
-	x := s.near.joint
 	s.async(op, func() call.Result { return call.Result{Err: x.join(far)} })
 }
 
@@ -469,11 +462,33 @@ func (fw *forward) accm(send, receive uint32) {
 	if fw.call.FramingType != wire.FramingAsync {
 		return
 	}
-	e, x := fw.lac.s.e, fw.joint
+	from := fw.from
+	if from.line != nil {
+		fw.lac.s.e.escape(fw.joint, send, receive)
+		return
+	}
+	from.sh.post(func() { // the line is that of the LAC which the call comes from
+		if from.t.sessions[from.id] == from {
+			from.t.do(control.CmdSendSLI{Session: from.id, Send: send, Receive: receive})
+		}
+	})
+}
+
+// escape is setACCM for a line that may go meanwhile.
+func (e *Engine) escape(x *joint, send, receive uint32) {
 	e.exec.submit(func() {
 		err := x.use(func(data Session) error { return setACCM(data, send, receive) })
 		if err != nil && !errors.Is(err, errJointGone) {
 			e.log.Warn("ACCM of a line", slog.String("why", err.Error()))
+		}
+	})
+}
+
+// errors takes what the LAC which the call comes from says of its line: the LNS is to hear of it (RFC 2661, 4.4.6; P204).
+func (fw *forward) errors(n [6]uint32) {
+	fw.lac.s.post(func() {
+		if x := fw.sess; x != nil && fw.up {
+			x.t.do(control.CmdSendWEN{Session: x.id, Errors: n})
 		}
 	})
 }

@@ -30,7 +30,7 @@ type Handover interface {
 
 // outside says that a pppd runs the session's PPP.
 func (s *session) outside() bool {
-	return s.conf == nil && s.tmpl != nil && s.tmpl.Engine == policy.EnginePppd
+	return s.line == nil && s.conf == nil && s.tmpl != nil && s.tmpl.Engine == policy.EnginePppd
 }
 
 // runPppd hands the session over.

@@ -3,6 +3,8 @@ package engine
 import (
 	"net/netip"
 	"slices"
+
+	"github.com/l2tpd/l2tpd/pkg/policy"
 )
 
 // owned is a user's own address or prefix: one session has it at a time. The newest login wins (S17): the box that comes back after it
@@ -68,11 +70,9 @@ func (c claims) over(p netip.Prefix) claims {
 // own asks for a user's own address, in shard 0. give is called there, once the session that had it has given it back; with the
 // reason when it is not to be had. Whoever has it from a pool, from before it was the user's own, keeps it.
 func (x *pools) own(a netip.Addr, s *session, give func(refusal string)) {
-	for _, k := range x.addresses {
-		if k.used[a] {
-			give("address " + a.String() + " is still in use")
-			return
-		}
+	if x.lent(a, nil) {
+		give("address " + a.String() + " is still in use")
+		return
 	}
 	if x.owned[a] == nil {
 		x.owned[a] = &owned{holder: s}
@@ -111,7 +111,7 @@ func (x *pools) ownPrefix(p netip.Prefix, s *session, give func(refusal string))
 		over[0].ask(s, give)
 	case len(over) > 0:
 		give("prefix " + p.String() + " overlaps " + over[0].prefix.String() + ", which is in use")
-	case x.lends(p):
+	case x.lends(p, nil):
 		give("prefix " + p.String() + " is still in use")
 	default:
 		x.claims = slices.Insert(x.claims, from, &owned{prefix: p, holder: s})
@@ -119,11 +119,11 @@ func (x *pools) ownPrefix(p netip.Prefix, s *session, give func(refusal string))
 	}
 }
 
-// lends says that somebody has a part of p from a pool.
-func (x *pools) lends(p netip.Prefix) bool {
+// lends says that somebody has a part of p from a pool, where p itself from that one does not count.
+func (x *pools) lends(p netip.Prefix, but *stock[netip.Prefix, policy.Subnets]) bool {
 	for _, k := range x.prefixes {
 		for q := range k.used {
-			if q.Overlaps(p) {
+			if q.Overlaps(p) && (k != but || q != p) {
 				return true
 			}
 		}

@@ -22,6 +22,7 @@ type placed struct {
 	caller access.Caller
 	end    access.Line // nil until somebody is there
 	data   Session     // the kernel's end of the line; nil until then
+	joint  *joint      // through which the session uses that
 	watch  *lineWatch  // nil until it is joined with the LNS's session
 	died   error       // who was called has hung up before PPP could pass
 }
@@ -91,13 +92,14 @@ func (s *session) answered(p *placed, c access.Caller, end access.Line, data Ses
 		})
 	case gone:
 	case err != nil:
+		p.cancel()
 		r := wire.Result{Code: wire.CDNNoFacilitiesTemp, Text: err.Error()}
 		if x, ok := errors.AsType[coder](err); ok {
 			r.Code = x.CDN()
 		}
 		s.refuse(r, fmt.Sprintf("no call to %q: %v", s.remote.CalledNumber, err))
 	default:
-		p.caller, p.end, p.data = c, end, data
+		p.caller, p.end, p.data, p.joint = c, end, data, newJoint(data)
 		if p.died == nil {
 			s.begin()
 		} else {
@@ -142,6 +144,7 @@ func (p *placed) letGo(why string) error {
 	if p.end == nil {
 		return nil
 	}
+	p.joint.end()
 	err := p.data.Close()
 	p.end.HangUp(why)
 	p.end = nil

@@ -47,7 +47,7 @@ func (x *pools) allocate(p *policy.Policy, conf *policy.Pool, user string) (neti
 	conf = x.look(p, conf)
 	k := stockOf(x.addresses, conf.Name)
 	a, ok := k.allocate(pool.New, conf.Ranges, x.reserved, user)
-	for ok && x.owned[a] != nil { // a RADIUS server has given it, and the policy does not know of that
+	for ok && (x.owned[a] != nil || x.lent(a, k)) { // by a RADIUS server, or as the policy was before: this one does not know of that
 		defer k.release(a)
 		a, ok = k.allocate(pool.New, conf.Ranges, x.reserved, user)
 	}
@@ -59,11 +59,27 @@ func (x *pools) allocatePrefix(p *policy.Policy, conf *policy.Pool, user string)
 	conf = x.look(p, conf)
 	k := stockOf(x.prefixes, conf.Name)
 	a, ok := k.allocate(pool.NewPrefixes, conf.Subnets(), x.reservedPrefixes, user)
-	for ok && len(x.claims.over(a)) > 0 { // the same
+	for ok && (len(x.claims.over(a)) > 0 || x.lends(a, k)) { // the same
 		defer k.release(a)
 		a, ok = k.allocate(pool.NewPrefixes, conf.Subnets(), x.reservedPrefixes, user)
 	}
 	return a, ok
+}
+
+// lent says that somebody has a from a pool other than that one: a reload may move ranges from one to another.
+func (x *pools) lent(a netip.Addr, but *stock[netip.Addr, policy.Range]) bool {
+	for _, k := range x.addresses {
+		if k != but && k.used[a] {
+			return true
+		}
+	}
+	return false
+}
+
+// taken says that another session than s has a, which is configured, or brought, for a call.
+func (x *pools) taken(a netip.Addr, s *session) bool {
+	o := x.owned[a]
+	return o != nil && o.holder != s || a != s.pooled && x.lent(a, nil)
 }
 
 // release takes an address back.
@@ -229,7 +245,12 @@ func ours(p *policy.Policy, a netip.Addr) bool {
 
 // conflict says why the address that the peer of a configured call brought with it cannot be: it was not given here, and is ours.
 func (s *session) conflict(n call.Network) error {
-	if s.conf == nil || !n.IPv4 || !n.Peer.IsValid() || n.Peer == s.conf.PPP.Peer || n.Peer == s.pooled || n.Peer == s.owned || foreign(s.pol, n.Peer) {
+	switch {
+	case s.conf == nil || !n.IPv4 || !n.Peer.IsValid():
+		return nil
+	case s.sh.pools.taken(n.Peer, s):
+		return errors.New("the peer's address " + n.Peer.String() + " is that of another session")
+	case n.Peer == s.conf.PPP.Peer || n.Peer == s.pooled || n.Peer == s.owned || foreign(s.pol, n.Peer):
 		return nil
 	}
 	return errors.New(notForeign(n.Peer))

@@ -102,7 +102,7 @@ func (s *session) withoutRule(j *routing) {
 // stays has PPP end here, by the template of the rule if it has one.
 func (s *session) stays(j *routing, template string) {
 	r := call.Result{Route: call.RouteHere}
-	if t := s.pol.Templates[template]; t != nil && t != s.tmpl {
+	if t := s.pol.Templates[template]; t != nil {
 		s.tmpl = t
 		p := s.params()
 		r.Here = &p
@@ -297,7 +297,7 @@ func (s *session) joined(ev call.EvUp) {
 		return
 	}
 	if p := s.placed; p != nil {
-		p.watch = watchLine(s, func() ([6]uint32, error) { return countErrors(p.data) })
+		p.watch = watchLine(s, p.joint)
 		s.log().Info("call placed", slog.String("event", "call-up"), slog.String("called", s.remote.CalledNumber),
 			slog.String("line", s.placed.caller.Name()), slog.Int("speed", int(s.placed.connected().TxSpeed)))
 		return

@@ -418,6 +418,7 @@ func (s *session) flush() {
 			}
 		}
 		s.ops = append(s.ops, out.Ops...)
+		s.dropLate()
 		for _, ev := range out.Events {
 			s.event(ev)
 		}
@@ -429,6 +430,16 @@ func (s *session) flush() {
 	}
 	if s.t != nil {
 		s.t.flush()
+	}
+}
+
+// dropLate forgets the operations that a call which ends has wished for before: what has not begun would act for nobody, and may have nothing
+// to act upon.
+func (s *session) dropLate() {
+	if n := len(s.ops); n > 1 {
+		if last, ok := s.ops[n-1].(call.OpRelease); ok {
+			s.ops = []call.Op{last}
+		}
 	}
 }
 
@@ -542,7 +553,7 @@ func (s *session) last() (attrs []slog.Attr) {
 // gone: everything has been given back.
 func (s *session) gone() {
 	s.accountStop()
-	if s.data != nil {
+	if s.data != nil && s.line == nil { // those of a line are no data messages
 		if st, err := s.data.Stats(); err == nil {
 			s.sh.addData(st)
 		}

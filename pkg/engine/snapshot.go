@@ -164,7 +164,7 @@ func (s *shard) look(q api.Query) part {
 		if q.Tunnels && (!t.tieLost || !t.down) { // one that gave way only waits for a late answer
 			p.tunnels = append(p.tunnels, t.view(v))
 		}
-		if q.Sessions {
+		if q.Sessions && (q.Tunnel != 0 || q.Session == 0) {
 			t.wanted(q, &p)
 		}
 	}

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -28,6 +30,7 @@ type dsl struct {
 	served      int // times that Serve was called
 	failing     error
 	dialled     func() (access.Caller, access.Line, error) // nil: there is no line
+	dialling    context.Context                            // of the last call that was placed
 	subscribers map[uint16]*subscriberBox
 	last        uint16
 }
@@ -37,6 +40,7 @@ type subscriberBox struct {
 	dsl *dsl
 	id  uint16
 	mac [6]byte
+	tty string // his line's; empty: he has come by PPPoE
 	cfg ppp.Config
 
 	mu      sync.Mutex // never held over a call of the engine's or the kernel's
@@ -64,7 +68,10 @@ func (d *dsl) Serve(list []policy.Access, ring access.Ring) error {
 	return d.failing
 }
 
-func (d *dsl) Dial(context.Context, string, string, string) (access.Caller, access.Line, error) {
+func (d *dsl) Dial(ctx context.Context, _, _, _ string) (access.Caller, access.Line, error) {
+	d.mu.Lock()
+	d.dialling = ctx
+	d.mu.Unlock()
 	if d.dialled == nil {
 		return access.Caller{}, nil, errors.New("there is no line")
 	}
@@ -102,6 +109,31 @@ func (s *subscriberBox) spec() kernel.PPPoESpec {
 	return kernel.PPPoESpec{Interface: "eth1", SessionID: s.id, Peer: s.mac}
 }
 
+// channel is the kernel's end of his line; nil: there is none.
+func (s *subscriberBox) channel() *kerneltest.Session {
+	if s.tty != "" {
+		return s.dsl.k.Line(s.tty)
+	}
+	return s.dsl.k.PPPoE(s.spec())
+}
+
+// callIn is a call that a modem has answered.
+func (d *dsl) callIn(t *testing.T, cfg ppp.Config) *subscriberBox {
+	t.Helper()
+	file, err := os.Create(filepath.Join(t.TempDir(), "line"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg.Line, cfg.MRU = ppp.LineAsync, 1500
+	return d.dialIn(t, cfg, func(c *access.Caller) {
+		c.PPPoE, c.TTY = nil, &access.TTY{Device: "/dev/ttyS0", File: file, Speed: 33600, CallingNumber: "0551"}
+		c.Access = policy.Access{Name: "/dev/ttyS0", Template: c.Access.Template, TTY: &policy.TTY{Device: "/dev/ttyS0"}}
+		d.mu.Lock()
+		d.subscribers[d.last].tty = file.Name()
+		d.mu.Unlock()
+	})
+}
+
 // Ready is PADS.
 func (s *subscriberBox) Ready() {
 	s.mu.Lock()
@@ -127,7 +159,7 @@ func (d *dsl) leaves(at *kerneltest.Session, frame []byte) {
 	d.mu.Lock()
 	var to *subscriberBox
 	for _, s := range d.subscribers {
-		if d.k.PPPoE(s.spec()) == at {
+		if s.channel() == at {
 			to = s
 		}
 	}
@@ -183,7 +215,7 @@ func (s *subscriberBox) step(f func(now time.Duration, out *ppp.Output)) {
 		frames = nil
 	}
 	s.mu.Unlock()
-	if at := s.dsl.k.PPPoE(s.spec()); at != nil {
+	if at := s.channel(); at != nil {
 		for _, f := range frames {
 			at.Inject(f)
 		}

@@ -265,13 +265,20 @@ func (t *tunnel) event(ev control.Event) {
 	case control.EvCallErrors:
 		if s := t.sessions[ev.Session]; s != nil {
 			s.lineErrors = &ev.Errors
+			if fw := s.subscriber().far; fw != nil {
+				fw.errors(ev.Errors)
+			}
 		}
 		// For one call a LAC sends one a minute at most (RFC 2661, 6.13): who sends more does not fill the log.
 		t.s.strange(slog.LevelInfo, "line-errors", t.remote.Addr(), "the LAC reports line errors",
 			t.names(slog.Int("session", int(ev.Session)), slog.Any("errors", ev.Errors))...)
 	case control.EvACCM:
-		if s := t.sessions[ev.Session]; s != nil && s.near != nil {
+		switch s := t.sessions[ev.Session]; {
+		case s == nil:
+		case s.near != nil:
 			s.near.accm(ev.Send, ev.Receive)
+		case s.placed != nil && s.placed.joint != nil:
+			t.s.e.escape(s.placed.joint, ev.Send, ev.Receive)
 		}
 		t.s.strange(slog.LevelDebug, "accm", t.remote.Addr(), "the LNS sets the ACCM", t.names(slog.Int("session", int(ev.Session)),
 			slog.String("send", fmt.Sprintf("%08x", ev.Send)), slog.String("receive", fmt.Sprintf("%08x", ev.Receive)))...)

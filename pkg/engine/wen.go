@@ -20,7 +20,7 @@ type errorCounter interface {
 // lineWatch tells an LNS of the errors on the line behind one of its sessions.
 type lineWatch struct {
 	s     *session
-	read  func() ([6]uint32, error) // may sleep
+	line  *joint
 	begun bool
 	base  [6]uint32 // when the call began
 	over  bool
@@ -28,8 +28,8 @@ type lineWatch struct {
 }
 
 // watchLine begins to look. A line that counts nothing is looked at once.
-func watchLine(s *session, read func() ([6]uint32, error)) *lineWatch {
-	w := &lineWatch{s: s, read: read}
+func watchLine(s *session, line *joint) *lineWatch {
+	w := &lineWatch{s: s, line: line}
 	w.timer = deadline{index: -1, owner: whenDue(func(Time) { w.look() })}
 	w.look()
 	return w
@@ -39,7 +39,7 @@ func watchLine(s *session, read func() ([6]uint32, error)) *lineWatch {
 func (w *lineWatch) look() {
 	sh := w.s.sh
 	sh.ask(func() func() {
-		now, err := w.read()
+		now, err := countErrors(w.line)
 		return func() {
 			if err != nil || w.over || w.s.releasing {
 				return
@@ -65,10 +65,15 @@ func (w *lineWatch) stop() {
 	}
 }
 
-// countErrors reads what a session counts, if it is a line that counts.
-func countErrors(data Session) (n [6]uint32, err error) {
-	if x, ok := data.(errorCounter); ok {
-		return x.LineErrors()
-	}
-	return n, errNoCounters
+// countErrors reads what a line counts, if it counts. It may sleep.
+func countErrors(line *joint) (n [6]uint32, err error) {
+	err = line.use(func(data Session) error {
+		x, ok := data.(errorCounter)
+		if !ok {
+			return errNoCounters
+		}
+		n, err = x.LineErrors()
+		return err
+	})
+	return n, err
 }

@@ -10,6 +10,14 @@ import (
 	"github.com/l2tpd/l2tpd/pkg/ppp"
 )
 
+// counting is a line that counts its errors, and can do nothing else.
+type counting struct {
+	Session
+	read func() ([6]uint32, error)
+}
+
+func (c counting) LineErrors() ([6]uint32, error) { return c.read() }
+
 // P204: a LAC tells the LNS of the errors on a subscriber's line, those since the call began, as long as more come, and at most once a
 // minute.
 func TestErrorsOnALineAreToldToTheLNS(t *testing.T) {
@@ -26,10 +34,10 @@ func TestErrorsOnALineAreToldToTheLNS(t *testing.T) {
 		if err := a.e.shards[0].in(context.Background(), func() {
 			for _, x := range a.e.shards[0].tunnels {
 				for _, s := range x.sessions {
-					s.near.watch = watchLine(s, func() ([6]uint32, error) {
+					s.near.watch = watchLine(s, newJoint(counting{read: func() ([6]uint32, error) {
 						looks++
 						return [6]uint32{0, count, 0, 0, 0, 0}, nil
-					})
+					}}))
 				}
 			}
 		}); err != nil {
