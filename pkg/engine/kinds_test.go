@@ -176,8 +176,12 @@ func TestCallThatCannotBePlacedLeavesNoContext(t *testing.T) {
 		lns, lac, _ := placing(t, n, gone)
 		defer lac.stop()
 		defer lns.stop()
+		lac.dsl.mu.Lock()
 		lac.dsl.dialled = func() (access.Caller, access.Line, error) { return access.Caller{}, nil, errors.New("busy") }
+		lac.dsl.mu.Unlock()
 		time.Sleep(time.Minute)
+		lac.dsl.mu.Lock()
+		defer lac.dsl.mu.Unlock()
 		if lac.dsl.dialling.Err() == nil {
 			t.Error("the context of a call that failed is still a child of Engine.asking")
 		}

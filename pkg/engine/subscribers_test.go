@@ -71,11 +71,12 @@ func (d *dsl) Serve(list []policy.Access, ring access.Ring) error {
 func (d *dsl) Dial(ctx context.Context, _, _, _ string) (access.Caller, access.Line, error) {
 	d.mu.Lock()
 	d.dialling = ctx
+	dialled := d.dialled
 	d.mu.Unlock()
-	if d.dialled == nil {
+	if dialled == nil {
 		return access.Caller{}, nil, errors.New("there is no line")
 	}
-	return d.dialled()
+	return dialled()
 }
 
 // dialIn is a PADR that has been found good. change may be nil.
