@@ -75,15 +75,11 @@ func (s *session) start(op call.Op) {
 	case call.OpPrefixes:
 		s.prefixes(op)
 	case call.OpArm:
-		if s.index == 0 { // it could not be made, and that has ended the call
-			s.finished(op, call.Result{Err: errors.New("there is no interface")})
-			return
-		}
-		s.async(op, func() call.Result { return call.Result{Err: s.data.ArmCompression(compression(op))} })
+		s.encrypt(op, func() error { return s.data.ArmCompression(compression(op)) })
 	case call.OpEncrypt:
-		s.async(op, func() call.Result { return call.Result{Err: s.data.OpenCompression(op.Required)} })
+		s.encrypt(op, func() error { return s.data.OpenCompression(op.Required) })
 	case call.OpDisarm:
-		s.async(op, func() call.Result { return call.Result{Err: s.data.CloseCompression()} })
+		s.encrypt(op, func() error { return s.data.CloseCompression() })
 	case call.OpDecryption:
 		s.async(op, func() call.Result {
 			broken, err := s.data.CompressionBroken()
@@ -115,6 +111,15 @@ func (s *session) async(op call.Op, work func() call.Result) {
 		r := work()
 		return func() { s.finished(op, r) }
 	})
+}
+
+// encrypt is async for what an interface does about encryption. One that could not be made has ended the call, and nothing is asked of it.
+func (s *session) encrypt(op call.Op, do func() error) {
+	if s.index == 0 {
+		s.finished(op, call.Result{Err: errors.New("there is no interface")})
+		return
+	}
+	s.async(op, func() call.Result { return call.Result{Err: do()} })
 }
 
 func (s *session) kernelSequencing(q call.Sequencing) kernel.Sequencing {
