@@ -50,7 +50,7 @@ func TestReloadOfServersLeavesSessionsAsTheyAre(t *testing.T) {
 	simulated(t, func(t *testing.T) {
 		n := newInternet()
 		x := &radiusBox{}
-		n.radius = map[netip.Addr]*radiusBox{netip.MustParseAddr("2.2.2.2"): x}
+		n.radius = map[netip.Addr]RADIUS{netip.MustParseAddr("2.2.2.2"): x}
 		without := func() *policy.Policy {
 			p := lasting()
 			p.Pools["ips"].Ranges[0].To = netip.MustParseAddr("192.168.20.240")

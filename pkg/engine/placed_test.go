@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"context"
 	"errors"
 	"net/netip"
 	"os"
@@ -31,7 +32,7 @@ func placing(t *testing.T, n *internet, gone <-chan struct{}) (lns, lac *box, en
 		all := []policy.Range{{From: netip.MustParseAddr("0.0.0.0"), To: netip.MustParseAddr("255.255.255.255")}}
 		p.LAC.Access = []policy.Access{{Name: "modem", TTY: &policy.TTY{Device: "modem", DialOut: true, Type: policy.CallAsync, Speed: 64000, From: all}}}
 	}), true)
-	lac.dsl.dialled = func() (access.Caller, access.Line, error) {
+	lac.dsl.dialled = func(context.Context) (access.Caller, access.Line, error) {
 		<-gone
 		file, err := os.Create(filepath.Join(t.TempDir(), "modem"))
 		if err != nil {

@@ -19,7 +19,7 @@ import (
 func byRADIUS(t *testing.T, n *internet, answer radius.Answer, problem error, set func(p *policy.Policy)) (*box, *radiusBox) {
 	t.Helper()
 	s := &radiusBox{answer: answer, problem: problem}
-	n.radius = map[netip.Addr]*radiusBox{netip.MustParseAddr(lacBox): s}
+	n.radius = map[netip.Addr]RADIUS{netip.MustParseAddr(lacBox): s}
 	a := n.start(t, lacBox, changed(lacPolicy(), func(p *policy.Policy) {
 		p.LAC.Rules[0].Action = policy.ActionRADIUS
 		p.RADIUS = policy.RADIUS{Servers: []policy.RADIUSServer{{Address: "9.9.9.8"}}}

@@ -34,9 +34,9 @@ type internet struct {
 	from  func(netip.AddrPort) netip.AddrPort // the source that the receiver sees, if set
 	sent  map[netip.Addr][][]byte             // by sender
 
-	radius  map[netip.Addr]*radiusBox // of the boxes that have any
-	ordered bool                      // datagrams do not overtake each other
-	carried time.Duration             // a nanosecond for each of them
+	radius  map[netip.Addr]RADIUS // of the boxes that have any
+	ordered bool                  // datagrams do not overtake each other
+	carried time.Duration         // a nanosecond for each of them
 }
 
 // box is one simulated machine: an engine on a simulated kernel, network and transport.
@@ -52,11 +52,15 @@ type box struct {
 	mu       sync.Mutex
 	nextFD   int
 	applied  map[network.Owner]network.Interface
-	noIPv6   error                   // why interfaces cannot have IPv6
-	leases   map[int]ipv6.Lease      // what is told on interfaces, by index
-	pppds    []pppd.Spec             // that were started
-	pppdsEnd time.Duration           // how long those take to end that are started
-	ports    map[netip.AddrPort]bool // of single tunnels, open
+	applies  func(network.Owner, network.Interface) error // is asked about what is to be applied, if set
+	slow     time.Duration                                // what the network takes for it
+	noIPv6   error                                        // why interfaces cannot have IPv6
+	leases   map[int]ipv6.Lease                           // what is told on interfaces, by index
+	pppds    []pppd.Spec                                  // that were started
+	programs []*program                                   // the same, as they run
+	runs     func(*pppd.EvNetworkUp) error                // what they say of IPv4, or why they do not start, if set
+	pppdsEnd time.Duration                                // how long those take to end that are started
+	ports    map[netip.AddrPort]bool                      // of single tunnels, open
 	nextPort uint16
 	// connected are the local addresses of the tunnel sockets that were made.
 	connected []netip.AddrPort
@@ -112,12 +116,8 @@ func (n *internet) start(t *testing.T, addr string, p *policy.Policy, newCore bo
 	}
 	b.k = kerneltest.New(k)
 	begun := time.Now()
-	var servers RADIUS
-	if s := n.radius[b.addr]; s != nil {
-		servers = s
-	}
 	cfg := Config{
-		RADIUS: servers,
+		RADIUS: n.radius[b.addr],
 		Policy: p, Listen: p.Server.Listen, Transport: b, Kernel: simKernel{b.k}, Network: b, Prefixes: advertiser{b}, Pppd: programs{b}, Resolver: b, Random: rand.Reader,
 		Now:       func() Time { return time.Since(begun) + time.Hour },
 		WallClock: time.Now,
@@ -291,8 +291,14 @@ func (b *box) Prepare(context.Context) {
 }
 
 func (b *box) Apply(_ context.Context, owner network.Owner, want network.Interface) error {
+	b.takesTime()
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	if b.applies != nil {
+		if err := b.applies(owner, want); err != nil {
+			return err
+		}
+	}
 	if want.IPv6 && b.noIPv6 != nil {
 		want.IPv6 = false
 		b.applied[owner] = want
@@ -310,31 +316,46 @@ func (p programs) Start(spec pppd.Spec, events func(pppd.Event)) (PppdProcess, e
 		spec.Socket.Close()
 	}
 	p.mu.Lock()
-	p.pppds = append(p.pppds, spec)
-	ends := p.pppdsEnd
-	p.mu.Unlock()
-	events(pppd.EvNetworkUp{
+	defer p.mu.Unlock()
+	up := pppd.EvNetworkUp{
 		Interface: "ppp0", User: "RouterA",
 		EvNetworkUp: ppp.EvNetworkUp{Proto: ppp.ProtoIPv4, Local: spec.Local, Peer: spec.Peer},
-	})
+	}
+	if p.runs != nil {
+		if err := p.runs(&up); err != nil {
+			return nil, err
+		}
+	}
+	x := &program{ends: p.pppdsEnd, events: events}
+	p.pppds, p.programs = append(p.pppds, spec), append(p.programs, x)
+	events(up)
 	if spec.IPv6 {
 		events(pppd.EvNetworkUp{
-			Interface: "ppp0", User: "RouterA",
+			Interface: "ppp0", User: up.User,
 			EvNetworkUp: ppp.EvNetworkUp{Proto: ppp.ProtoIPv6, Local: netip.MustParseAddr("fe80::1"), Peer: netip.MustParseAddr("fe80::2")},
 		})
 	}
-	return program{ends, events}, nil
+	return x, nil
 }
 
+// program is a pppd that runs.
 type program struct {
 	ends   time.Duration
 	events func(pppd.Event)
+	end    sync.Once
 }
 
-func (p program) Stop(context.Context) error {
+func (p *program) Stop(context.Context) error {
 	time.Sleep(p.ends) // virtual
-	p.events(pppd.EvDown{EvLinkDown: ppp.EvLinkDown{Stage: ppp.StageUp, Reason: ppp.ReasonLocal}})
+	p.exit(ppp.ReasonLocal)
 	return nil
+}
+
+// exit is its end, which it tells once.
+func (p *program) exit(why ppp.Reason) {
+	p.end.Do(func() {
+		p.events(pppd.EvDown{EvLinkDown: ppp.EvLinkDown{Stage: ppp.StageUp, Reason: why, Peer: why == ppp.ReasonPeer}})
+	})
 }
 
 // advertiser tells prefixes. Its Stop is not the box's.
@@ -365,7 +386,16 @@ func (b *box) Index(owner network.Owner) int {
 
 const pppdIndex = 4711
 
+// takesTime is what the network does for each.
+func (b *box) takesTime() {
+	b.mu.Lock()
+	d := b.slow
+	b.mu.Unlock()
+	time.Sleep(d) // virtual
+}
+
 func (b *box) Remove(_ context.Context, owner network.Owner) error {
+	b.takesTime()
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	delete(b.applied, owner)

@@ -29,8 +29,7 @@ type dsl struct {
 	places      []policy.Access
 	served      int // times that Serve was called
 	failing     error
-	dialled     func() (access.Caller, access.Line, error) // nil: there is no line
-	dialling    context.Context                            // of the last call that was placed
+	dialled     func(context.Context) (access.Caller, access.Line, error) // nil: there is no line
 	subscribers map[uint16]*subscriberBox
 	last        uint16
 }
@@ -70,13 +69,12 @@ func (d *dsl) Serve(list []policy.Access, ring access.Ring) error {
 
 func (d *dsl) Dial(ctx context.Context, _, _, _ string) (access.Caller, access.Line, error) {
 	d.mu.Lock()
-	d.dialling = ctx
 	dialled := d.dialled
 	d.mu.Unlock()
 	if dialled == nil {
 		return access.Caller{}, nil, errors.New("there is no line")
 	}
-	return dialled()
+	return dialled(ctx)
 }
 
 // dialIn is a PADR that has been found good. change may be nil.
@@ -229,6 +227,8 @@ func (s *subscriberBox) event(now time.Duration, ev ppp.Event, out *ppp.Output) 
 		s.peers = append(s.peers, ev)
 	case ppp.EvAddressWanted:
 		s.link.Do(now, ppp.CmdAddress{}, out)
+	case ppp.EvEncryptionWanted:
+		s.link.Do(now, ppp.CmdEncryption{Attempt: ev.Attempt, OK: true}, out)
 	case ppp.EvNetworkUp:
 		s.up[ev.Proto] = ev
 	case ppp.EvNetworkDown:

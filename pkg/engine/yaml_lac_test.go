@@ -116,10 +116,10 @@ func (s *radiusBox) Counters() (radius.Counters, bool) { return radius.Counters{
 
 // accepting has box a's servers let everybody in.
 func accepting(w *world) {
-	w.n.radius = map[netip.Addr]*radiusBox{netip.MustParseAddr("1.1.1.1"): {answer: radius.Answer{Accept: true, Server: "test"}}}
+	w.n.radius = map[netip.Addr]RADIUS{netip.MustParseAddr("1.1.1.1"): &radiusBox{answer: radius.Answer{Accept: true, Server: "test"}}}
 }
 
-func (w *world) servers() *radiusBox { return w.n.radius[w.a.addr] }
+func (w *world) servers() *radiusBox { return w.n.radius[w.a.addr].(*radiusBox) }
 
 // firstAsked is what f finds in the first question to the servers.
 func firstAsked(f func(r radius.Request) any) func(*world) any {
