@@ -68,16 +68,6 @@ func (r *readings) want(s *session, v *api.Session) {
 
 // read fills in what one shard's part of a snapshot lacks.
 func (p *part) read(ctx context.Context) error {
-	p.data = p.readings.gone
-	for _, m := range p.readings.sum {
-		if ctx.Err() != nil {
-			return ctx.Err()
-		}
-		st, _ := m.Stats() // with an error they are those that were read last
-		for i, n := range dataOf(st) {
-			p.data[i] += n
-		}
-	}
 	for i, x := range p.readings.sessions {
 		if ctx.Err() != nil {
 			return ctx.Err()
@@ -92,6 +82,16 @@ func (p *part) read(ctx context.Context) error {
 		}
 		if idle, err := x.idle.Idle(); err == nil {
 			p.sessions[i].IdleSeconds = int64(idle.Seconds())
+		}
+	}
+	p.data = p.readings.gone
+	for _, m := range p.readings.sum { // after the sessions, which go on: the whole is never less than its parts
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		st, _ := m.Stats() // with an error they are those that were read last
+		for i, n := range dataOf(st) {
+			p.data[i] += n
 		}
 	}
 	return nil
