@@ -22,6 +22,7 @@ import (
 var (
 	errNoKernel   = errors.New("no data path")
 	errNoTunnelID = errors.New("no tunnel id is free")
+	errItself     = errors.New("that is this box itself")
 )
 
 // How long an LNS that does not serve is left alone, and how long a call waits for one before the next is tried.
@@ -377,6 +378,9 @@ func (s *shard) openTunnel(w *wish) (*tunnel, error) {
 		return nil, fmt.Errorf("%w: %s", errNoKernel, s.e.cfg.KernelProblem)
 	}
 	remote := w.key.Peer
+	if s.e.itself(remote) {
+		return nil, errItself
+	}
 	id := s.newTunnelID()
 	if id == 0 {
 		return nil, errNoTunnelID
@@ -398,6 +402,14 @@ func (s *shard) openTunnel(w *wish) (*tunnel, error) {
 	t.ctl = control.Open(cfg, id, s.now(), &t.out)
 	s.e.log.Info("dialling", t.attrs(slog.String("event", "dialling"), w.why)...)
 	return t, nil
+}
+
+// itself says that a is where we listen: a call that is switched to there would come in and go out again without end.
+func (e *Engine) itself(a netip.AddrPort) bool {
+	at, err := e.cfg.Transport.LocalFor(a)
+	return err == nil && at.Addr() == a.Addr() && slices.ContainsFunc(e.cfg.Listen, func(x netip.AddrPort) bool {
+		return x.Port() == a.Port() && (x.Addr().IsUnspecified() || x.Addr() == a.Addr())
+	})
 }
 
 // sourceFor finds the address that a new tunnel to remote leaves from: the listener's, or a port of its own where that is asked for (S14),

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"fmt"
+	"net/netip"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -181,6 +182,25 @@ func TestNoSwitchingUnlessAsked(t *testing.T) {
 		s.comesUp(time.Minute)
 		if got := b.look().Sessions; len(got) != 1 || got[0].Forwarded != nil || got[0].PeerIPv4.String() != s.address() {
 			t.Errorf("%+v", got)
+		}
+	})
+}
+
+// A call is not switched to the box that switches it, whoever names that as its LNS: it would come in and go out again without end.
+func TestCallIsNotSwitchedToTheSwitch(t *testing.T) {
+	simulated(t, func(t *testing.T) {
+		n := newInternet()
+		middle := n.start(t, lnsBox, changed(relaying(lnsBox), func(p *policy.Policy) {
+			p.Server.Listen = []netip.AddrPort{netip.MustParseAddrPort("0.0.0.0:1701")}
+		}), true)
+		a := n.start(t, lacBox, lacPolicy(lnsBox), true)
+		defer middle.stop()
+		defer a.stop()
+		synctest.Wait()
+		s := a.dsl.dialIn(t, client(ppp.AuthCHAPMD5), nil)
+		s.goes(5 * time.Minute)
+		if sent := n.messages(middle.addr, wire.MsgSCCRQ); len(sent) > 0 || !strings.Contains(middle.log.String(), "that is this box itself") {
+			t.Errorf("%d SCCRQs\n%s", len(sent), middle.log)
 		}
 	})
 }
