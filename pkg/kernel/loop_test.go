@@ -210,27 +210,6 @@ func TestCallsBeforeAttachAreErrors(t *testing.T) {
 	}
 }
 
-// A past trap: whoever asked for the idle time while somebody else did was told that the session is busy. Here there is no interface that
-// has one, which each is told.
-func TestIdleIsForSeveralAtATime(t *testing.T) {
-	t.Parallel()
-	s, _ := session(t, rig(t), func([]byte) {}, nil)
-	unit, _ := pipe(t)
-	s.set(func() { s.unit = unit })
-	var all sync.WaitGroup
-	for range 4 {
-		all.Go(func() {
-			for range 10_000 {
-				if idle, err := s.Idle(); !errors.Is(err, unix.ENOTTY) {
-					t.Errorf("idle %v, %v", idle, err)
-					return
-				}
-			}
-		})
-	}
-	all.Wait()
-}
-
 func TestShortFramesAreRefused(t *testing.T) {
 	t.Parallel()
 	s, _ := session(t, rig(t), func([]byte) {}, nil)

@@ -42,10 +42,10 @@ type Session struct {
 
 	peer atomic.Pointer[Session] // the other side of the bridge; set while op of both is held, cleared by either
 
-	op                 sync.RWMutex // held by all that may sleep, by Idle for reading: the descriptors stay as they are while it is held
-	face               *unit        // the interface; op
-	index              int32        // of the channel, once there is one; op
-	passed, compressed bool         // what the interface had once; op
+	op                 sync.Mutex // held by all that may sleep: the descriptors stay as they are while it is held
+	face               *unit      // the interface; op
+	index              int32      // of the channel, once there is one; op
+	passed, compressed bool       // what the interface had once; op
 
 	reading sync.Mutex // held by the loop over the reading of this session and its Receiver; taken after op, before mu
 
@@ -242,8 +242,8 @@ func (s *Session) readStats() (Stats, error) {
 
 // Idle is the time, in whole seconds, since the interface last carried a packet in either direction, and never more than
 // the time since Attach. It needs Attach. It does not wait for other calls: a session on which Pass is at work counts as
-// busy, one whose Close has begun as closed. Several may ask at a time. The PPP driver has one mutex for all interfaces of the
-// machine, though, which is held for some milliseconds while one is created.
+// busy, one whose Close has begun as closed. The PPP driver has one mutex for all interfaces of the machine, though, which
+// is held for some milliseconds while one is created.
 func (s *Session) Idle() (time.Duration, error) {
 	idle, err := s.idle()
 	if err != nil {
@@ -253,9 +253,9 @@ func (s *Session) Idle() (time.Duration, error) {
 }
 
 func (s *Session) idle() (time.Duration, error) {
-	still := s.op.TryRLock()
-	if still {
-		defer s.op.RUnlock()
+	alone := s.op.TryLock()
+	if alone {
+		defer s.op.Unlock()
 	}
 	s.mu.Lock()
 	closed, unit, age := s.closed, s.unit, time.Since(began)-s.attached
@@ -265,7 +265,7 @@ func (s *Session) idle() (time.Duration, error) {
 		return 0, os.ErrClosed
 	case unit < 0:
 		return 0, errDetached
-	case !still:
+	case !alone:
 		return 0, nil
 	}
 	return idleOf(unit, age)
