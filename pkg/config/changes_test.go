@@ -2,12 +2,16 @@ package config
 
 import (
 	"fmt"
+	"reflect"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/l2tpd/l2tpd/pkg/policy"
 )
 
 func parse(t *testing.T, text string) *Config {
@@ -210,6 +214,34 @@ users: {remuser: {password: x}}
 		if f.kind == kindValue && !seen[f.path] {
 			t.Errorf("%s: a change is not seen", f.path)
 		}
+	}
+}
+
+// What is one of some words is shown as that word, and not as the number that stands for it.
+func TestChangesOfWordsAreWords(t *testing.T) {
+	t.Parallel()
+	seen := map[reflect.Type]bool{}
+	var walk func(x reflect.Type)
+	walk = func(x reflect.Type) {
+		if seen[x] || !strings.HasPrefix(x.PkgPath(), "github.com/l2tpd/") && x.PkgPath() != "" {
+			return
+		}
+		seen[x] = true
+		kind := x.Kind()
+		if kind == reflect.Struct {
+			for i := range x.NumField() {
+				walk(x.Field(i).Type)
+			}
+		}
+		if slices.Contains([]reflect.Kind{reflect.Map, reflect.Slice, reflect.Array, reflect.Pointer}, kind) {
+			walk(x.Elem())
+		}
+		if kind == reflect.Uint8 && x.PkgPath() != "" && !x.Implements(reflect.TypeFor[fmt.Stringer]()) {
+			t.Errorf("%v has no words", x)
+		}
+	}
+	if walk(reflect.TypeFor[policy.Policy]()); !seen[reflect.TypeFor[policy.Engine]()] || !seen[reflect.TypeFor[policy.Match]()] {
+		t.Error("not everything was looked at")
 	}
 }
 

@@ -30,6 +30,17 @@ func (s Sequencing) String() string {
 	return fmt.Sprintf("Sequencing(%d)", uint8(s))
 }
 
+// String gives the word of the configuration: l2tpd, pppd.
+func (e Engine) String() string {
+	switch e {
+	case EngineOwn:
+		return "l2tpd"
+	case EnginePppd:
+		return "pppd"
+	}
+	return fmt.Sprintf("Engine(%d)", uint8(e))
+}
+
 // String gives the word of the configuration: allow, replace, refuse.
 func (d Duplicate) String() string {
 	switch d {
